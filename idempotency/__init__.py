@@ -1,0 +1,54 @@
+"""Stripe-grade idempotent endpoints for Django: what an adopter imports.
+
+The names are looked up when they are first used, because Django imports this package before its
+models may be loaded.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from idempotency.exceptions import Indeterminate, NeedsReview
+    from idempotency.jobs import stage_job
+    from idempotency.models import FINISHED, STARTED
+    from idempotency.operations import Operation
+    from idempotency.phases import NoOp, RecoveryPoint, Response, atomic_phase, foreign_phase
+    from idempotency.transactions import READ_COMMITTED, SERIALIZABLE
+
+_HOMES = {
+    "FINISHED": "models",
+    "Indeterminate": "exceptions",
+    "NeedsReview": "exceptions",
+    "NoOp": "phases",
+    "Operation": "operations",
+    "READ_COMMITTED": "transactions",
+    "RecoveryPoint": "phases",
+    "Response": "phases",
+    "SERIALIZABLE": "transactions",
+    "STARTED": "models",
+    "atomic_phase": "phases",
+    "foreign_phase": "phases",
+    "stage_job": "jobs",
+}
+
+__all__ = [
+    "FINISHED",
+    "READ_COMMITTED",
+    "SERIALIZABLE",
+    "STARTED",
+    "Indeterminate",
+    "NeedsReview",
+    "NoOp",
+    "Operation",
+    "RecoveryPoint",
+    "Response",
+    "atomic_phase",
+    "foreign_phase",
+    "stage_job",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'idempotency' has no attribute {name!r}")
+    return getattr(import_module(f"idempotency.{_HOMES[name]}"), name)

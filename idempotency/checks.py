@@ -1,0 +1,139 @@
+"""System checks: what is wrong with an operation or a setting, before it can do harm.
+
+`manage.py check` runs them all; those that ask the database run with `--database default`.
+"""
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from django.conf import settings
+from django.core.checks import CheckMessage, Error, Tags, Warning, register
+from django.db import connections
+
+from idempotency import conf
+from idempotency.models import FINISHED, KEY_MAX_LENGTH, KEY_MIN_LENGTH, STARTED
+from idempotency.operations import Operation
+from idempotency.phases import ForeignPhase
+
+
+@register()
+def check_operations(**_: Any) -> list[CheckMessage]:
+    return [message for operation in all_operations() for message in check_operation(operation)]
+
+
+@register()
+def check_settings(**_: Any) -> list[CheckMessage]:
+    shortest = conf.current().key_min_length
+    if KEY_MIN_LENGTH <= shortest <= KEY_MAX_LENGTH:
+        return []
+    return [
+        Error(
+            f"KEY_MIN_LENGTH is {shortest}, and the database takes keys of {KEY_MIN_LENGTH} to "
+            f"{KEY_MAX_LENGTH} characters.",
+            hint=f"Set it to {KEY_MIN_LENGTH} or more.",
+            id="idempotency.E006",
+        )
+    ]
+
+
+@register()
+def check_no_transaction_around_requests(**_: Any) -> list[CheckMessage]:
+    return [
+        Error(
+            f"ATOMIC_REQUESTS is on for the database {alias!r}: every foreign call would be made "
+            "inside a transaction.",
+            hint="Remove it. An operation's phases open their own transactions.",
+            id="idempotency.E005",
+        )
+        for alias, database in settings.DATABASES.items()
+        if database.get("ATOMIC_REQUESTS")
+    ]
+
+
+@register(Tags.database)
+def check_session_limits(*, databases: Sequence[str] | None = None, **_: Any) -> list[CheckMessage]:
+    """A process that is frozen inside a transaction holds its locks until the server ends it."""
+    return [
+        Warning(
+            f"The database {alias!r} puts no limit on {parameter}: a frozen process could hold up "
+            "the retries of its request for ever.",
+            hint=f'For example: OPTIONS = {{"options": "-c {parameter}=30s"}}.',
+            id="idempotency.W002",
+            obj=parameter,
+        )
+        for alias in databases or []
+        for parameter in ("lock_timeout", "idle_in_transaction_session_timeout")
+        if _is_unlimited(alias, parameter)
+    ]
+
+
+def all_operations(base: type[Operation] = Operation) -> Iterator[type[Operation]]:
+    """Every operation that has phases; a base class without any is not one itself."""
+    for operation in base.__subclasses__():
+        if operation.phases():
+            yield operation
+        yield from all_operations(operation)
+
+
+def check_operation(operation: type[Operation]) -> Iterator[CheckMessage]:
+    """What is wrong with one operation."""
+    times = Counter(phase.recovery_point for phase in operation.phases())
+    for point, count in times.items():
+        if count > 1:
+            yield Error(
+                f"{count} phases start from the recovery point {point!r}.",
+                hint="Give each phase a recovery point of its own.",
+                obj=operation,
+                id="idempotency.E001",
+            )
+    if STARTED not in times:
+        yield Error(
+            f"No phase starts from {STARTED!r}.",
+            hint=f"The first phase is decorated with @atomic_phase({STARTED!r}).",
+            obj=operation,
+            id="idempotency.E002",
+        )
+    if FINISHED in times:
+        yield Error(
+            f"A phase starts from {FINISHED!r}, where nothing is left to do.",
+            hint="Name its recovery point otherwise.",
+            obj=operation,
+            id="idempotency.E007",
+        )
+    for phase in operation.phases():
+        if isinstance(phase, ForeignPhase):
+            yield from _check_foreign_phase(operation, phase)
+
+
+def _check_foreign_phase(operation: type[Operation], phase: ForeignPhase) -> Iterator[CheckMessage]:
+    where = f"{operation.__qualname__}.{phase.name}"
+    if phase.commit_name is None:
+        yield Error(
+            f"The foreign phase {where} has no commit: its result would be lost.",
+            hint=f"Decorate the atomic phase for its result with @{phase.name}.commit.",
+            obj=operation,
+            id="idempotency.E003",
+        )
+    if phase.worst_case is None:
+        yield Warning(
+            f"The foreign phase {where} does not say how long its call can take at the worst.",
+            hint="Pass worst_case= (timeouts times tries), to have it compared with the lease.",
+            obj=operation,
+            id="idempotency.W001",
+        )
+    elif phase.worst_case >= conf.current().lock_timeout:
+        yield Error(
+            f"The foreign phase {where} can take {phase.worst_case}, and a lease lasts "
+            f"{conf.current().lock_timeout}: another process could begin while it still runs.",
+            hint="Shorten its timeouts, or lengthen LOCK_TIMEOUT.",
+            obj=operation,
+            id="idempotency.E004",
+        )
+
+
+def _is_unlimited(alias: str, parameter: str) -> bool:
+    with connections[alias].cursor() as cursor:
+        cursor.execute("SELECT setting::int = 0 FROM pg_settings WHERE name = %s", [parameter])
+        row = cursor.fetchone()
+    return row is None or bool(row[0])

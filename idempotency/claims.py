@@ -1,0 +1,208 @@
+"""Take a key: the claim.
+
+Every statement that decides who may work on a key stands here as SQL, once. Each is a single
+conditional write, never a read and then a write.
+"""
+
+import json
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from typing import Any
+
+from django.core.serializers.json import DjangoJSONEncoder
+from django.db import OperationalError, connection
+from django.db.backends.utils import CursorWrapper
+
+from idempotency import conf
+from idempotency.exceptions import RequestInProgress
+from idempotency.leases import JOURNAL_WITH_ROOM, Lease, lease_end
+from idempotency.models import FINISHED, STARTED, IdempotencyKey
+from idempotency.transactions import waited_too_long_for_a_lock
+
+# What a process needs of a key to work on it or to answer from it.
+_COLUMNS = [
+    f.attname for f in IdempotencyKey._meta.concrete_fields if f.name not in ("journal", "id")
+]
+_SELECTED = ", ".join(["id", *_COLUMNS])
+
+
+@dataclass(frozen=True, slots=True)
+class NewKey:
+    """A request that passed its checks, as it will be written."""
+
+    user_id: int
+    idempotency_key: str
+    request_method: str
+    request_path: str
+    request_params: dict[str, Any]
+    fingerprint: str
+    origin_ip: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """A key that is ours until the lease ends."""
+
+    key: IdempotencyKey
+    lease: Lease
+
+
+@dataclass(frozen=True, slots=True)
+class StoredKey:
+    """A key as it was read, at `read_at` of the database's clock."""
+
+    key: IdempotencyKey
+    read_at: datetime
+
+    @property
+    def lease_seconds_left(self) -> int:
+        """Whole seconds, at least 1, until the lease on the key must have ended."""
+        if self.key.locked_at is None:
+            return 1
+        left = self.key.locked_at + conf.current().lock_timeout - self.read_at
+        return max(1, -int(-left.total_seconds() // 1))
+
+
+# A plain read: no row lock, no transaction id, so a finished key is answered without a flush.
+FIND_KEY = f"""
+SELECT {_SELECTED}, clock_timestamp()
+  FROM idempotency_idempotencykey
+ WHERE user_id = %(user_id)s AND idempotency_key = %(idempotency_key)s
+"""  # noqa: S608 - column names of our own model
+
+# The claim of a fresh key. Of any number of requests that insert it at once the unique constraint
+# lets one through; the others wait for that transaction and then insert nothing.
+INSERT_KEY = f"""
+INSERT INTO idempotency_idempotencykey
+       (user_id, idempotency_key, request_method, request_path, request_params, fingerprint,
+        origin_ip, foreign_key, recovery_point, attempt,
+        created_at, last_run_at, locked_at, foreign_sent_at, run_after, last_error, journal)
+SELECT %(user_id)s, %(idempotency_key)s, %(request_method)s, %(request_path)s,
+       %(request_params)s::jsonb, %(fingerprint)s,
+       %(origin_ip)s::inet, gen_random_uuid(), '{STARTED}', 1,
+       now, now, now, CASE WHEN %(begins_foreign_phase)s THEN now END,
+       now + %(completer_grace)s, '',
+       jsonb_build_array(jsonb_build_object('at', now, 'event', 'claimed', 'attempt', 1))
+  FROM (SELECT clock_timestamp() AS now) AS clock
+    ON CONFLICT (user_id, idempotency_key) DO NOTHING
+RETURNING {_SELECTED}
+"""  # noqa: S608
+
+# The claim of a key that nobody works on: it was let go, or its lease ran out. One conditional
+# write, so of any number of processes one gets it; and it raises the fencing token, so whoever
+# held it before can write nothing more. After it the completer waits at least its pause.
+_TAKE_OVER = f"""
+UPDATE idempotency_idempotencykey
+   SET locked_at   = clock_timestamp(),
+       last_run_at = clock_timestamp(),
+       attempt     = attempt + 1,
+       run_after   = GREATEST(run_after, clock_timestamp() + %(completer_pause)s),
+       journal     = ({JOURNAL_WITH_ROOM})
+                     || jsonb_build_array(jsonb_build_object(
+                          'at', clock_timestamp(), 'event', %(event)s, 'attempt', attempt + 1,
+                          'recovery_point', recovery_point))
+ WHERE id = {{which}}
+   AND recovery_point <> '{FINISHED}'
+   AND needs_review_at IS NULL
+   AND (locked_at IS NULL OR locked_at < statement_timestamp() - %(lock_timeout)s)
+RETURNING {_SELECTED}
+"""  # noqa: S608
+
+TAKE_OVER_KEY = _TAKE_OVER.format(which="%(id)s")
+
+# The completer's claim: the key that is due longest. SKIP LOCKED passes over those that another
+# completer is taking at this moment. Served by the index `idempotency_key_due`.
+TAKE_OVER_NEXT_DUE_KEY = _TAKE_OVER.format(
+    which=f"""(
+       SELECT id
+         FROM idempotency_idempotencykey
+        WHERE recovery_point <> '{FINISHED}'
+          AND needs_review_at IS NULL
+          AND run_after <= statement_timestamp()
+          AND (locked_at IS NULL OR locked_at < statement_timestamp() - %(lock_timeout)s)
+        ORDER BY run_after
+        LIMIT 1
+          FOR UPDATE SKIP LOCKED)"""  # noqa: S608
+)
+
+
+def find_key(user_id: int, idempotency_key: str) -> StoredKey | None:
+    """Reads the key of a user, without its journal and without any lock."""
+    with connection.cursor() as cursor:
+        cursor.execute(FIND_KEY, {"user_id": user_id, "idempotency_key": idempotency_key})
+        row = cursor.fetchone()
+    return None if row is None else StoredKey(_key_from(row[:-1]), read_at=row[-1])
+
+
+def insert_key(new_key: NewKey, *, begins_foreign_phase: bool) -> Claim | None:
+    """Claims a key that nobody has used yet. None where somebody else inserted it first.
+
+    Args:
+        begins_foreign_phase: whether the operation's first phase is a foreign one, so that its
+            intent is committed with the claim.
+
+    *Raises* `RequestInProgress` where another request's insert of the key took longer to commit
+    than the connection's `lock_timeout`.
+    """
+    asked_at = time.monotonic()
+    values: dict[str, Any] = {
+        **asdict(new_key),
+        "request_params": json.dumps(new_key.request_params, cls=DjangoJSONEncoder),
+        "begins_foreign_phase": begins_foreign_phase,
+        "completer_grace": conf.current().completer_grace,
+    }
+    with connection.cursor() as cursor:
+        try:
+            cursor.execute(INSERT_KEY, values)
+        except OperationalError as error:
+            if waited_too_long_for_a_lock(error):
+                raise request_in_progress(retry_after_seconds=1) from error
+            raise
+        return _claim_from(cursor, asked_at)
+
+
+def take_over_key(key_id: int) -> Claim | None:
+    """Claims an unfinished key for a retry. None where another process holds its lease."""
+    return _take_over(TAKE_OVER_KEY, event="retried", id=key_id)
+
+
+def take_over_next_due_key() -> Claim | None:
+    """Claims the key that the completer should run next. None where none is due."""
+    return _take_over(TAKE_OVER_NEXT_DUE_KEY, event="taken_by_completer")
+
+
+def request_in_progress(*, retry_after_seconds: int) -> RequestInProgress:
+    return RequestInProgress(
+        "A request with this Idempotency-Key is being worked on. Retry with the same key later.",
+        retry_after_seconds=retry_after_seconds,
+    )
+
+
+def _take_over(statement: str, *, event: str, **which: Any) -> Claim | None:
+    settings = conf.current()
+    values: dict[str, Any] = {
+        **which,
+        "event": event,
+        "lock_timeout": settings.lock_timeout,
+        "completer_pause": settings.completer_pause,
+    }
+    asked_at = time.monotonic()
+    with connection.cursor() as cursor:
+        cursor.execute(statement, values)
+        return _claim_from(cursor, asked_at)
+
+
+def _claim_from(cursor: CursorWrapper, asked_at: float) -> Claim | None:
+    row = cursor.fetchone()
+    if row is None:
+        return None
+    key = _key_from(row)
+    return Claim(key, Lease(key.pk, key.attempt, lease_end(asked_at)))
+
+
+def _key_from(row: Sequence[Any]) -> IdempotencyKey:
+    values = dict(zip(["id", *_COLUMNS], row, strict=True))
+    values["request_params"] = json.loads(values["request_params"])
+    return IdempotencyKey.from_db(connection.alias, list(values), list(values.values()))

@@ -1,0 +1,15 @@
+"""Django's task interface, from wherever this Django has it.
+
+Django 6.0 took `django-tasks` in as `django.tasks`; Django 5.2 has it from the package. Nothing
+else in the project asks which one it is.
+"""
+
+import django
+
+if django.VERSION >= (6, 0):
+    from django.tasks import Task, task
+else:
+    from django_tasks import task  # type: ignore[no-redef, unused-ignore]
+    from django_tasks.base import Task  # type: ignore[assignment, no-redef, unused-ignore]
+
+__all__ = ["Task", "task"]

@@ -1,0 +1,74 @@
+"""The app's settings with their defaults, read in this one place.
+
+A project overrides them with `IDEMPOTENCY = {"LOCK_TIMEOUT": timedelta(seconds=60), ...}`. The
+numbers are those of the reference design.
+"""
+
+from dataclasses import dataclass
+from datetime import timedelta
+from functools import lru_cache
+from typing import Any
+
+from django.conf import settings as django_settings
+from django.core.signals import setting_changed
+from django.dispatch import receiver
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Settings:
+    """One field for each name in the `IDEMPOTENCY` setting, in lower case."""
+
+    authenticate: str = "idempotency.authentication.session_user"
+    """Dotted path of `(request) -> user or None`."""
+
+    lock_timeout: timedelta = timedelta(seconds=90)
+    """How long a lease lasts. Longer than the worst case of any foreign call."""
+
+    completer_grace: timedelta = timedelta(seconds=300)
+    """After creation the client has the first right to retry; then the completer may."""
+
+    completer_pause: timedelta = timedelta(seconds=60)
+    """The completer's shortest wait after a key's last run; it doubles with each attempt."""
+
+    completer_pause_limit: timedelta = timedelta(hours=1)
+    """The completer's longest wait between two attempts at one key."""
+
+    retention: timedelta = timedelta(hours=72)
+    """How long a finished key can be replayed."""
+
+    key_min_length: int = 20
+    """Shorter keys are refused: a client that sends them has too little randomness in them."""
+
+    max_body_bytes: int = 16 * 1024
+    """Larger request bodies are refused unread."""
+
+    batch_size: int = 1000
+    """How many rows a worker command takes at a time."""
+
+    idle_pause: timedelta = timedelta(seconds=5)
+    """How long completer and reaper sleep when there was nothing to do."""
+
+    enqueuer_pause: timedelta = timedelta(milliseconds=100)
+    """How long the enqueuer sleeps when there was nothing to do: a job's usual delay."""
+
+    phase_retries: int = 5
+    """How often a phase is tried again after a serialization failure or a deadlock."""
+
+    redelivery_after: timedelta = timedelta(seconds=60)
+    """A job handed over this long ago and not settled is handed over again; doubles each time."""
+
+    max_deliveries: int = 10
+    """A job that was handed over this often and never settled is set aside for a person."""
+
+
+@lru_cache(maxsize=1)
+def current() -> Settings:
+    """The settings in force. *Raises* `TypeError` for a name that does not exist."""
+    overrides: dict[str, Any] = getattr(django_settings, "IDEMPOTENCY", {})
+    return Settings(**{name.lower(): value for name, value in overrides.items()})
+
+
+@receiver(setting_changed)
+def _forget_cached_settings(*, setting: str, **_: Any) -> None:
+    if setting == "IDEMPOTENCY":
+        current.cache_clear()

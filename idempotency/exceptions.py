@@ -1,0 +1,162 @@
+"""The named refusals and failures. Each knows the answer that a client gets for it.
+
+A message says what was wrong, what was kept, and what to do next; `code` is stable and for
+machines; `retryable` says whether the same request with the same key can end otherwise.
+"""
+
+from typing import Any, ClassVar
+
+
+class IdempotencyError(Exception):
+    """What this app raises. `retry_after_seconds` becomes the `Retry-After` header."""
+
+    status: ClassVar[int] = 500
+    code: ClassVar[str] = "internal_error"
+    retryable: ClassVar[bool] = False
+
+    def __init__(self, message: str, *, retry_after_seconds: int | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.retry_after_seconds = retry_after_seconds
+
+    @property
+    def headers(self) -> dict[str, str]:
+        if self.retry_after_seconds is None:
+            return {}
+        return {"Retry-After": str(self.retry_after_seconds)}
+
+
+# The request was refused: nothing was written.
+
+
+class MethodNotAllowed(IdempotencyError):
+    status, code = 405, "method_not_allowed"
+
+    @property
+    def headers(self) -> dict[str, str]:
+        return {"Allow": "POST"}
+
+
+class Unauthenticated(IdempotencyError):
+    status, code = 401, "unauthenticated"
+
+    @property
+    def headers(self) -> dict[str, str]:
+        return {"WWW-Authenticate": "Rider"}
+
+
+class KeyMissing(IdempotencyError):
+    status, code = 400, "idempotency_key_missing"
+
+
+class KeyInvalid(IdempotencyError):
+    status, code = 400, "idempotency_key_invalid"
+
+
+class BodyMalformed(IdempotencyError):
+    status, code = 400, "body_malformed"
+
+
+class BodyTooLarge(IdempotencyError):
+    status, code = 413, "body_too_large"
+
+
+class ContentTypeUnsupported(IdempotencyError):
+    status, code = 415, "content_type_unsupported"
+
+
+class ParametersInvalid(IdempotencyError):
+    status, code = 422, "parameters_invalid"
+
+
+# The key is there, but not for this request, or not now: it was left as it is.
+
+
+class ParametersMismatch(IdempotencyError):
+    """The key was first used for another method, path or set of parameters."""
+
+    status, code = 409, "parameters_mismatch"
+
+
+class RequestInProgress(IdempotencyError):
+    """Another process holds the lease."""
+
+    status, code, retryable = 409, "request_in_progress", True
+
+
+class LeaseLost(IdempotencyError):
+    """The fence: this process's fencing token is no longer the key's, so nothing was written."""
+
+    status, code, retryable = 409, "request_in_progress", True
+
+
+# The attempt ended without an answer: the key keeps its recovery point, the lease is released.
+
+
+class Indeterminate(IdempotencyError):
+    """It is not known what the foreign system did. Raised by a foreign phase or its look-up."""
+
+    status, code, retryable = 503, "outcome_unknown", True
+
+
+class Postponed(IdempotencyError):
+    """A phase returned `NoOp`: there was nothing that it could do yet."""
+
+    status, code, retryable = 503, "postponed", True
+
+
+class NeedsReview(IdempotencyError):
+    """Only a person can decide. Raised by a foreign phase or its look-up, with the evidence.
+
+    The key goes to the review list and is not worked on until somebody decided.
+    """
+
+    status, code, retryable = 503, "needs_review", True
+
+    def __init__(self, message: str, *, evidence: dict[str, Any] | None = None) -> None:
+        super().__init__(message, retry_after_seconds=3600)
+        self.evidence = evidence or {}
+
+
+class Parked(IdempotencyError):
+    """This code cannot go on with the key: its recovery point, path or parameters are unknown.
+
+    Nothing is lost: after the next deploy, perhaps, it is tried again.
+    """
+
+    status, code, retryable = 503, "parked", True
+
+
+class ConflictPersists(IdempotencyError):
+    """Serialization failures or deadlocks outlasted the retries."""
+
+    status, code, retryable = 409, "conflict", True
+
+
+class DatabaseUnavailable(IdempotencyError):
+    status, code, retryable = 503, "database_unavailable", True
+
+
+class PhaseFailed(IdempotencyError):
+    """A phase raised an error that nobody expected. Its cause is logged, and kept on the key."""
+
+    status, code, retryable = 500, "internal_error", True
+
+
+# The operation's code broke a rule of the library. These end as a `PhaseFailed`.
+
+
+class OperationMisuse(Exception):
+    """An operation's code did what the library forbids."""
+
+
+class ForeignCallInsideTransaction(OperationMisuse):
+    """A foreign call was about to be made while a transaction was open."""
+
+
+class InvalidTransition(OperationMisuse):
+    """A phase returned something else than its three results, or a point not after its own."""
+
+
+class StagedOutsideTransaction(OperationMisuse):
+    """A job was to be staged with no transaction open that it could commit with."""

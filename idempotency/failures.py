@@ -1,0 +1,127 @@
+"""How an attempt ends without an answer: what is recorded, and what the client is told.
+
+Only a definite outcome finishes a key. Everything else lets it go: it keeps its recovery point,
+the error is written to it, and somebody tries again later, or a person looks.
+"""
+
+import logging
+import random
+from collections.abc import Callable
+from datetime import timedelta
+from typing import TypeVar
+
+from django.db import Error as DatabaseFailure
+
+from idempotency import conf
+from idempotency.exceptions import (
+    ConflictPersists,
+    DatabaseUnavailable,
+    IdempotencyError,
+    LeaseLost,
+    NeedsReview,
+    Parked,
+    PhaseFailed,
+)
+from idempotency.leases import JournalEntry, Lease, Progress, write_progress
+from idempotency.models import IdempotencyKey
+from idempotency.transactions import (
+    database_is_away,
+    drop_broken_connection,
+    in_transaction,
+    waited_too_long_for_a_lock,
+)
+
+logger = logging.getLogger(__name__)
+
+PARKED_FOR = timedelta(minutes=5)
+"""A parked key is looked at again this much later: a deploy may have brought its code."""
+
+T = TypeVar("T")
+
+
+def let_go(key: IdempotencyKey, lease: Lease, error: Exception) -> IdempotencyError:
+    """Releases the lease with the error recorded, and returns the error to answer with.
+
+    Where the record can't be written (the database is away), the lease runs out by itself. Where
+    the lease is no longer ours, nothing is written and the answer is that of `LeaseLost`.
+    """
+    answer = answerable(error)
+    if answer.retry_after_seconds is None:
+        answer.retry_after_seconds = client_delay_seconds(lease.attempt)
+    progress = Progress(
+        recovery_point=key.recovery_point,
+        last_error=_described(error),
+        needs_review=isinstance(error, NeedsReview),
+        run_again_in=PARKED_FOR if isinstance(error, Parked) else completer_delay(lease.attempt),
+        journal=[_journal_entry(answer, error)],
+    )
+    try:
+        attempt_to(lambda: in_transaction(lambda: write_progress(lease, progress)), after=error)
+    except LeaseLost as lost:
+        return lost
+    return answer
+
+
+def attempt_to(write: Callable[[], T], *, after: Exception) -> T | None:
+    """Writes what is to be kept of a failed attempt. None where the database does not let it.
+
+    Nothing depends on it: without the record the lease runs out, and the key is tried again.
+    """
+    if isinstance(after, DatabaseFailure):
+        drop_broken_connection()
+    try:
+        return write()
+    except DatabaseFailure as error:
+        logger.warning("a failed attempt could not be recorded: error=%r", error)
+        return None
+
+
+def answerable(error: Exception) -> IdempotencyError:
+    """The error as a client gets it. One that nobody expected is logged, and answered as a 500."""
+    if isinstance(error, IdempotencyError):
+        return error
+    if database_is_away(error):
+        logger.warning("database unavailable: error=%r", error)
+        return DatabaseUnavailable(
+            "The database is not available. What was committed so far is kept. "
+            "Retry with the same Idempotency-Key.",
+            retry_after_seconds=1,
+        )
+    if waited_too_long_for_a_lock(error):
+        return ConflictPersists(
+            "Another request held the same data for too long. What was done so far is kept. "
+            "Retry with the same Idempotency-Key.",
+            retry_after_seconds=1,
+        )
+    logger.error("phase failed", exc_info=error)
+    return PhaseFailed(
+        "An internal error occurred. What was done so far is kept. "
+        "Retry with the same Idempotency-Key."
+    )
+
+
+def completer_delay(attempt: int) -> timedelta:
+    """How long the completer leaves a key alone after its attempt number `attempt` failed.
+
+    Doubles with each attempt, up to the limit; a fifth of it is jitter, so that keys which failed
+    together in an outage do not come back together.
+    """
+    settings = conf.current()
+    doubled = settings.completer_pause * 2 ** min(attempt - 1, 20)
+    return min(doubled, settings.completer_pause_limit) * random.uniform(1.0, 1.2)  # noqa: S311
+
+
+def client_delay_seconds(attempt: int) -> int:
+    """The `Retry-After` of an attempt that failed: 1, 2, 4, … up to 60 seconds."""
+    return int(min(2 ** min(attempt - 1, 6), 60))
+
+
+def _journal_entry(answer: IdempotencyError, error: Exception) -> JournalEntry:
+    entry: JournalEntry = {"event": answer.code, "error": _described(error)}
+    if isinstance(error, NeedsReview):
+        entry["evidence"] = error.evidence
+    return entry
+
+
+def _described(error: Exception) -> str:
+    return str(error) if isinstance(error, IdempotencyError) else repr(error)

@@ -1,0 +1,131 @@
+"""Keep a key, or let it go: the lease and its fence.
+
+Whoever works on a key holds its lease, and changes the key by one statement only, which the
+fencing token guards. All times are the database's; a process only measures how much of its lease
+is left, by its own monotonic clock.
+"""
+
+import json
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any
+
+from django.core.serializers.json import DjangoJSONEncoder
+from django.db import connection
+
+from idempotency import conf
+from idempotency.exceptions import LeaseLost
+from idempotency.models import FINISHED
+from idempotency.phases import Response
+
+JournalEntry = dict[str, Any]
+
+JOURNAL_LIMIT = 200
+"""A key keeps its first entry and its latest ones: a client may retry without end."""
+
+# The journal grows in the statement that moves the key, so the timeline costs none of its own.
+JOURNAL_WITH_ROOM = f"""
+       CASE WHEN jsonb_array_length(journal) < {JOURNAL_LIMIT} THEN journal ELSE journal - 1 END"""
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """The time-limited right to work on a key, with its fencing token.
+
+    `ends_at` is on this process's monotonic clock, and read before the claim was sent: the lease
+    ends here no later than it does in the database.
+    """
+
+    key_id: int
+    attempt: int
+    ends_at: float
+
+    @property
+    def has_expired(self) -> bool:
+        return time.monotonic() >= self.ends_at
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Progress:
+    """Where one transaction takes the key: the argument of `write_progress`."""
+
+    recovery_point: str
+    keeps_lease: bool = False
+    begins_foreign_phase: bool = False
+    response: Response | None = None
+    last_error: str = ""
+    needs_review: bool = False
+    run_again_in: timedelta | None = None
+    journal: Sequence[JournalEntry] = field(default_factory=tuple)
+
+
+# The fence. Every change that a process makes to a key it works on, finishing it and letting it
+# go included, is this statement, in the transaction of the changes that go with it. The token is
+# in the WHERE: a process that lost its lease matches no row, and its transaction is rolled back.
+WRITE_PROGRESS = f"""
+UPDATE idempotency_idempotencykey
+   SET recovery_point        = %(recovery_point)s,
+       locked_at             = CASE WHEN %(keeps_lease)s THEN clock_timestamp() END,
+       foreign_sent_at       = CASE WHEN %(begins_foreign_phase)s THEN clock_timestamp()
+                                    ELSE foreign_sent_at END,
+       run_after             = GREATEST(run_after, clock_timestamp() + %(run_again_in)s),
+       response_code         = %(response_code)s,
+       response_body         = %(response_body)s,
+       response_content_type = %(response_content_type)s,
+       last_error            = %(last_error)s,
+       needs_review_at       = CASE WHEN %(needs_review)s THEN clock_timestamp() END,
+       journal               = ({JOURNAL_WITH_ROOM})
+                               || (SELECT COALESCE(jsonb_agg(
+                                     jsonb_build_object('at', clock_timestamp()) || entry), '[]')
+                                     FROM jsonb_array_elements(%(journal)s::jsonb) AS entry)
+ WHERE id = %(key_id)s
+   AND attempt = %(attempt)s
+   AND recovery_point <> '{FINISHED}'
+"""  # noqa: S608
+
+
+def write_progress(lease: Lease, progress: Progress) -> Lease:
+    """Moves a key, fenced, inside the caller's transaction; returns the lease as it is after it.
+
+    *Raises* `LeaseLost` where the lease is no longer the caller's: its transaction must not commit.
+    """
+    response = progress.response
+    values: dict[str, Any] = {
+        "key_id": lease.key_id,
+        "attempt": lease.attempt,
+        "recovery_point": progress.recovery_point,
+        "keeps_lease": progress.keeps_lease,
+        "begins_foreign_phase": progress.begins_foreign_phase,
+        "run_again_in": progress.run_again_in or timedelta(0),
+        "response_code": response.status if response else None,
+        "response_body": response.text if response else None,
+        "response_content_type": response.content_type if response else None,
+        "last_error": progress.last_error,
+        "needs_review": progress.needs_review,
+        "journal": _journal_json(progress.journal, lease.attempt),
+    }
+    asked_at = time.monotonic()
+    with connection.cursor() as cursor:
+        cursor.execute(WRITE_PROGRESS, values)
+        if cursor.rowcount != 1:
+            raise lease_lost()
+    return Lease(lease.key_id, lease.attempt, lease_end(asked_at))
+
+
+def lease_lost() -> LeaseLost:
+    return LeaseLost(
+        "Another process has taken this request over; this one changed nothing. "
+        "Retry with the same Idempotency-Key.",
+        retry_after_seconds=1,
+    )
+
+
+def lease_end(asked_at: float) -> float:
+    """When a lease ends that the database was asked for at `asked_at`, both monotonic."""
+    return asked_at + conf.current().lock_timeout.total_seconds()
+
+
+def _journal_json(entries: Iterable[JournalEntry], attempt: int) -> str:
+    return json.dumps([{"attempt": attempt, **entry} for entry in entries], cls=DjangoJSONEncoder)

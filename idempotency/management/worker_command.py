@@ -1,0 +1,36 @@
+"""What the worker commands have in common: `--once`, the batch size, and the shared loop."""
+
+from argparse import ArgumentParser
+from datetime import timedelta
+from typing import Any
+
+from django.core.management.base import BaseCommand
+
+from idempotency import conf
+from idempotency.worker import Batch, run_worker
+
+
+class WorkerCommand(BaseCommand):
+    """A subclass says what a batch is (`run_batch`) and how long to pause when idle (`pause`)."""
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("--once", action="store_true", help="Run one batch and exit.")
+        parser.add_argument(
+            "--batch-size",
+            type=int,
+            default=conf.current().batch_size,
+            help="The most rows that one batch takes (default: %(default)s).",
+        )
+
+    def handle(self, *, once: bool, batch_size: int, **options: Any) -> None:
+        if once:
+            self.stdout.write(self.run_batch(batch_size).summary)
+            return
+        name = self.__class__.__module__.rpartition(".")[2]
+        run_worker(name, lambda: self.run_batch(batch_size), pause=self.pause())
+
+    def run_batch(self, limit: int) -> Batch:
+        raise NotImplementedError
+
+    def pause(self) -> timedelta:
+        return conf.current().idle_pause

@@ -1,0 +1,170 @@
+"""The rows behind the guarantees: the key, the jobs it staged, and what was delivered of them.
+
+Columns, constraints and indexes only. Whoever moves a key goes through `claims`, whoever moves a
+job through `jobs`: there the statements stand that hold the guarantees.
+"""
+
+import uuid
+
+from django.conf import settings
+from django.db import models
+from django.db.models import Q
+from django.db.models.functions import Length, Now
+from django.db.models.lookups import GreaterThanOrEqual
+
+STARTED = "started"
+FINISHED = "finished"
+
+KEY_MIN_LENGTH = 20
+KEY_MAX_LENGTH = 255
+
+
+class IdempotencyKey(models.Model):
+    """One request of one user, from its claim to its stored answer."""
+
+    user = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="+", db_index=False
+    )
+    idempotency_key = models.CharField(max_length=KEY_MAX_LENGTH)
+
+    request_method = models.CharField(max_length=10)
+    request_path = models.CharField(max_length=2048)
+    request_params = models.JSONField()
+    fingerprint = models.CharField(max_length=64)
+    origin_ip = models.GenericIPAddressField(null=True, blank=True)
+
+    # Sent to the foreign system as our own idempotency key. A UUID, never built from the serial
+    # id: a restored database hands the same serial out twice.
+    foreign_key = models.UUIDField(default=uuid.uuid4)
+
+    created_at = models.DateTimeField(db_default=Now())
+    last_run_at = models.DateTimeField(db_default=Now())
+    locked_at = models.DateTimeField(null=True, blank=True)
+    attempt = models.PositiveIntegerField(default=1)
+    run_after = models.DateTimeField(db_default=Now())
+
+    recovery_point = models.CharField(max_length=50, default=STARTED)
+    foreign_sent_at = models.DateTimeField(null=True, blank=True)
+
+    response_code = models.PositiveSmallIntegerField(null=True, blank=True)
+    response_body = models.TextField(null=True, blank=True)  # noqa: DJ001 - null: no answer yet
+    response_content_type = models.CharField(max_length=255, null=True, blank=True)  # noqa: DJ001
+
+    last_error = models.TextField(blank=True, default="")
+    needs_review_at = models.DateTimeField(null=True, blank=True)
+    journal = models.JSONField(default=list)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["user", "idempotency_key"], name="idempotency_key_unique_per_user"
+            ),
+            models.CheckConstraint(
+                condition=Q(GreaterThanOrEqual(Length("idempotency_key"), KEY_MIN_LENGTH)),
+                name="idempotency_key_long_enough",
+            ),
+            models.CheckConstraint(
+                condition=~Q(recovery_point=""), name="idempotency_key_recovery_point_named"
+            ),
+            models.CheckConstraint(
+                condition=Q(attempt__gte=1), name="idempotency_key_attempt_positive"
+            ),
+            models.CheckConstraint(
+                condition=Q(
+                    recovery_point=FINISHED,
+                    response_code__range=(100, 599),
+                    response_body__isnull=False,
+                    response_content_type__isnull=False,
+                    locked_at__isnull=True,
+                    needs_review_at__isnull=True,
+                )
+                | (
+                    ~Q(recovery_point=FINISHED)
+                    & Q(
+                        response_code__isnull=True,
+                        response_body__isnull=True,
+                        response_content_type__isnull=True,
+                    )
+                ),
+                name="idempotency_key_finished_means_answered",
+            ),
+            models.CheckConstraint(
+                condition=Q(needs_review_at__isnull=True) | Q(locked_at__isnull=True),
+                name="idempotency_key_under_review_is_not_leased",
+            ),
+        ]
+        indexes = [
+            # The completer's: unfinished keys only, so its size is that of the trouble at hand.
+            models.Index(
+                fields=["run_after"],
+                name="idempotency_key_due",
+                condition=~Q(recovery_point=FINISHED) & Q(needs_review_at__isnull=True),
+            ),
+            # The reaper's: finished keys by age.
+            models.Index(
+                fields=["created_at"],
+                name="idempotency_key_reapable",
+                condition=Q(recovery_point=FINISHED),
+            ),
+            # The list for a person.
+            models.Index(
+                fields=["needs_review_at"],
+                name="idempotency_key_review",
+                condition=Q(needs_review_at__isnull=False),
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.request_method} {self.request_path} {self.idempotency_key}"
+
+    @property
+    def is_finished(self) -> bool:
+        return self.recovery_point == FINISHED
+
+    @property
+    def is_under_review(self) -> bool:
+        return self.needs_review_at is not None
+
+
+class Job(models.Model):
+    """What staged and delivered jobs have in common."""
+
+    job_id = models.UUIDField(unique=True)
+    job_name = models.CharField(max_length=255)
+    job_args = models.JSONField()
+    created_at = models.DateTimeField(db_default=Now())
+
+    class Meta:
+        abstract = True
+
+    def __str__(self) -> str:
+        return f"{self.job_name} {self.job_id}"
+
+
+class StagedJob(Job):
+    """A job written in its phase's own transaction, invisible until that commits."""
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(condition=~Q(job_name=""), name="staged_job_named"),
+        ]
+
+
+class JobDelivery(Job):
+    """A job that was handed to the queue and is owed until its worker settles it."""
+
+    handed_over_at = models.DateTimeField(db_default=Now())
+    deliveries = models.PositiveIntegerField(default=1)
+    last_error = models.TextField(blank=True, default="")
+    set_aside_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        verbose_name_plural = "job deliveries"
+        indexes = [
+            # What may have to be handed over again.
+            models.Index(
+                fields=["handed_over_at"],
+                name="job_delivery_unsettled",
+                condition=Q(set_aside_at__isnull=True),
+            ),
+        ]

@@ -1,0 +1,362 @@
+"""An operation: the work behind one endpoint, written as phases, and the loop that runs them.
+
+The loop enters at the key's recovery point and runs phase after phase. Consecutive atomic phases
+share one transaction, which ends with the one fenced statement that moves the key; a foreign
+phase runs between two transactions.
+"""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache, partial
+from typing import Any, ClassVar, TypeVar
+
+from django import forms
+from django.db import transaction
+from django.http import HttpResponseBase
+
+from idempotency import failures, views
+from idempotency.claims import Claim, NewKey, insert_key
+from idempotency.exceptions import (
+    InvalidTransition,
+    LeaseLost,
+    NeedsReview,
+    Parked,
+    Postponed,
+    RequestInProgress,
+)
+from idempotency.jobs import recording_staged_jobs
+from idempotency.leases import JournalEntry, Lease, Progress, lease_lost, write_progress
+from idempotency.models import FINISHED, STARTED, IdempotencyKey
+from idempotency.phases import (
+    AtomicPhase,
+    ForeignPhase,
+    NoOp,
+    Phase,
+    PhaseResult,
+    RecoveryPoint,
+    Response,
+)
+from idempotency.transactions import (
+    READ_COMMITTED,
+    give_connection_back,
+    in_transaction,
+    may_succeed_when_repeated,
+    refuse_open_transaction,
+)
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """A method of the operation that is to run in a transaction."""
+
+    name: str
+    run: Callable[[], PhaseResult]
+
+
+@dataclass(frozen=True, slots=True)
+class Reached:
+    """How far the steps of the open transaction have come."""
+
+    point: str
+    result: PhaseResult | None
+    journal: tuple[JournalEntry, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Stretch:
+    """What a transaction did once it has committed.
+
+    `failure` is why the attempt ends after it: a later phase failed, and only that was rolled
+    back, or a phase had nothing to do yet.
+    """
+
+    progress: Progress
+    lease: Lease
+    failure: Exception | None = None
+
+
+class Operation:
+    """Subclass it, give it phases, mount `as_view()`.
+
+    A phase finds what it needs on the operation: `key`, `user`, `params` (the form's cleaned
+    data), `path_kwargs` (of its URL). There is no request: the completer runs the same phases
+    without one. `transient` holds the fields named in `transient_fields`, which are neither
+    stored nor compared; it is empty when the completer runs the operation.
+    """
+
+    params_form: ClassVar[type[forms.Form]] = forms.Form
+    transient_fields: ClassVar[tuple[str, ...]] = ()
+    isolation: ClassVar[str] = READ_COMMITTED
+
+    key: IdempotencyKey
+    lease: Lease
+
+    def __init__(
+        self,
+        *,
+        user: Any,
+        params: dict[str, Any],
+        transient: dict[str, Any] | None = None,
+        path_kwargs: dict[str, Any] | None = None,
+    ) -> None:
+        self.user = user
+        self.params = params
+        self.transient = transient or {}
+        self.path_kwargs = path_kwargs or {}
+
+    @classmethod
+    def as_view(cls) -> Callable[..., HttpResponseBase]:
+        """The view to mount: `path("rides", CreateRide.as_view())`."""
+        return views.view_for(cls)
+
+    @classmethod
+    @cache
+    def phases(cls) -> tuple[Phase, ...]:
+        """The phases in the order of their definition, those of base classes first."""
+        attributes: dict[str, Any] = {}
+        for base in reversed(cls.__mro__):
+            attributes.update(vars(base))
+        return tuple(a for a in attributes.values() if isinstance(a, AtomicPhase | ForeignPhase))
+
+    @classmethod
+    @cache
+    def phase_at(cls, recovery_point: str) -> Phase | None:
+        """The phase that starts from a recovery point."""
+        return next((p for p in cls.phases() if p.recovery_point == recovery_point), None)
+
+    def start(self, new_key: NewKey) -> Response | None:
+        """Claims a fresh key and runs the operation on it, the first phases in the claim's own
+        transaction. None where another request inserted the key first.
+
+        *Raises* an `IdempotencyError` where the attempt ended without an answer.
+        """
+        try:
+            stretch = self._in_transaction(partial(self._claim_and_run, new_key))
+        except RequestInProgress:
+            raise
+        except Exception as error:
+            raise self._keep_failed_claim(new_key, error) from error
+        return None if stretch is None else self._run_to_the_end(stretch)
+
+    def resume(self, claim: Claim) -> Response:
+        """Goes on with a claimed key from its recovery point.
+
+        *Raises* an `IdempotencyError` where the attempt ended without an answer.
+        """
+        self.key, self.lease = claim.key, claim.lease
+        return self._run_to_the_end()
+
+    # The loop.
+
+    def _run_to_the_end(self, stretch: Stretch | None = None) -> Response:
+        try:
+            response = self._adopt(stretch) if stretch else None
+            while response is None:
+                response = self._adopt(self._run_from_here())
+        except LeaseLost:
+            raise
+        except Exception as error:
+            raise failures.let_go(self.key, self.lease, error) from error
+        return response
+
+    def _run_from_here(self) -> Stretch:
+        phase = self.phase_at(self.key.recovery_point)
+        if phase is None:
+            raise Parked(
+                f"This version of the service does not know the point {self.key.recovery_point!r} "
+                "that the request has reached. Nothing is lost: retry with the same "
+                "Idempotency-Key."
+            )
+        if isinstance(phase, ForeignPhase):
+            return self._run_foreign_phase(phase)
+        return self._in_transaction(partial(self._run_steps, self._step(phase)))
+
+    def _adopt(self, stretch: Stretch) -> Response | None:
+        """Takes over what a transaction did, now that it has committed."""
+        self.lease = stretch.lease
+        self.key.recovery_point = stretch.progress.recovery_point
+        if stretch.progress.begins_foreign_phase:
+            self.key.foreign_sent_at = self.key.last_run_at
+        if stretch.failure is not None:
+            raise stretch.failure
+        return stretch.progress.response
+
+    # Claiming.
+
+    def _claim_and_run(self, new_key: NewKey) -> Stretch | None:
+        first = self.phase_at(STARTED)
+        begins_foreign_phase = isinstance(first, ForeignPhase)
+        claim = insert_key(new_key, begins_foreign_phase=begins_foreign_phase)
+        if claim is None:
+            return None
+        self.key, self.lease = claim.key, claim.lease
+        if isinstance(first, AtomicPhase):
+            return self._run_steps(self._step(first))
+        return Stretch(
+            Progress(recovery_point=STARTED, begins_foreign_phase=begins_foreign_phase), self.lease
+        )
+
+    def _keep_failed_claim(self, new_key: NewKey, error: Exception) -> Exception:
+        """The claim was rolled back with the phase that failed: claims the key again, alone, so
+        that it stands there with its error. Returns what to answer with."""
+        claim = failures.attempt_to(
+            lambda: insert_key(new_key, begins_foreign_phase=False), after=error
+        )
+        if claim is None:
+            return failures.answerable(error)
+        return failures.let_go(claim.key, claim.lease, error)
+
+    # Atomic phases.
+
+    def _run_steps(self, first: Step, *journal: JournalEntry) -> Stretch:
+        """Runs a step and the atomic phases that follow it, then moves the key, once for all."""
+        failure: Exception | None = None
+        reached = self._run_step(first, Reached(self.key.recovery_point, None, journal))
+        while failure is None and (phase := self._atomic_phase_after(reached)):
+            reached, failure = self._run_in_savepoint(phase, reached)
+        if isinstance(reached.result, NoOp):
+            failure = Postponed(
+                "There is something to wait for before this request can go on. What was done so "
+                "far is kept. Retry with the same Idempotency-Key."
+            )
+        progress = self._progress_to(reached)
+        return Stretch(progress, write_progress(self.lease, progress), failure)
+
+    def _run_step(self, step: Step, reached: Reached) -> Reached:
+        began_at = time.monotonic()
+        with recording_staged_jobs() as jobs:
+            result = step.run()
+        point = self._point_after(step, result, reached.point)
+        entry: JournalEntry = {"event": step.name, "recovery_point": point, **_took(began_at)}
+        if jobs:
+            entry["jobs"] = jobs
+        return Reached(point, result, (*reached.journal, entry))
+
+    def _run_in_savepoint(
+        self, phase: AtomicPhase, reached: Reached
+    ) -> tuple[Reached, Exception | None]:
+        """A phase that fails takes back its own changes, not those of the phases before it."""
+        before = dict(self.__dict__)
+        savepoint = transaction.savepoint()
+        try:
+            return self._run_step(self._step(phase), reached), None
+        except Exception as error:
+            if may_succeed_when_repeated(error):
+                raise
+            transaction.savepoint_rollback(savepoint)
+            self.__dict__ = before
+            return reached, error
+
+    def _progress_to(self, reached: Reached) -> Progress:
+        if isinstance(reached.result, Response):
+            return Progress(
+                recovery_point=FINISHED, response=reached.result, journal=reached.journal
+            )
+        moved = reached.point != self.key.recovery_point
+        return Progress(
+            recovery_point=reached.point,
+            keeps_lease=True,
+            begins_foreign_phase=moved and isinstance(self.phase_at(reached.point), ForeignPhase),
+            journal=reached.journal,
+        )
+
+    def _atomic_phase_after(self, reached: Reached) -> AtomicPhase | None:
+        if not isinstance(reached.result, RecoveryPoint):
+            return None
+        phase = self.phase_at(reached.point)
+        return phase if isinstance(phase, AtomicPhase) else None
+
+    def _point_after(self, step: Step, result: PhaseResult, point: str) -> str:
+        """Where a result leads. Recovery points never go back, so the loop ends."""
+        if isinstance(result, Response):
+            return FINISHED
+        if isinstance(result, NoOp):
+            return point
+        if not isinstance(result, RecoveryPoint):
+            raise InvalidTransition(
+                f"{step.name} returned {type(result).__name__}: a phase returns RecoveryPoint, "
+                "Response or NoOp."
+            )
+        order = [phase.recovery_point for phase in self.phases()]
+        if result.name not in order or order.index(result.name) <= order.index(point):
+            raise InvalidTransition(
+                f"{step.name} returned RecoveryPoint({result.name!r}), which no phase after "
+                f"{point!r} starts from."
+            )
+        return result.name
+
+    # Foreign phases.
+
+    def _run_foreign_phase(self, phase: ForeignPhase) -> Stretch:
+        """Calls the other system with no transaction open, then commits what it answered."""
+        refuse_open_transaction()
+        if self.key.foreign_sent_at is None:
+            self._commit_intent()
+        if self.lease.has_expired:
+            raise lease_lost()
+        give_connection_back()
+        began_at = time.monotonic()
+        try:
+            step = self._commit_step(phase, self._send_or_look_up(phase))
+        except Exception as error:
+            handler = phase.rejection_of(error)
+            if handler is None:
+                raise
+            step = Step(handler, partial(getattr(self, handler), error))
+        entry = {"event": phase.name, "recovery_point": phase.recovery_point, **_took(began_at)}
+        return self._in_transaction(partial(self._run_steps, step, entry))
+
+    def _send_or_look_up(self, phase: ForeignPhase) -> Any:
+        """Inside the window the same call is sent again; past it, the other system is asked."""
+        sent_at, now = self.key.foreign_sent_at, self.key.last_run_at
+        if sent_at is None or now - sent_at < phase.window:
+            return phase.method(self)
+        found = getattr(self, phase.lookup_name)() if phase.lookup_name else None
+        if found is None:
+            raise NeedsReview(
+                f"The outcome of {phase.name} is not known, and it is too late to send it again. "
+                "Nothing more is done until a person has looked. Retry later with the same "
+                "Idempotency-Key.",
+                evidence={"sent_at": sent_at.isoformat(), "looked_up": bool(phase.lookup_name)},
+            )
+        return found
+
+    def _commit_step(self, phase: ForeignPhase, result: Any) -> Step:
+        name = phase.commit_name
+        if name is None:
+            raise InvalidTransition(f"{phase.name} has no commit.")
+        return Step(name, partial(getattr(self, name), result))
+
+    def _commit_intent(self) -> None:
+        """Records that a call is about to be made, where no phase before it did."""
+        progress = Progress(
+            recovery_point=self.key.recovery_point, keeps_lease=True, begins_foreign_phase=True
+        )
+        lease = self._in_transaction(lambda: write_progress(self.lease, progress))
+        self._adopt(Stretch(progress, lease))
+
+    # Both.
+
+    def _step(self, phase: AtomicPhase) -> Step:
+        return Step(phase.name, partial(phase.method, self))
+
+    def _in_transaction(self, work: Callable[[], T]) -> T:
+        """Runs `work` in a transaction. What a rolled-back one set on the operation is undone."""
+        before = dict(self.__dict__)
+
+        def work_from_before() -> T:
+            self.__dict__ = dict(before)
+            return work()
+
+        try:
+            return in_transaction(work_from_before, isolation=self.isolation)
+        except BaseException:
+            self.__dict__ = before
+            raise
+
+
+def _took(began_at: float) -> dict[str, float]:
+    return {"ms": round((time.monotonic() - began_at) * 1000, 1)}

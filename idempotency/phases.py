@@ -1,0 +1,162 @@
+"""What an operation is written with: the decorators for its phases, and what a phase returns.
+
+A phase belongs to the recovery point that it starts from. An atomic phase makes local changes in
+one transaction; a foreign phase calls another system with none open, and has an atomic phase of
+its own, its *commit*, for the result.
+"""
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any, Self, TypeVar
+
+from django.core.serializers.json import DjangoJSONEncoder
+
+
+@dataclass(frozen=True, slots=True)
+class RecoveryPoint:
+    """The phase is done; the next attempt enters at `name`."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    """The final answer: stored with the phase's changes, and replayed byte for byte."""
+
+    status: int
+    body: Any
+    content_type: str = "application/json"
+
+    @classmethod
+    def error(cls, status: int, message: str, *, code: str) -> Self:
+        """A final refusal, in the shape that all errors have."""
+        return cls(status, error_body(message, code=code, retryable=False))
+
+    @property
+    def text(self) -> str:
+        """The body as it is sent and stored. JSON, but a text of another type is left as it is."""
+        if isinstance(self.body, str) and self.content_type != "application/json":
+            return self.body
+        return json.dumps(self.body, cls=DjangoJSONEncoder)
+
+
+@dataclass(frozen=True, slots=True)
+class NoOp:
+    """The phase could do nothing yet: its changes commit, the key stays where it is."""
+
+
+PhaseResult = RecoveryPoint | Response | NoOp
+
+Method = TypeVar("Method", bound=Callable[..., Any])
+
+
+def error_body(message: str, *, code: str, retryable: bool) -> dict[str, Any]:
+    return {"error": message, "code": code, "retryable": retryable}
+
+
+@dataclass(eq=False)
+class AtomicPhase:
+    """A method that runs in one transaction. Made by `atomic_phase`."""
+
+    recovery_point: str
+    method: Callable[..., PhaseResult]
+
+    def __get__(self, instance: Any, owner: type | None = None) -> Any:
+        return self if instance is None else self.method.__get__(instance, owner)
+
+    @property
+    def name(self) -> str:
+        return self.method.__name__
+
+
+@dataclass(eq=False)
+class ForeignPhase:
+    """A method that calls another system. Made by `foreign_phase`.
+
+    The methods that go with it are kept by name, so that a subclass can override them.
+    """
+
+    recovery_point: str
+    method: Callable[..., Any]
+    window: timedelta
+    worst_case: timedelta | None
+    lookup_name: str | None = None
+    commit_name: str | None = None
+    rejections: dict[type[Exception], str] = field(default_factory=dict)
+
+    def __get__(self, instance: Any, owner: type | None = None) -> Any:
+        return self if instance is None else self.method.__get__(instance, owner)
+
+    @property
+    def name(self) -> str:
+        return self.method.__name__
+
+    def lookup(self, method: Method) -> Method:
+        """Past the window: asks the foreign system what it did, and sends nothing.
+
+        The method returns what the phase itself would have returned, or None where the foreign
+        system knows nothing of it.
+        """
+        self.lookup_name = method.__name__
+        return method
+
+    def rejected(self, *errors: type[Exception]) -> Callable[[Method], Method]:
+        """An error that is a definite no. The method gets it and is an atomic phase."""
+
+        def register(method: Method) -> Method:
+            self.rejections.update(dict.fromkeys(errors, method.__name__))
+            return method
+
+        return register
+
+    def commit(self, method: Method) -> Method:
+        """The atomic phase for the result of the call, which it gets as its argument."""
+        self.commit_name = method.__name__
+        return method
+
+    def rejection_of(self, error: Exception) -> str | None:
+        """The name of the method that handles `error`, if it is a definite no."""
+        for kind, method_name in self.rejections.items():
+            if isinstance(error, kind):
+                return method_name
+        return None
+
+
+Phase = AtomicPhase | ForeignPhase
+
+
+def atomic_phase(recovery_point: str) -> Callable[[Callable[..., PhaseResult]], AtomicPhase]:
+    """Makes a method the atomic phase that starts from `recovery_point`.
+
+    The method returns `RecoveryPoint`, `Response` or `NoOp`. It may be run again after a
+    serialization failure or a deadlock, so it has local effects only.
+    """
+
+    def decorate(method: Callable[..., PhaseResult]) -> AtomicPhase:
+        return AtomicPhase(recovery_point, method)
+
+    return decorate
+
+
+def foreign_phase(
+    recovery_point: str, *, window: timedelta, worst_case: timedelta | None = None
+) -> Callable[[Callable[..., Any]], ForeignPhase]:
+    """Makes a method the foreign phase that starts from `recovery_point`.
+
+    Args:
+        window: how long after the first sending the foreign system still recognises our key.
+            Inside it the call is sent again; past it only the `lookup` is asked.
+        worst_case: the longest that one call can take, timeouts times tries. A system check
+            holds it below the lock timeout.
+
+    The method returns the result for `commit`, or raises: one of the `rejected` errors when the
+    answer is a definite no, `Indeterminate` when it is not known what happened, `NeedsReview`
+    when only a person can tell.
+    """
+
+    def decorate(method: Callable[..., Any]) -> ForeignPhase:
+        return ForeignPhase(recovery_point, method, window=window, worst_case=worst_case)
+
+    return decorate
