@@ -5,6 +5,7 @@ conditional write, never a read and then a write.
 """
 
 import json
+import math
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -58,11 +59,11 @@ class StoredKey:
 
     @property
     def lease_seconds_left(self) -> int:
-        """Whole seconds, at least 1, until the lease on the key must have ended."""
+        """Whole seconds until the lease on the key has ended; 0 where nobody holds one."""
         if self.key.locked_at is None:
-            return 1
+            return 0
         left = self.key.locked_at + conf.current().lock_timeout - self.read_at
-        return max(1, -int(-left.total_seconds() // 1))
+        return max(0, math.ceil(left.total_seconds()))
 
 
 # A plain read: no row lock, no transaction id, so a finished key is answered without a flush.

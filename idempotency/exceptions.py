@@ -42,7 +42,7 @@ class Unauthenticated(IdempotencyError):
 
     @property
     def headers(self) -> dict[str, str]:
-        return {"WWW-Authenticate": "Rider"}
+        return {"WWW-Authenticate": 'Credential realm="api"'}
 
 
 class KeyMissing(IdempotencyError):

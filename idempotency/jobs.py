@@ -5,6 +5,7 @@ delivery record; the worker removes the record in the transaction of the job's o
 job that the queue lost is handed over again, and one that it delivers twice is done once.
 """
 
+import inspect
 import json
 import logging
 import uuid
@@ -184,16 +185,18 @@ def _hand_over_all(cursor: CursorWrapper) -> int:
 
 
 def _hand_over(job_id: uuid.UUID, job_name: str, arguments: dict[str, Any]) -> bool:
-    """Gives one job to the queue. A job that no code knows is set aside, and blocks nobody."""
+    """Gives a job to the queue. One that no code knows or takes is set aside and blocks nobody."""
+    args, kwargs = arguments["args"], arguments["kwargs"]
     try:
         queued = _task_named(job_name)
+        inspect.signature(queued.func).bind(*args, **kwargs)
     except (ImportError, TypeError) as error:
         with connection.cursor() as cursor:
             cursor.execute(SET_JOB_ASIDE, {"job_id": job_id, "last_error": repr(error)})
         logger.error("job set aside: job_id=%s job_name=%s error=%r", job_id, job_name, error)
         return False
     run_job.using(queue_name=queued.queue_name, priority=queued.priority).enqueue(
-        str(job_id), job_name, arguments["args"], arguments["kwargs"]
+        str(job_id), job_name, args, kwargs
     )
     return True
 

@@ -7,12 +7,10 @@ phase runs between two transactions.
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import cache, partial
 from typing import Any, ClassVar, TypeVar
 
 from django import forms
-from django.db import transaction
 from django.http import HttpResponseBase
 
 from idempotency import failures, views
@@ -22,60 +20,20 @@ from idempotency.exceptions import (
     LeaseLost,
     NeedsReview,
     Parked,
-    Postponed,
     RequestInProgress,
 )
-from idempotency.jobs import recording_staged_jobs
-from idempotency.leases import JournalEntry, Lease, Progress, lease_lost, write_progress
-from idempotency.models import FINISHED, STARTED, IdempotencyKey
-from idempotency.phases import (
-    AtomicPhase,
-    ForeignPhase,
-    NoOp,
-    Phase,
-    PhaseResult,
-    RecoveryPoint,
-    Response,
-)
+from idempotency.leases import Lease, Progress, lease_lost, write_progress
+from idempotency.models import STARTED, IdempotencyKey
+from idempotency.phases import AtomicPhase, ForeignPhase, Phase, Response
+from idempotency.stretches import Step, Stretch, phase_step, run_stretch, took
 from idempotency.transactions import (
     READ_COMMITTED,
     give_connection_back,
     in_transaction,
-    may_succeed_when_repeated,
     refuse_open_transaction,
 )
 
 T = TypeVar("T")
-
-
-@dataclass(frozen=True, slots=True)
-class Step:
-    """A method of the operation that is to run in a transaction."""
-
-    name: str
-    run: Callable[[], PhaseResult]
-
-
-@dataclass(frozen=True, slots=True)
-class Reached:
-    """How far the steps of the open transaction have come."""
-
-    point: str
-    result: PhaseResult | None
-    journal: tuple[JournalEntry, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Stretch:
-    """What a transaction did once it has committed.
-
-    `failure` is why the attempt ends after it: a later phase failed, and only that was rolled
-    back, or a phase had nothing to do yet.
-    """
-
-    progress: Progress
-    lease: Lease
-    failure: Exception | None = None
 
 
 class Operation:
@@ -172,7 +130,7 @@ class Operation:
             )
         if isinstance(phase, ForeignPhase):
             return self._run_foreign_phase(phase)
-        return self._in_transaction(partial(self._run_steps, self._step(phase)))
+        return self._in_transaction(partial(run_stretch, self, phase_step(self, phase)))
 
     def _adopt(self, stretch: Stretch) -> Response | None:
         """Takes over what a transaction did, now that it has committed."""
@@ -194,7 +152,7 @@ class Operation:
             return None
         self.key, self.lease = claim.key, claim.lease
         if isinstance(first, AtomicPhase):
-            return self._run_steps(self._step(first))
+            return run_stretch(self, phase_step(self, first))
         return Stretch(
             Progress(recovery_point=STARTED, begins_foreign_phase=begins_foreign_phase), self.lease
         )
@@ -208,85 +166,6 @@ class Operation:
         if claim is None:
             return failures.answerable(error)
         return failures.let_go(claim.key, claim.lease, error)
-
-    # Atomic phases.
-
-    def _run_steps(self, first: Step, *journal: JournalEntry) -> Stretch:
-        """Runs a step and the atomic phases that follow it, then moves the key, once for all."""
-        failure: Exception | None = None
-        reached = self._run_step(first, Reached(self.key.recovery_point, None, journal))
-        while failure is None and (phase := self._atomic_phase_after(reached)):
-            reached, failure = self._run_in_savepoint(phase, reached)
-        if isinstance(reached.result, NoOp):
-            failure = Postponed(
-                "There is something to wait for before this request can go on. What was done so "
-                "far is kept. Retry with the same Idempotency-Key."
-            )
-        progress = self._progress_to(reached)
-        return Stretch(progress, write_progress(self.lease, progress), failure)
-
-    def _run_step(self, step: Step, reached: Reached) -> Reached:
-        began_at = time.monotonic()
-        with recording_staged_jobs() as jobs:
-            result = step.run()
-        point = self._point_after(step, result, reached.point)
-        entry: JournalEntry = {"event": step.name, "recovery_point": point, **_took(began_at)}
-        if jobs:
-            entry["jobs"] = jobs
-        return Reached(point, result, (*reached.journal, entry))
-
-    def _run_in_savepoint(
-        self, phase: AtomicPhase, reached: Reached
-    ) -> tuple[Reached, Exception | None]:
-        """A phase that fails takes back its own changes, not those of the phases before it."""
-        before = dict(self.__dict__)
-        savepoint = transaction.savepoint()
-        try:
-            return self._run_step(self._step(phase), reached), None
-        except Exception as error:
-            if may_succeed_when_repeated(error):
-                raise
-            transaction.savepoint_rollback(savepoint)
-            self.__dict__ = before
-            return reached, error
-
-    def _progress_to(self, reached: Reached) -> Progress:
-        if isinstance(reached.result, Response):
-            return Progress(
-                recovery_point=FINISHED, response=reached.result, journal=reached.journal
-            )
-        moved = reached.point != self.key.recovery_point
-        return Progress(
-            recovery_point=reached.point,
-            keeps_lease=True,
-            begins_foreign_phase=moved and isinstance(self.phase_at(reached.point), ForeignPhase),
-            journal=reached.journal,
-        )
-
-    def _atomic_phase_after(self, reached: Reached) -> AtomicPhase | None:
-        if not isinstance(reached.result, RecoveryPoint):
-            return None
-        phase = self.phase_at(reached.point)
-        return phase if isinstance(phase, AtomicPhase) else None
-
-    def _point_after(self, step: Step, result: PhaseResult, point: str) -> str:
-        """Where a result leads. Recovery points never go back, so the loop ends."""
-        if isinstance(result, Response):
-            return FINISHED
-        if isinstance(result, NoOp):
-            return point
-        if not isinstance(result, RecoveryPoint):
-            raise InvalidTransition(
-                f"{step.name} returned {type(result).__name__}: a phase returns RecoveryPoint, "
-                "Response or NoOp."
-            )
-        order = [phase.recovery_point for phase in self.phases()]
-        if result.name not in order or order.index(result.name) <= order.index(point):
-            raise InvalidTransition(
-                f"{step.name} returned RecoveryPoint({result.name!r}), which no phase after "
-                f"{point!r} starts from."
-            )
-        return result.name
 
     # Foreign phases.
 
@@ -306,8 +185,8 @@ class Operation:
             if handler is None:
                 raise
             step = Step(handler, partial(getattr(self, handler), error))
-        entry = {"event": phase.name, "recovery_point": phase.recovery_point, **_took(began_at)}
-        return self._in_transaction(partial(self._run_steps, step, entry))
+        entry = {"event": phase.name, "recovery_point": phase.recovery_point, **took(began_at)}
+        return self._in_transaction(partial(run_stretch, self, step, entry))
 
     def _send_or_look_up(self, phase: ForeignPhase) -> Any:
         """Inside the window the same call is sent again; past it, the other system is asked."""
@@ -338,11 +217,6 @@ class Operation:
         lease = self._in_transaction(lambda: write_progress(self.lease, progress))
         self._adopt(Stretch(progress, lease))
 
-    # Both.
-
-    def _step(self, phase: AtomicPhase) -> Step:
-        return Step(phase.name, partial(phase.method, self))
-
     def _in_transaction(self, work: Callable[[], T]) -> T:
         """Runs `work` in a transaction. What a rolled-back one set on the operation is undone."""
         before = dict(self.__dict__)
@@ -356,7 +230,3 @@ class Operation:
         except BaseException:
             self.__dict__ = before
             raise
-
-
-def _took(began_at: float) -> dict[str, float]:
-    return {"ms": round((time.monotonic() - began_at) * 1000, 1)}

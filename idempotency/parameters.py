@@ -143,11 +143,25 @@ def _read_body(request: HttpRequest, fields: Mapping[str, forms.Field]) -> dict[
 
 def _read_bytes(request: HttpRequest) -> bytes:
     limit = conf.current().max_body_bytes
-    announced = request.headers.get("Content-Length") or "0"
-    body = b"" if int(announced) > limit else request.read(limit + 1)
-    if int(announced) > limit or len(body) > limit:
+    announced = _announced_length(request)
+    if announced > limit:
         raise BodyTooLarge(f"The body is larger than {limit} bytes.")
+    try:
+        body: bytes = request.read(limit + 1)
+    except OSError:
+        raise BodyMalformed("The body could not be read to its end.") from None
+    if len(body) > limit:
+        raise BodyTooLarge(f"The body is larger than {limit} bytes.")
+    if len(body) < announced:
+        raise BodyMalformed("The body is shorter than its Content-Length.")
     return body
+
+
+def _announced_length(request: HttpRequest) -> int:
+    header = request.headers.get("Content-Length") or "0"
+    if not (header.isascii() and header.isdecimal() and len(header) < 20):
+        raise BodyMalformed("The Content-Length is not a number.")
+    return int(header)
 
 
 def _as_text(body: bytes) -> str:

@@ -105,9 +105,11 @@ def _retry(operation: "Operation", stored: StoredKey, fingerprint_now: str) -> H
             "The outcome of this request is not known yet: a person is looking into it. "
             "Nothing was done now. Retry later with the same Idempotency-Key."
         )
+    if stored.lease_seconds_left:
+        raise request_in_progress(retry_after_seconds=stored.lease_seconds_left)
     claim = take_over_key(key.pk)
     if claim is None:
-        raise request_in_progress(retry_after_seconds=stored.lease_seconds_left)
+        raise request_in_progress(retry_after_seconds=1)
     return _first_answer(operation.resume(claim))
 
 
@@ -137,9 +139,9 @@ def _new_key(request: HttpRequest, user: Any, key: str, parameters: Parameters) 
         user_id=user.pk,
         idempotency_key=key,
         request_method=method,
-        request_path=request.path,
+        request_path=request.path_info,
         request_params=parameters.stored,
-        fingerprint=fingerprint(method, request.path, parameters.stored),
+        fingerprint=fingerprint(method, request.path_info, parameters.stored),
         origin_ip=_origin_ip(request),
     )
 

@@ -7,7 +7,7 @@ line for each batch. What a batch is, the command says.
 
 import logging
 import signal
-import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
@@ -19,7 +19,19 @@ logger = logging.getLogger(__name__)
 
 LONGEST_BACK_OFF = timedelta(seconds=30)
 
-_stop = threading.Event()
+TIME_TO_FINISH = timedelta(seconds=4)
+"""How long the item in hand may take after the first signal."""
+
+SLICE_SECONDS = 0.1
+"""How soon a sleeping worker notices that it should leave."""
+
+
+class Stop:
+    """Whether a signal has asked this process to leave. A bare flag, since what a handler may do is
+    little: an Event's lock could be held by the very code that the signal interrupted.
+    """
+
+    asked = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +45,7 @@ class Batch:
 
 def should_stop() -> bool:
     """Whether a signal asked this process to leave. Long batches look between their items."""
-    return _stop.is_set()
+    return Stop.asked
 
 
 def run_worker(name: str, run_batch: Callable[[], Batch], *, pause: timedelta) -> None:
@@ -48,7 +60,8 @@ def run_worker(name: str, run_batch: Callable[[], Batch], *, pause: timedelta) -
     while not should_stop():
         try:
             batch = run_batch()
-        except (DatabaseError, InterfaceError) as error:
+        except Exception as error:
+            # The batch was rolled back, so nothing is lost: it is tried again after a while.
             failures += 1
             _wait_out(name, error, failures)
             continue
@@ -56,25 +69,40 @@ def run_worker(name: str, run_batch: Callable[[], Batch], *, pause: timedelta) -
         if batch.did_something:
             logger.info("%s: %s", name, batch.summary)
         if not batch.is_full:
-            _stop.wait(pause.total_seconds())
+            _sleep(pause.total_seconds())
     logger.info("%s: stopped", name)
 
 
 def _wait_out(name: str, error: Exception, failures: int) -> None:
-    """The database is away, or refuses: the connection is given up, the next batch opens one."""
+    """Usually the database is away: the connection is given up, the next batch opens a new one.
+    Anything else is a bug, and is logged as one.
+    """
     connection.close()
     back_off = min(2.0 ** (failures - 1), LONGEST_BACK_OFF.total_seconds())
-    logger.warning("%s: batch failed, next in %.0f s: error=%r", name, back_off, error)
-    _stop.wait(back_off)
+    is_a_bug = not isinstance(error, DatabaseError | InterfaceError)
+    logger.warning(
+        "%s: batch failed, next in %.0f s: error=%r", name, back_off, error, exc_info=is_a_bug
+    )
+    _sleep(back_off)
+
+
+def _sleep(seconds: float) -> None:
+    ends_at = time.monotonic() + seconds
+    while not should_stop() and (left := ends_at - time.monotonic()) > 0:
+        time.sleep(min(left, SLICE_SECONDS))
 
 
 def _install_signal_handlers() -> None:
-    _stop.clear()
-    for number in (signal.SIGTERM, signal.SIGINT):
+    Stop.asked = False
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGALRM):
         signal.signal(number, _ask_to_stop)
 
 
 def _ask_to_stop(number: int, frame: FrameType | None) -> None:
-    if _stop.is_set():
+    """The first signal lets the item in hand finish, within limits. What is abandoned then is what
+    a crash would leave: a lease that runs out, a transaction that is rolled back.
+    """
+    if Stop.asked:
         raise SystemExit(128 + number)
-    _stop.set()
+    Stop.asked = True
+    signal.setitimer(signal.ITIMER_REAL, TIME_TO_FINISH.total_seconds())

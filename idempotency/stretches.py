@@ -1,0 +1,155 @@
+"""A stretch: consecutive atomic phases that share one transaction, and the key's move with them.
+
+The outcome is that of separate transactions, and every commit saved is a disk flush saved: each
+phase after the first has a savepoint, so one that fails takes back its own changes only.
+"""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING
+
+from django.db import transaction
+
+from idempotency.exceptions import InvalidTransition, Postponed
+from idempotency.jobs import recording_staged_jobs
+from idempotency.leases import JournalEntry, Lease, Progress, write_progress
+from idempotency.models import FINISHED
+from idempotency.phases import (
+    AtomicPhase,
+    ForeignPhase,
+    NoOp,
+    PhaseResult,
+    RecoveryPoint,
+    Response,
+)
+from idempotency.transactions import may_succeed_when_repeated
+
+if TYPE_CHECKING:
+    from idempotency.operations import Operation
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """A method of the operation that is to run in a transaction."""
+
+    name: str
+    run: Callable[[], PhaseResult]
+
+
+@dataclass(frozen=True, slots=True)
+class Reached:
+    """How far the steps of the open transaction have come."""
+
+    point: str
+    result: PhaseResult | None
+    journal: tuple[JournalEntry, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Stretch:
+    """What a transaction did once it has committed.
+
+    `failure` is why the attempt ends after it: a later phase failed, and only that was rolled
+    back, or a phase had nothing to do yet.
+    """
+
+    progress: Progress
+    lease: Lease
+    failure: Exception | None = None
+
+
+def phase_step(operation: "Operation", phase: AtomicPhase) -> Step:
+    return Step(phase.name, partial(phase.method, operation))
+
+
+def run_stretch(operation: "Operation", first: Step, *journal: JournalEntry) -> Stretch:
+    """Runs a step and the atomic phases that follow it, in the caller's transaction, and then moves
+    the key, once for all of them.
+
+    *Raises* `LeaseLost` where the lease is no longer the operation's, and what the first step does.
+    """
+    failure: Exception | None = None
+    reached = _run_step(operation, first, Reached(operation.key.recovery_point, None, journal))
+    while failure is None and (phase := _atomic_phase_after(operation, reached)):
+        reached, failure = _run_in_savepoint(operation, phase, reached)
+    if isinstance(reached.result, NoOp):
+        failure = Postponed(
+            "There is something to wait for before this request can go on. What was done so "
+            "far is kept. Retry with the same Idempotency-Key."
+        )
+    progress = _progress_to(operation, reached)
+    return Stretch(progress, write_progress(operation.lease, progress), failure)
+
+
+def took(began_at: float) -> dict[str, float]:
+    """For the journal: the milliseconds since a monotonic time."""
+    return {"ms": round((time.monotonic() - began_at) * 1000, 1)}
+
+
+def _run_step(operation: "Operation", step: Step, reached: Reached) -> Reached:
+    began_at = time.monotonic()
+    with recording_staged_jobs() as jobs:
+        result = step.run()
+    point = _point_after(operation, step, result, reached.point)
+    entry: JournalEntry = {"event": step.name, "recovery_point": point, **took(began_at)}
+    if jobs:
+        entry["jobs"] = jobs
+    return Reached(point, result, (*reached.journal, entry))
+
+
+def _run_in_savepoint(
+    operation: "Operation", phase: AtomicPhase, reached: Reached
+) -> tuple[Reached, Exception | None]:
+    """A phase that fails takes back its own changes, not those of the phases before it."""
+    before = dict(operation.__dict__)
+    savepoint = transaction.savepoint()
+    try:
+        return _run_step(operation, phase_step(operation, phase), reached), None
+    except Exception as error:
+        if may_succeed_when_repeated(error):
+            raise
+        transaction.savepoint_rollback(savepoint)
+        operation.__dict__ = before
+        return reached, error
+
+
+def _progress_to(operation: "Operation", reached: Reached) -> Progress:
+    if isinstance(reached.result, Response):
+        return Progress(recovery_point=FINISHED, response=reached.result, journal=reached.journal)
+    moved = reached.point != operation.key.recovery_point
+    next_phase = operation.phase_at(reached.point)
+    return Progress(
+        recovery_point=reached.point,
+        keeps_lease=True,
+        begins_foreign_phase=moved and isinstance(next_phase, ForeignPhase),
+        journal=reached.journal,
+    )
+
+
+def _atomic_phase_after(operation: "Operation", reached: Reached) -> AtomicPhase | None:
+    if not isinstance(reached.result, RecoveryPoint):
+        return None
+    phase = operation.phase_at(reached.point)
+    return phase if isinstance(phase, AtomicPhase) else None
+
+
+def _point_after(operation: "Operation", step: Step, result: PhaseResult, point: str) -> str:
+    """Where a result leads. Recovery points never go back, so the loop ends."""
+    if isinstance(result, Response):
+        return FINISHED
+    if isinstance(result, NoOp):
+        return point
+    if not isinstance(result, RecoveryPoint):
+        raise InvalidTransition(
+            f"{step.name} returned {type(result).__name__}: a phase returns RecoveryPoint, "
+            "Response or NoOp."
+        )
+    order = [phase.recovery_point for phase in operation.phases()]
+    if result.name not in order or order.index(result.name) <= order.index(point):
+        raise InvalidTransition(
+            f"{step.name} returned RecoveryPoint({result.name!r}), which no phase after "
+            f"{point!r} starts from."
+        )
+    return result.name
