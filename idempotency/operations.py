@@ -13,7 +13,7 @@ from typing import Any, ClassVar, TypeVar
 from django import forms
 from django.http import HttpResponseBase
 
-from idempotency import failures, views
+from idempotency import failures
 from idempotency.claims import Claim, NewKey, insert_key
 from idempotency.exceptions import (
     InvalidTransition,
@@ -68,7 +68,9 @@ class Operation:
     @classmethod
     def as_view(cls) -> Callable[..., HttpResponseBase]:
         """The view to mount: `path("rides", CreateRide.as_view())`."""
-        return views.view_for(cls)
+        from idempotency.views import view_for  # it stands above the operation
+
+        return view_for(cls)
 
     @classmethod
     @cache

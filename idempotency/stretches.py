@@ -8,26 +8,24 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import Any, Protocol
 
 from django.db import transaction
 
 from idempotency.exceptions import InvalidTransition, Postponed
 from idempotency.jobs import recording_staged_jobs
 from idempotency.leases import JournalEntry, Lease, Progress, write_progress
-from idempotency.models import FINISHED
+from idempotency.models import FINISHED, IdempotencyKey
 from idempotency.phases import (
     AtomicPhase,
     ForeignPhase,
     NoOp,
+    Phase,
     PhaseResult,
     RecoveryPoint,
     Response,
 )
 from idempotency.transactions import may_succeed_when_repeated
-
-if TYPE_CHECKING:
-    from idempotency.operations import Operation
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,11 +58,23 @@ class Stretch:
     failure: Exception | None = None
 
 
-def phase_step(operation: "Operation", phase: AtomicPhase) -> Step:
+class Phased(Protocol):
+    """What a stretch needs of an operation."""
+
+    key: IdempotencyKey
+    lease: Lease
+    __dict__: dict[str, Any]
+
+    def phases(self) -> tuple[Phase, ...]: ...
+
+    def phase_at(self, recovery_point: str) -> Phase | None: ...
+
+
+def phase_step(operation: Phased, phase: AtomicPhase) -> Step:
     return Step(phase.name, partial(phase.method, operation))
 
 
-def run_stretch(operation: "Operation", first: Step, *journal: JournalEntry) -> Stretch:
+def run_stretch(operation: Phased, first: Step, *journal: JournalEntry) -> Stretch:
     """Runs a step and the atomic phases that follow it, in the caller's transaction, and then moves
     the key, once for all of them.
 
@@ -88,7 +98,7 @@ def took(began_at: float) -> dict[str, float]:
     return {"ms": round((time.monotonic() - began_at) * 1000, 1)}
 
 
-def _run_step(operation: "Operation", step: Step, reached: Reached) -> Reached:
+def _run_step(operation: Phased, step: Step, reached: Reached) -> Reached:
     began_at = time.monotonic()
     with recording_staged_jobs() as jobs:
         result = step.run()
@@ -100,7 +110,7 @@ def _run_step(operation: "Operation", step: Step, reached: Reached) -> Reached:
 
 
 def _run_in_savepoint(
-    operation: "Operation", phase: AtomicPhase, reached: Reached
+    operation: Phased, phase: AtomicPhase, reached: Reached
 ) -> tuple[Reached, Exception | None]:
     """A phase that fails takes back its own changes, not those of the phases before it."""
     before = dict(operation.__dict__)
@@ -115,7 +125,7 @@ def _run_in_savepoint(
         return reached, error
 
 
-def _progress_to(operation: "Operation", reached: Reached) -> Progress:
+def _progress_to(operation: Phased, reached: Reached) -> Progress:
     if isinstance(reached.result, Response):
         return Progress(recovery_point=FINISHED, response=reached.result, journal=reached.journal)
     moved = reached.point != operation.key.recovery_point
@@ -128,14 +138,14 @@ def _progress_to(operation: "Operation", reached: Reached) -> Progress:
     )
 
 
-def _atomic_phase_after(operation: "Operation", reached: Reached) -> AtomicPhase | None:
+def _atomic_phase_after(operation: Phased, reached: Reached) -> AtomicPhase | None:
     if not isinstance(reached.result, RecoveryPoint):
         return None
     phase = operation.phase_at(reached.point)
     return phase if isinstance(phase, AtomicPhase) else None
 
 
-def _point_after(operation: "Operation", step: Step, result: PhaseResult, point: str) -> str:
+def _point_after(operation: Phased, step: Step, result: PhaseResult, point: str) -> str:
     """Where a result leads. Recovery points never go back, so the loop ends."""
     if isinstance(result, Response):
         return FINISHED

@@ -3,7 +3,7 @@
 import ipaddress
 import logging
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.utils.module_loading import import_string
@@ -26,11 +26,9 @@ from idempotency.exceptions import (
 )
 from idempotency.failures import answerable
 from idempotency.models import IdempotencyKey
+from idempotency.operations import Operation
 from idempotency.parameters import Parameters, fingerprint, read_key, read_parameters
 from idempotency.phases import Response, error_body
-
-if TYPE_CHECKING:
-    from idempotency.operations import Operation
 
 logger = logging.getLogger(__name__)
 
@@ -38,7 +36,7 @@ MOST_READS = 3
 """Between reading and inserting a key somebody may insert it, or the reaper remove it."""
 
 
-def view_for(operation_class: type["Operation"]) -> Callable[..., HttpResponse]:
+def view_for(operation_class: type[Operation]) -> Callable[..., HttpResponse]:
     """The view of an operation. The completer finds the operation's class on it."""
 
     def view(request: HttpRequest, **path_kwargs: Any) -> HttpResponse:
@@ -60,7 +58,7 @@ def error_response(error: IdempotencyError) -> JsonResponse:
 
 
 def _answer(
-    request: HttpRequest, operation_class: type["Operation"], path_kwargs: dict[str, Any]
+    request: HttpRequest, operation_class: type[Operation], path_kwargs: dict[str, Any]
 ) -> HttpResponse:
     if request.method != "POST":
         raise MethodNotAllowed(f"{request.method} is not allowed here; use POST.")
@@ -79,7 +77,7 @@ def _answer(
     return _claim_and_run(operation, new_key)
 
 
-def _claim_and_run(operation: "Operation", new_key: NewKey) -> HttpResponse:
+def _claim_and_run(operation: Operation, new_key: NewKey) -> HttpResponse:
     for _ in range(MOST_READS):
         stored = find_key(new_key.user_id, new_key.idempotency_key)
         if stored is not None:
@@ -90,7 +88,7 @@ def _claim_and_run(operation: "Operation", new_key: NewKey) -> HttpResponse:
     raise request_in_progress(retry_after_seconds=1)
 
 
-def _retry(operation: "Operation", stored: StoredKey, fingerprint_now: str) -> HttpResponse:
+def _retry(operation: Operation, stored: StoredKey, fingerprint_now: str) -> HttpResponse:
     """The key has been seen before: replay it, refuse it, or go on with it."""
     key = stored.key
     if key.fingerprint != fingerprint_now:
