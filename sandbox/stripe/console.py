@@ -1,0 +1,119 @@
+"""The control API under `/_sandbox/`: faults, the ledger of charges, pruning, reset.
+
+It is what tests and demos use to arrange failures and to count what was really charged; Stripe has
+nothing like it. JSON in, JSON out, no credentials, never delayed by a fault.
+"""
+
+import json
+import os
+from collections import Counter
+from collections.abc import Callable
+from typing import Any
+from urllib.parse import parse_qs
+
+from sandbox.stripe.api import StripeAPI
+from sandbox.stripe.faults import InvalidFault
+from sandbox.stripe.ledger import Resource
+from sandbox.stripe.shapes import present
+from sandbox.stripe.wire import Answer, Request
+
+PREFIX = "/_sandbox/"
+CHARGE_FIELDS = (
+    *("id", "amount", "amount_refunded", "currency", "customer", "payment_intent"),
+    *("payment_method", "status", "description", "metadata", "created"),
+)
+
+Reply = dict[str, Any]
+
+
+class BadRequest(Exception):
+    """A control call that cannot be read; the message says why."""
+
+
+class Console:
+    """The control calls, by method and path."""
+
+    def __init__(self, api: StripeAPI) -> None:
+        self._api = api
+        self._calls: dict[str, Callable[[Request], Reply]] = {
+            "GET health": self._health,
+            "GET faults": self._list_faults,
+            "POST faults": self._add_fault,
+            "DELETE faults": self._clear_faults,
+            "GET charges": self._charges,
+            "GET payment_intents": self._payment_intents,
+            "GET calls": self._count_calls,
+            "POST prune": self._prune,
+            "POST reset": self._reset,
+        }
+
+    def answer(self, request: Request) -> Answer:
+        name = f"{request.method} {request.path.removeprefix(PREFIX)}"
+        call = self._calls.get(name)
+        if call is None:
+            return _json_answer(404, {"error": f"no such control call: {name}"})
+        try:
+            return _json_answer(200, call(request))
+        except (BadRequest, InvalidFault) as error:
+            return _json_answer(400, {"error": str(error)})
+
+    def _health(self, request: Request) -> Reply:
+        return {"status": "ok", "pid": os.getpid()}
+
+    def _list_faults(self, request: Request) -> Reply:
+        return {"faults": self._api.faults.described()}
+
+    def _add_fault(self, request: Request) -> Reply:
+        return self._api.faults.add(_read_json(request)).described()
+
+    def _clear_faults(self, request: Request) -> Reply:
+        self._api.faults.clear()
+        return {"faults": []}
+
+    def _charges(self, request: Request) -> Reply:
+        wanted = parse_qs(request.query.decode("latin-1")).get("status")
+        return {
+            "charges": [
+                self._ledger_line(charge)
+                for charge in self._api.ledger.oldest_first("charge")
+                if wanted is None or charge["status"] in wanted
+            ]
+        }
+
+    def _ledger_line(self, charge: Resource) -> Reply:
+        shown = present(charge)
+        line = {name: shown[name] for name in CHARGE_FIELDS}
+        return line | {"idempotency_key": self._api.ledger.charged_under.get(charge["id"])}
+
+    def _payment_intents(self, request: Request) -> Reply:
+        intents = self._api.ledger.oldest_first("payment_intent")
+        by_status = Counter(intent["status"] for intent in intents)
+        return {"count": by_status.total(), "by_status": by_status}
+
+    def _count_calls(self, request: Request) -> Reply:
+        return {"calls": self._api.calls, "replays": self._api.replays}
+
+    def _prune(self, request: Request) -> Reply:
+        seconds = _read_json(request).get("older_than_seconds", 0)
+        if not isinstance(seconds, int | float) or seconds < 0:
+            raise BadRequest("older_than_seconds: must be a number from 0")
+        return {"pruned": self._api.keys.prune(seconds)}
+
+    def _reset(self, request: Request) -> Reply:
+        self._api.reset()
+        return {"status": "ok"}
+
+
+def _read_json(request: Request) -> Reply:
+    try:
+        given = json.loads(request.body or b"{}")
+    except ValueError as error:
+        raise BadRequest("the body is not JSON") from error
+    if not isinstance(given, dict):
+        raise BadRequest("the body is not a JSON object")
+    return given
+
+
+def _json_answer(status: int, reply: Reply) -> Answer:
+    headers = {"Content-Type": "application/json"}
+    return Answer(status=status, body=json.dumps(reply).encode(), headers=headers)

@@ -1,0 +1,113 @@
+"""The Python client of the control API, for tests and demos.
+
+stand_in = StandIn("http://127.0.0.1:12111")
+stand_in.add_fault("reset_after", times=1)
+...
+assert len(stand_in.charges(status="succeeded")) == 1
+"""
+
+import json
+from dataclasses import dataclass
+from http.client import HTTPConnection, HTTPException
+from typing import Any
+from urllib.parse import urlencode, urlsplit
+
+TIMEOUT_SECONDS = 10.0
+
+
+class ControlError(Exception):
+    """The stand-in refused a control call; the message is its own."""
+
+
+@dataclass(frozen=True)
+class StandIn:
+    """A running stand-in; `pid` is known when `running_stand_in` started it."""
+
+    base_url: str
+    pid: int | None = None
+
+    def add_fault(
+        self,
+        kind: str,
+        *,
+        times: int | None = None,
+        share: float | None = None,
+        seed: int = 0,
+        seconds: float | None = None,
+        path: str | None = None,
+        idempotency_key: str | None = None,
+    ) -> dict[str, Any]:
+        """Make calls fail in the way of `kind` (`sandbox.stripe.faults.FaultKind`).
+
+        Without `times` and `share`, every call from now on; `times`, the next so many; `share`,
+        that part of the calls, 0 to 1, drawn from `seed`. `seconds` is the length of a latency or a
+        stall, or the `Retry-After` of a rate limit. `path` narrows to a prefix, with or without a
+        method: `"POST /v1/payment_intents"`.
+
+        Raises:
+            ControlError: there is no such fault.
+        """
+        given = {
+            "kind": kind,
+            "times": times,
+            "share": share,
+            "seed": seed,
+            "seconds": seconds,
+            "path": path,
+            "idempotency_key": idempotency_key,
+        }
+        fault = {name: value for name, value in given.items() if value is not None}
+        return self._call("POST", "faults", fault)
+
+    def faults(self) -> list[dict[str, Any]]:
+        """The faults in force, each with how often it has `fired`."""
+        return self._list("faults", "faults")
+
+    def clear_faults(self) -> None:
+        self._call("DELETE", "faults")
+
+    def charges(self, status: str | None = None) -> list[dict[str, Any]]:
+        """Every charge attempted, oldest first, with the `idempotency_key` of its call."""
+        query = "?" + urlencode({"status": status}) if status else ""
+        return self._list(f"charges{query}", "charges")
+
+    def payment_intents(self) -> dict[str, Any]:
+        """`count`, and the counts `by_status`."""
+        return self._call("GET", "payment_intents")
+
+    def calls(self) -> dict[str, Any]:
+        """`calls` by method and path since the start or the last reset, and `replays`."""
+        return self._call("GET", "calls")
+
+    def prune_keys(self, older_than_seconds: float = 0) -> int:
+        """Forget the idempotency keys older than that, as Stripe may after 24 hours; how many."""
+        pruned: int = self._call("POST", "prune", {"older_than_seconds": older_than_seconds})[
+            "pruned"
+        ]
+        return pruned
+
+    def reset(self) -> None:
+        """Forget everything: objects, keys, faults, counts."""
+        self._call("POST", "reset")
+
+    def is_healthy(self) -> bool:
+        try:
+            return self._call("GET", "health")["status"] == "ok"
+        except (OSError, HTTPException, ControlError):
+            return False
+
+    def _list(self, path: str, name: str) -> list[dict[str, Any]]:
+        listed: list[dict[str, Any]] = self._call("GET", path)[name]
+        return listed
+
+    def _call(self, method: str, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
+        connection = HTTPConnection(urlsplit(self.base_url).netloc, timeout=TIMEOUT_SECONDS)
+        try:
+            connection.request(method, f"/_sandbox/{path}", json.dumps(body) if body else None)
+            response = connection.getresponse()
+            reply: dict[str, Any] = json.loads(response.read())
+        finally:
+            connection.close()
+        if response.status != 200:
+            raise ControlError(reply["error"])
+        return reply
