@@ -86,9 +86,11 @@ UPDATE idempotency_jobdelivery
 
 # Settling. The row stays locked until the job's own effect commits with it, so of two deliveries
 # at once the second waits, then finds no record, and does nothing.
-SETTLE_JOB = (
-    "DELETE FROM idempotency_jobdelivery WHERE job_id = %(job_id)s AND set_aside_at IS NULL"
-)
+SETTLE_DELIVERY = "DELETE FROM idempotency_jobdelivery WHERE job_id = %(job_id)s"
+
+# A broker can be faster than the enqueuer's commit, and the enqueuer can die before it: then the
+# job is still staged. This waits for the enqueuer's row lock, and so for how that ended.
+SETTLE_STAGED_JOB = "DELETE FROM idempotency_stagedjob WHERE job_id = %(job_id)s"
 
 KEEP_JOB_ERROR = """
 UPDATE idempotency_jobdelivery SET last_error = %(last_error)s WHERE job_id = %(job_id)s
@@ -168,8 +170,7 @@ def run_job(job_id: str, job_name: str, args: list[Any], kwargs: dict[str, Any])
     """
     try:
         with transaction.atomic(), connection.cursor() as cursor:
-            cursor.execute(SETTLE_JOB, {"job_id": job_id})
-            if cursor.rowcount == 0:
+            if not _settle(cursor, job_id):
                 logger.info("job has been done already: job_id=%s", job_id)
                 return
             import_string(job_name).call(*args, **kwargs)
@@ -177,6 +178,15 @@ def run_job(job_id: str, job_name: str, args: list[Any], kwargs: dict[str, Any])
         with connection.cursor() as cursor:
             cursor.execute(KEEP_JOB_ERROR, {"job_id": job_id, "last_error": repr(error)})
         raise
+
+
+def _settle(cursor: CursorWrapper, job_id: str) -> bool:
+    """Whether the job was still owed; it is not any more, once the open transaction commits."""
+    for statement in (SETTLE_DELIVERY, SETTLE_STAGED_JOB, SETTLE_DELIVERY):
+        cursor.execute(statement, {"job_id": job_id})
+        if cursor.rowcount:
+            return True
+    return False
 
 
 def _hand_over_all(cursor: CursorWrapper) -> int:
