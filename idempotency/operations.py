@@ -98,7 +98,8 @@ class Operation:
         except RequestInProgress:
             raise
         except Exception as error:
-            raise self._keep_failed_claim(new_key, error) from error
+            answer = self._keep_failed_claim(new_key, error)
+            raise answer from (error if answer is not error else error.__cause__)
         return None if stretch is None else self._run_to_the_end(stretch)
 
     def resume(self, claim: Claim) -> Response:
@@ -119,7 +120,8 @@ class Operation:
         except LeaseLost:
             raise
         except Exception as error:
-            raise failures.let_go(self.key, self.lease, error) from error
+            answer = failures.let_go(self.key, self.lease, error)
+            raise answer from (error if answer is not error else error.__cause__)
         return response
 
     def _run_from_here(self) -> Stretch:
