@@ -1,0 +1,194 @@
+"""Rides, audit records and users for an operator's eyes; of these, only users can be changed."""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from django.contrib import admin
+from django.contrib.auth.admin import UserAdmin as DjangoUserAdmin
+from django.contrib.auth.forms import AdminUserCreationForm
+from django.contrib.auth.forms import UserChangeForm as DjangoUserChangeForm
+from django.db.models import Q, QuerySet
+from django.http import HttpRequest
+from django.urls import reverse
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+
+from idempotency.ledgers import AgeFilter, KeysetAdmin, LedgerAdmin, is_id, link_to, moment_of
+from idempotency.stories import Trace
+from rides.models import AuditRecord, Ride, User
+from rides.wording import amount, place
+
+admin.site.site_header = "Rocket Rides"
+admin.site.site_title = "Rocket Rides"
+
+
+class PaidFilter(admin.SimpleListFilter):
+    """Whether there is a charge. A ride without one is on its way, or its card was declined."""
+
+    title = "payment"
+    parameter_name = "payment"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> Sequence[tuple[str, str]]:
+        return [("charged", "Charged"), ("not-charged", "Not charged")]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Ride]) -> QuerySet[Ride]:
+        if self.value() is None:
+            return queryset
+        return queryset.filter(stripe_charge_id__isnull=self.value() == "not-charged")
+
+
+@admin.register(Ride)
+class RideAdmin(LedgerAdmin):
+    """Where to, for whom, and which charge paid for it."""
+
+    list_display = ("id", "created", "user", "fare", "stripe_charge_id", "key")
+    list_filter = (PaidFilter, AgeFilter)
+    list_select_related = ("user", "idempotency_key")
+    search_help_text = (
+        "A charge (ch_…), a payment intent (pi_…), a rider's whole e-mail address, "
+        "an idempotency key, or a ride's number"
+    )
+    fields = (
+        *("user", "created", "origin", "target", "fare"),
+        *("stripe_charge_id", "stripe_payment_intent_id", "key", "audit"),
+    )
+    readonly_fields = ("created", "origin", "target", "fare", "key", "audit")
+
+    def matching(self, term: str) -> Q:
+        if "@" in term:
+            return Q(user__email=term.lower())
+        if is_id(term):
+            return Q(pk=term)
+        if term.startswith(("ch_", "pi_")):
+            return Q(stripe_charge_id=term) | Q(stripe_payment_intent_id=term)
+        return Q(idempotency_key__idempotency_key=term)
+
+    def traces_of(self, ride: Ride) -> Iterator[Trace]:
+        """Lead from the key's page to the ride's audit records."""
+        yield Trace(kind="audit", link=self.audit(ride))
+
+    @admin.display(description="origin")
+    def origin(self, ride: Ride) -> str:
+        return place(ride.origin_lat, ride.origin_lon)
+
+    @admin.display(description="target")
+    def target(self, ride: Ride) -> str:
+        return place(ride.target_lat, ride.target_lon)
+
+    @admin.display(description="fare")
+    def fare(self, ride: Ride) -> str:
+        return amount(ride.amount_cents, ride.currency)
+
+    @admin.display(description="idempotency key")
+    def key(self, ride: Ride) -> SafeString | str:
+        key = ride.idempotency_key
+        return link_to(key, f"{key.recovery_point}, attempt {key.attempt}") if key else "reaped"
+
+    @admin.display(description="audit records")
+    def audit(self, ride: Ride) -> SafeString:
+        query = {"resource_type": "ride", "resource_id": ride.pk}
+        url = reverse("admin:rides_auditrecord_changelist", query=query)
+        return format_html('<a href="{}">Audit records of ride {}</a>', url, ride.pk)
+
+
+class ActionFilter(admin.SimpleListFilter):
+    """By what was done."""
+
+    title = "action"
+    parameter_name = "action"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> Sequence[tuple[str, str]]:
+        return [(action, action) for action in AuditRecord.Action.values]
+
+    def queryset(
+        self, request: HttpRequest, queryset: QuerySet[AuditRecord]
+    ) -> QuerySet[AuditRecord]:
+        return queryset.filter(action=self.value()) if self.value() else queryset
+
+
+@admin.register(AuditRecord)
+class AuditRecordAdmin(LedgerAdmin):
+    """Who did what, to which ride, from where."""
+
+    list_display = ("created", "action", "resource", "user", "origin_ip")
+    list_filter = (ActionFilter, AgeFilter)
+    list_select_related = ("user",)
+    search_help_text = "A user's whole e-mail address, or a ride's number"
+    fields = ("created", "action", "resource", "user", "origin_ip", "data")
+    readonly_fields = ("created", "resource")
+
+    def matching(self, term: str) -> Q:
+        if "@" in term:
+            return Q(user__email=term.lower())
+        return Q(resource_type="ride", resource_id=term) if is_id(term) else Q(pk__in=[])
+
+    @admin.display(description="resource")
+    def resource(self, record: AuditRecord) -> SafeString | str:
+        if record.resource_type != "ride":
+            return f"{record.resource_type} {record.resource_id}"
+        return link_to(Ride(pk=record.resource_id))
+
+
+class UserCreationForm(AdminUserCreationForm):
+    """A new user by e-mail address; a rider also needs a customer at Stripe."""
+
+    class Meta:
+        model = User
+        fields = ("email", "stripe_customer_id", "is_staff")
+
+    def clean_email(self) -> str:
+        return str(self.cleaned_data["email"]).lower()
+
+
+class UserChangeForm(DjangoUserChangeForm):
+    """A user's address and rights; the password has a page of its own."""
+
+    class Meta:
+        model = User
+        fields = "__all__"
+
+    def clean_email(self) -> str:
+        return str(self.cleaned_data["email"]).lower()
+
+
+@admin.register(User)
+class UserAdmin(KeysetAdmin, DjangoUserAdmin):
+    """Riders and staff. The customer of a rider is set once.
+
+    Requests that are under way were sent to Stripe for that customer, and a retry must send the
+    same again.
+    """
+
+    form = UserChangeForm
+    add_form = UserCreationForm
+    list_display = ("email", "stripe_customer_id", "is_active", "is_staff", "created")
+    list_filter = ("is_staff", "is_active", AgeFilter)
+    search_fields = KeysetAdmin.search_fields
+    search_help_text = "A whole e-mail address, a customer (cus_…), or a user's number"
+    ordering = ("-id",)
+    created = moment_of("created_at")
+    readonly_fields = ("stripe_customer_id", "last_login", "created")
+    fieldsets = (
+        (None, {"fields": ("email", "password", "stripe_customer_id")}),
+        ("Rights", {"fields": ("is_active", "is_staff", "is_superuser", "groups")}),
+        ("Dates", {"fields": ("created", "last_login")}),
+    )
+    add_fieldsets = (
+        (
+            None,
+            {
+                "fields": (
+                    *("email", "stripe_customer_id", "is_staff"),
+                    *("usable_password", "password1", "password2"),
+                )
+            },
+        ),
+    )
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
+        return self.readonly_fields if obj else ()
+
+    def matching(self, term: str) -> Q:
+        if is_id(term):
+            return Q(pk=term)
+        return Q(email=term.lower()) | Q(stripe_customer_id=term)

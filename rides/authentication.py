@@ -1,0 +1,22 @@
+"""Who sends the request, in the demonstration: the original's e-mail address in `Authorization`.
+
+An address is no secret, so this works only where `DEMO_AUTH` is on, which settings allow only with
+`DEBUG`. A real service names its own function in `IDEMPOTENCY["AUTHENTICATE"]`.
+"""
+
+from django.conf import settings
+from django.http import HttpRequest
+
+from rides.models import User
+
+
+def demo_rider(request: HttpRequest) -> User | None:
+    """Return the rider whose address the request carries, or None; one SELECT at most."""
+    address = request.headers.get("Authorization", "")
+    # PostgreSQL refuses a NUL, and no address that validates has anything else than this in it.
+    if not settings.DEMO_AUTH or not address or not (address.isascii() and address.isprintable()):
+        return None
+    riders = User.objects.only("email", "stripe_customer_id").filter(
+        email=address.lower(), is_active=True, stripe_customer_id__isnull=False
+    )
+    return next(iter(riders), None)

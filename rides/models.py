@@ -1,0 +1,158 @@
+"""Who rides, what was booked, and who did what: the service's own tables.
+
+They know the idempotency key only as a reference: a ride outlives the key that booked it.
+Every rule about a single row is a constraint of the database, so that no code path can skip it.
+"""
+
+from decimal import Decimal
+from typing import Any
+
+from django.contrib.auth.models import AbstractBaseUser, BaseUserManager, PermissionsMixin
+from django.db import models
+from django.db.models import Q
+from django.db.models.functions import Lower, Now
+
+
+class UserManager(BaseUserManager["User"]):
+    """Creates riders, who have a customer at Stripe, and staff, who need none."""
+
+    def create_user(self, email: str, password: str | None = None, **fields: Any) -> "User":
+        """Create a user; without a password nobody can log in as them."""
+        user = self.model(email=email.strip().lower(), **fields)
+        user.set_password(password)
+        user.save(using=self._db)
+        return user
+
+    def create_superuser(self, email: str, password: str | None = None, **fields: Any) -> "User":
+        """Create a user who may do everything in the admin."""
+        return self.create_user(
+            email, password, **{**fields, "is_staff": True, "is_superuser": True}
+        )
+
+
+class User(AbstractBaseUser, PermissionsMixin):
+    """A rider or a member of staff; the e-mail address, in lower case, is the login."""
+
+    email = models.EmailField(max_length=255, unique=True)
+    stripe_customer_id = models.CharField(
+        max_length=255,
+        unique=True,
+        null=True,
+        blank=True,
+        help_text="Whom Stripe charges; empty for staff.",
+    )
+    is_active = models.BooleanField(default=True)
+    is_staff = models.BooleanField(default=False, help_text="May log in to the admin.")
+    created_at = models.DateTimeField(db_default=Now(), editable=False)
+
+    USERNAME_FIELD = "email"
+    EMAIL_FIELD = "email"
+    REQUIRED_FIELDS = []
+
+    objects = UserManager()
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(
+                name="user_email_is_lower_case_and_not_empty",
+                condition=Q(email=Lower("email")) & ~Q(email=""),
+            ),
+            models.CheckConstraint(
+                name="user_is_staff_or_has_a_customer",
+                condition=Q(is_staff=True) | Q(stripe_customer_id__isnull=False),
+                violation_error_message="A rider needs a customer at Stripe; only staff need none.",
+            ),
+            models.CheckConstraint(
+                name="user_customer_is_not_the_empty_string",
+                condition=~Q(stripe_customer_id=""),
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return self.email
+
+
+def within(field: str, limit: int) -> models.CheckConstraint:
+    """Return the constraint that keeps ``field`` between minus and plus ``limit`` degrees."""
+    return models.CheckConstraint(
+        name=f"ride_{field}_within_{limit}_degrees",
+        condition=Q(**{f"{field}__range": (Decimal(-limit), Decimal(limit))}),
+    )
+
+
+class Ride(models.Model):
+    """One booked flight, and the payment for it once there is one."""
+
+    user = models.ForeignKey(User, on_delete=models.PROTECT, related_name="rides")
+    idempotency_key = models.OneToOneField(
+        "idempotency.IdempotencyKey",
+        on_delete=models.SET_NULL,
+        null=True,
+        related_name="ride",
+        help_text="The request that booked it; empty once the key is reaped.",
+    )
+    created_at = models.DateTimeField(db_default=Now(), editable=False)
+    origin_lat = models.DecimalField(max_digits=13, decimal_places=10)
+    origin_lon = models.DecimalField(max_digits=13, decimal_places=10)
+    target_lat = models.DecimalField(max_digits=13, decimal_places=10)
+    target_lon = models.DecimalField(max_digits=13, decimal_places=10)
+    # Written with the ride, not read from a price list when it is charged: a retry after a change
+    # of the fare must send Stripe the same amount under the same key.
+    amount_cents = models.PositiveIntegerField()
+    currency = models.CharField(max_length=3)
+    stripe_payment_intent_id = models.CharField(max_length=255, unique=True, null=True, blank=True)
+    stripe_charge_id = models.CharField(max_length=255, unique=True, null=True, blank=True)
+
+    class Meta:
+        constraints = [
+            within("origin_lat", 90),
+            within("origin_lon", 180),
+            within("target_lat", 90),
+            within("target_lon", 180),
+            models.CheckConstraint(name="ride_amount_is_positive", condition=Q(amount_cents__gt=0)),
+            models.CheckConstraint(
+                name="ride_currency_is_an_iso_code", condition=Q(currency__regex="^[a-z]{3}$")
+            ),
+            models.CheckConstraint(
+                name="ride_charge_has_its_payment_intent",
+                condition=Q(stripe_charge_id__isnull=True)
+                | Q(stripe_payment_intent_id__isnull=False),
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"Ride {self.pk}"
+
+
+class AuditRecord(models.Model):
+    """Who did what to which thing, written in the transaction that did it."""
+
+    class Action(models.TextChoices):
+        """What is recorded today; the column takes what later code records too."""
+
+        RIDE_CREATED = "ride.created"
+        RECEIPT_SENT = "receipt.sent"
+
+    action = models.CharField(max_length=50)
+    created_at = models.DateTimeField(db_default=Now(), editable=False)
+    data = models.JSONField(default=dict)
+    origin_ip = models.GenericIPAddressField(
+        null=True, help_text="Where the request came from; empty for what a job did."
+    )
+    resource_id = models.BigIntegerField()
+    resource_type = models.CharField(max_length=50)
+    user = models.ForeignKey(User, on_delete=models.PROTECT, related_name="audit_records")
+
+    class Meta:
+        indexes = [
+            models.Index(fields=["resource_type", "resource_id"], name="audit_record_resource")
+        ]
+        constraints = [
+            models.CheckConstraint(
+                name="audit_record_names_action_and_resource",
+                condition=~Q(action="") & ~Q(resource_type=""),
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.action} {self.resource_type} {self.resource_id}"

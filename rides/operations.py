@@ -1,0 +1,101 @@
+"""Booking a ride: the whole state machine, from top to bottom.
+
+`started` → `ride_created` → `charge_created` → `finished`, as in the article "Implementing
+Stripe-like Idempotency Keys in Postgres". Recovery points are strings that outlive a deploy: a key
+in the database may stand at any of them.
+"""
+
+from datetime import timedelta
+from functools import cached_property
+
+from idempotency import (
+    STARTED,
+    Operation,
+    RecoveryPoint,
+    Response,
+    atomic_phase,
+    foreign_phase,
+    stage_job,
+)
+from rides import payments
+from rides.forms import RideForm
+from rides.models import AuditRecord, Ride
+from rides.tasks import send_ride_receipt
+
+RIDE_CREATED = "ride_created"
+CHARGE_CREATED = "charge_created"
+
+FARE_CENTS = 2000
+CURRENCY = "usd"
+
+# Stripe may forget an idempotency key once it is 24 hours old; four hours are for what its clock
+# and ours, and a call under way, may differ by.
+RESEND_WINDOW = timedelta(hours=20)
+
+
+class SimulatedFailure(Exception):
+    """What `raise_error` asks for: the request dies once its ride is recorded."""
+
+
+class CreateRide(Operation):
+    """Book a ride and charge the rider's card for it."""
+
+    params_form = RideForm
+    transient_fields = ("raise_error",)
+
+    @cached_property
+    def ride(self) -> Ride:
+        """The ride that an earlier phase, or an earlier attempt, recorded for this key."""
+        return Ride.objects.select_related("user", "idempotency_key").get(idempotency_key=self.key)
+
+    @atomic_phase(STARTED)
+    def create_ride(self) -> RecoveryPoint:
+        self.ride = Ride.objects.create(
+            idempotency_key=self.key,
+            user=self.user,
+            amount_cents=FARE_CENTS,
+            currency=CURRENCY,
+            **self.params,
+        )
+        AuditRecord.objects.create(
+            action=AuditRecord.Action.RIDE_CREATED,
+            data=self.key.request_params,
+            origin_ip=self.key.origin_ip,
+            resource_id=self.ride.pk,
+            resource_type="ride",
+            user=self.user,
+        )
+        return RecoveryPoint(RIDE_CREATED)
+
+    @foreign_phase(RIDE_CREATED, window=RESEND_WINDOW, worst_case=payments.WORST_CASE)
+    def charge_rider(self) -> payments.Charge:
+        if self.transient.get("raise_error"):
+            raise SimulatedFailure("as raise_error asked")
+        return payments.charge(self.ride, idempotency_key=self.key.foreign_key)
+
+    @charge_rider.lookup
+    def find_charge(self) -> payments.Charge | None:
+        return payments.find_charge(self.ride)
+
+    @charge_rider.rejected(payments.CardDeclined)
+    def card_declined(self, error: payments.CardDeclined) -> Response:
+        message = f"Error from payment processor: {error}"
+        return Response.error(402, message, code="card_declined")
+
+    @charge_rider.commit
+    def record_charge(self, charge: payments.Charge) -> RecoveryPoint:
+        Ride.objects.filter(pk=self.ride.pk).update(
+            stripe_charge_id=charge.id, stripe_payment_intent_id=charge.payment_intent_id
+        )
+        return RecoveryPoint(CHARGE_CREATED)
+
+    @atomic_phase(CHARGE_CREATED)
+    def send_receipt(self) -> Response:
+        stage_job(
+            send_ride_receipt,
+            ride_id=self.ride.pk,
+            amount_cents=self.ride.amount_cents,
+            currency=self.ride.currency,
+            user_id=self.ride.user_id,
+        )
+        return Response(201, {"message": "Payment accepted. Your pilot is on their way!"})

@@ -1,0 +1,454 @@
+"""What each answer of Stripe means for the money, over real sockets to the stand-in."""
+
+import json
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+import stripe
+
+from idempotency import conf
+from idempotency.exceptions import Indeterminate, NeedsReview
+from rides import payments
+from rides.models import Ride, User
+from rides.tests.factories import RideFactory
+
+CHARGING = "POST /v1/payment_intents"
+LISTING = "GET /v1/payment_intents"
+DECLINED = r"^Your card was declined\.$"
+
+
+@pytest.fixture
+def ride(rider: User) -> Ride:
+    return RideFactory(user=rider)
+
+
+@pytest.fixture
+def impatience(monkeypatch):
+    """Let the client give up after a fraction of a second instead of 12."""
+    payments._connected_client.cache_clear()
+    monkeypatch.setattr(payments, "READ_TIMEOUT_SECONDS", 0.3)
+    yield
+    payments._connected_client.cache_clear()
+
+
+@pytest.fixture
+def answering(ride: Ride, settings) -> Iterator[Callable[[int, bytes], None]]:
+    """Let something else than Stripe answer: what a proxy says, or a Stripe of another day."""
+    servers = []
+
+    def answer(status: int, body: bytes) -> None:
+        class Answer(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                self.rfile.read(int(self.headers["Content-Length"]))
+                self.do_GET()
+
+            def do_GET(self) -> None:
+                self.send_response(status)
+                self.send_header("Content-Length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body)
+
+            def log_message(self, *_: object) -> None:
+                pass
+
+        server = ThreadingHTTPServer(("127.0.0.1", 0), Answer)
+        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+        servers.append(server)
+        settings.STRIPE_API_BASE = f"http://127.0.0.1:{server.server_port}"
+
+    yield answer
+    for server in servers:
+        server.shutdown()
+        server.server_close()
+
+
+def intent(**fields: object) -> bytes:
+    """A payment of a ride's fare as Stripe shows it, but for `fields`."""
+    usual = {
+        "id": "pi_1",
+        "object": "payment_intent",
+        "status": "succeeded",
+        "amount_received": 2000,
+        "currency": "usd",
+        "latest_charge": "ch_1",
+    }
+    return json.dumps({**usual, **fields}).encode()
+
+
+def charge(ride: Ride) -> payments.Charge:
+    return payments.charge(ride, idempotency_key=ride.idempotency_key.foreign_key)
+
+
+# A charge.
+
+
+def test_a_charge_takes_the_fare_once(ride, stand_in):
+    taken = charge(ride)
+
+    [charged] = stand_in.charges()
+    assert charged["status"] == "succeeded"
+    assert (charged["amount"], charged["currency"]) == (2000, "usd")
+    assert taken == payments.Charge(
+        id=charged["id"],
+        payment_intent_id=charged["payment_intent"],
+        amount_cents=2000,
+        currency="usd",
+    )
+
+
+def test_a_charge_names_its_ride_and_its_key(ride, stand_in):
+    charge(ride)
+
+    [charged] = stand_in.charges()
+    assert charged["customer"] == ride.user.stripe_customer_id
+    assert charged["idempotency_key"] == str(ride.idempotency_key.foreign_key)
+    assert charged["metadata"] == {
+        "ride_id": str(ride.pk),
+        "idempotency_key_id": str(ride.idempotency_key_id),
+        "foreign_key": str(ride.idempotency_key.foreign_key),
+    }
+
+
+def test_the_same_charge_again_is_the_same_charge(ride, stand_in):
+    assert charge(ride) == charge(ride)
+    assert len(stand_in.charges()) == 1
+
+
+def test_a_connection_is_kept_open_from_one_charge_to_the_next(rider, stand_in):
+    accepted = 0
+    listener = socket.create_server(("127.0.0.1", 0))
+    host, port = stand_in.base_url.removeprefix("http://").split(":")
+
+    def forward(source: socket.socket, target: socket.socket) -> None:
+        while data := source.recv(65536):
+            target.sendall(data)
+        target.shutdown(socket.SHUT_WR)
+
+    def accept() -> None:
+        nonlocal accepted
+        while True:
+            client, _ = listener.accept()
+            accepted += 1
+            server = socket.create_connection((host, int(port)))
+            threading.Thread(target=forward, args=(client, server), daemon=True).start()
+            threading.Thread(target=forward, args=(server, client), daemon=True).start()
+
+    threading.Thread(target=accept, daemon=True).start()
+    client = payments._connected_client(
+        "sk_test_sandbox", f"http://127.0.0.1:{listener.getsockname()[1]}"
+    )
+    for _ in range(3):
+        client.v1.customers.retrieve(rider.stripe_customer_id)
+
+    assert accepted == 1
+
+
+# A definite no.
+
+
+def test_a_declined_card_is_definite(rider_with_bad_card, stand_in):
+    ride = RideFactory(user=rider_with_bad_card)
+
+    with pytest.raises(payments.CardDeclined, match=DECLINED):
+        charge(ride)
+
+    assert stand_in.charges(status="succeeded") == []
+
+
+def test_a_card_that_asks_for_its_holder_is_declined(rider_with):
+    ride = RideFactory(user=rider_with("tok_authenticationRequired"))
+
+    with pytest.raises(payments.CardDeclined, match="requires authentication"):
+        charge(ride)
+
+
+# Not known: the same key may be sent again.
+
+
+@pytest.mark.parametrize("fault", ["conflict", "rate_limit", "reset_before", "error_before"])
+def test_a_failure_before_the_charge_leaves_it_unknown(ride, stand_in, fault):
+    stand_in.add_fault(fault, path=CHARGING)
+
+    with pytest.raises(Indeterminate):
+        charge(ride)
+
+    assert stand_in.charges() == []
+
+
+@pytest.mark.parametrize(
+    ("fault", "times"), [("reset_after", 2), ("malformed_json", 1), ("error_after", 1)]
+)
+def test_a_failure_after_the_charge_leaves_it_unknown_and_a_resend_finds_it(
+    ride, stand_in, fault, times
+):
+    stand_in.add_fault(fault, path=CHARGING, times=times)
+
+    with pytest.raises(Indeterminate):
+        charge(ride)
+
+    assert charge(ride).id == stand_in.charges(status="succeeded")[0]["id"]
+    assert len(stand_in.charges()) == 1
+
+
+def test_one_lost_answer_is_asked_for_again_with_the_same_key(ride, stand_in):
+    stand_in.add_fault("reset_after", path=CHARGING, times=1)
+
+    assert charge(ride).id == stand_in.charges()[0]["id"]
+    assert len(stand_in.charges()) == 1
+
+
+def test_a_timeout_leaves_the_charge_unknown(ride, stand_in, impatience):
+    stand_in.add_fault("stall", path=CHARGING, seconds=2)
+
+    with pytest.raises(Indeterminate, match="connection failed"):
+        charge(ride)
+
+    assert len(stand_in.charges(status="succeeded")) == 1
+
+
+def test_nobody_listening_leaves_the_charge_unknown(ride, settings):
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        settings.STRIPE_API_BASE = f"http://127.0.0.1:{listener.getsockname()[1]}"
+
+    with pytest.raises(Indeterminate, match="connection failed"):
+        charge(ride)
+
+
+def test_a_rate_limit_says_when_to_come_back(ride, stand_in):
+    stand_in.add_fault("rate_limit", path=CHARGING, seconds=7)
+
+    with pytest.raises(Indeterminate, match="HTTP 429") as unknown:
+        charge(ride)
+
+    assert unknown.value.retry_after_seconds == 7
+
+
+def test_a_wrong_api_key_of_ours_leaves_the_charge_to_be_sent_again(ride, settings, stand_in):
+    settings.STRIPE_API_KEY = ""
+
+    with pytest.raises(Indeterminate, match="HTTP 401"):
+        charge(ride)
+
+    assert stand_in.charges() == []
+
+
+@pytest.mark.parametrize(
+    ("status", "body"),
+    [
+        (200, b"{}"),
+        (200, b"[]"),
+        (200, b'{"id": "pi_1", "object": "payment_intent", "status": "processing"}'),
+        (200, b"<html>"),
+        (402, b"<html>Pay for your proxy</html>"),
+        (402, b'{"error": {"type": "api_error", "message": "Pay for your proxy"}}'),
+        (403, b'{"error": {"type": "invalid_request_error", "message": "Not yours"}}'),
+        (404, b"<html>Not Found</html>"),
+        (503, b""),
+    ],
+)
+def test_an_answer_that_decides_nothing_leaves_the_charge_unknown(ride, answering, status, body):
+    answering(status, body)
+
+    with pytest.raises(Indeterminate):
+        charge(ride)
+
+
+# Stripe repeats an error that it saved, so it is asked what it did.
+
+
+def test_a_saved_error_behind_which_a_charge_stands_is_that_charge(ride, stand_in):
+    stand_in.add_fault("error_after", path=CHARGING, times=1)
+    with pytest.raises(Indeterminate, match="HTTP 500"):
+        charge(ride)
+
+    assert charge(ride).id == stand_in.charges()[0]["id"]
+    assert len(stand_in.charges()) == 1
+
+
+def test_a_saved_error_behind_which_nothing_stands_stays_unknown(ride, stand_in):
+    stand_in.add_fault("error_before", path=CHARGING, times=1)
+    for _ in range(2):
+        with pytest.raises(Indeterminate, match="HTTP 500"):
+            charge(ride)
+
+    assert stand_in.calls()["calls"][LISTING] == 1
+    assert stand_in.charges() == []
+
+
+# A person must look.
+
+
+def test_a_customer_that_stripe_does_not_know_needs_a_person(stand_in, db):
+    ride = RideFactory(user__stripe_customer_id="cus_unknown")
+
+    with pytest.raises(NeedsReview) as refusal:
+        charge(ride)
+
+    evidence = refusal.value.evidence
+    assert evidence["code"] == "resource_missing"
+    assert "cus_unknown" in evidence["message"]
+    assert evidence["request_id"].startswith("req_")
+
+
+def test_a_key_that_was_used_for_something_else_needs_a_person(ride, stand_in):
+    charge(ride)
+    ride.amount_cents = 3000
+
+    with pytest.raises(NeedsReview) as refusal:
+        charge(ride)
+
+    assert refusal.value.evidence["http_status"] == 400
+    assert refusal.value.evidence["code"] == "idempotency_error"
+    assert len(stand_in.charges()) == 1
+
+
+@pytest.mark.parametrize("status", ["requires_action", "requires_capture", "a_new_status"])
+def test_a_payment_in_a_state_that_we_never_ask_for_needs_a_person(ride, answering, status):
+    answering(200, intent(status=status))
+
+    with pytest.raises(NeedsReview) as refusal:
+        charge(ride)
+
+    assert refusal.value.evidence["status"] == status
+
+
+@pytest.mark.parametrize("wrong", [{"amount_received": 1999}, {"currency": "eur"}])
+def test_a_payment_of_another_sum_needs_a_person(ride, answering, wrong):
+    answering(200, intent(**wrong))
+
+    with pytest.raises(NeedsReview) as refusal:
+        charge(ride)
+
+    assert wrong.items() <= refusal.value.evidence.items()
+
+
+# Looking up, and sending nothing.
+
+
+def test_a_look_up_finds_the_charge_and_charges_nothing(ride, stand_in):
+    taken = charge(ride)
+
+    assert payments.find_charge(ride) == taken
+    assert stand_in.calls()["calls"][CHARGING] == 1
+
+
+def test_a_look_up_finds_nothing_where_nothing_was_charged(ride, rider):
+    charge(RideFactory(user=rider))
+
+    assert payments.find_charge(ride) is None
+
+
+def test_a_look_up_does_not_take_a_restored_serial_id_for_the_ride(ride, rider):
+    charge(ride)
+    number = ride.pk
+    ride.delete()
+
+    assert payments.find_charge(RideFactory(pk=number, user=rider)) is None
+
+
+def test_a_look_up_goes_through_every_page(ride, rider, stand_in):
+    taken = charge(ride)
+    client = payments._client()
+    for _ in range(100):
+        client.v1.payment_intents.create(
+            {"amount": 2000, "currency": "usd", "customer": rider.stripe_customer_id}
+        )
+
+    assert payments.find_charge(ride) == taken
+    assert stand_in.calls()["calls"][LISTING] == 2
+
+
+def test_a_look_up_that_takes_too_long_is_left_for_later(ride, rider, stand_in, monkeypatch):
+    charge(ride)
+    monkeypatch.setattr(payments, "LOOKUP_SECONDS", 0)
+
+    with pytest.raises(Indeterminate, match="too many"):
+        payments.find_charge(ride)
+
+
+def test_a_look_up_of_a_declined_card_is_definite(rider_with_bad_card):
+    ride = RideFactory(user=rider_with_bad_card)
+    with pytest.raises(payments.CardDeclined):
+        charge(ride)
+
+    with pytest.raises(payments.CardDeclined, match=DECLINED):
+        payments.find_charge(ride)
+
+
+def test_a_look_up_of_a_canceled_payment_is_definite(ride, rider):
+    made = payments._client().v1.payment_intents.create(
+        {
+            "amount": 2000,
+            "currency": "usd",
+            "customer": rider.stripe_customer_id,
+            "metadata": {
+                "ride_id": str(ride.pk),
+                "foreign_key": str(ride.idempotency_key.foreign_key),
+            },
+        }
+    )
+    made.cancel()
+
+    with pytest.raises(payments.CardDeclined, match="canceled"):
+        payments.find_charge(ride)
+
+
+def test_a_look_up_that_finds_two_payments_needs_a_person(ride, stand_in):
+    stand_in.add_fault("key_pruned", path=CHARGING, times=1)
+    charge(ride)
+    charge(ride)
+
+    with pytest.raises(NeedsReview) as refusal:
+        payments.find_charge(ride)
+
+    paid = {charged["payment_intent"] for charged in stand_in.charges()}
+    assert len(paid) == 2
+    assert set(refusal.value.evidence["payment_intents"]) == paid
+
+
+def test_a_look_up_prefers_the_payment_to_the_attempt_that_failed(ride, stand_in):
+    stand_in.add_fault("decline", times=1)
+    stand_in.add_fault("key_pruned", path=CHARGING, times=1)
+    with pytest.raises(payments.CardDeclined):
+        charge(ride)
+    taken = charge(ride)
+
+    assert payments.find_charge(ride) == taken
+
+
+def test_a_look_up_waits_for_an_undecided_payment_whatever_failed_after_it(ride, answering):
+    ours = {"ride_id": str(ride.pk), "foreign_key": str(ride.idempotency_key.foreign_key)}
+    payments_made = [
+        json.loads(intent(id=f"pi_{status}", status=status, metadata=ours))
+        for status in ("requires_payment_method", "processing")
+    ]
+    listing = {"object": "list", "data": payments_made, "has_more": False}
+    answering(200, json.dumps(listing).encode())
+
+    with pytest.raises(Indeterminate, match="no definite answer yet"):
+        payments.find_charge(ride)
+
+
+@pytest.mark.parametrize("fault", ["conflict", "rate_limit", "reset_before", "malformed_json"])
+def test_a_look_up_that_gets_no_answer_leaves_the_charge_unknown(ride, stand_in, fault):
+    charge(ride)
+    stand_in.add_fault(fault, path=LISTING)
+
+    with pytest.raises(Indeterminate):
+        payments.find_charge(ride)
+
+
+# How long it can take.
+
+
+def test_the_worst_case_of_a_charge_is_shorter_than_a_lease():
+    assert conf.current().lock_timeout > payments.WORST_CASE
+
+
+def test_the_worst_case_counts_what_stripes_client_does():
+    client = stripe.RequestsClient()
+
+    assert client._sleep_time_seconds(payments.RETRIES) == payments.RETRY_PAUSE_SECONDS

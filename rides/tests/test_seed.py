@@ -1,0 +1,108 @@
+"""`manage.py seed`: the original's two riders, the demo's admin, and again without harm."""
+
+import io
+
+import pytest
+from django.core.management import CommandError, call_command
+
+from rides import payments
+from rides.models import User
+from rides.tests.factories import RideFactory
+from sandbox.stripe.control import StandIn
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture(autouse=True)
+def demo(settings, stand_in: StandIn) -> None:
+    settings.DEBUG = True
+
+
+def seed() -> str:
+    output = io.StringIO()
+    call_command("seed", stdout=output)
+    return output.getvalue()
+
+
+def charge_a_ride_of(email: str) -> payments.Charge:
+    ride = RideFactory(user=User.objects.get(email=email))
+    return payments.charge(ride, idempotency_key=ride.idempotency_key.foreign_key)
+
+
+def test_the_first_rider_pays_and_the_second_is_declined():
+    seed()
+
+    first, second = User.objects.exclude(is_staff=True).order_by("pk")
+    assert first.email == "user@example.com"
+    assert second.email == "user-bad-source@example.com"
+    assert charge_a_ride_of(first.email).amount_cents == 2000
+    with pytest.raises(payments.CardDeclined):
+        charge_a_ride_of(second.email)
+
+
+def test_it_says_who_is_there():
+    output = seed()
+
+    rider = User.objects.get(email="user@example.com")
+    assert f"user@example.com: {rider.stripe_customer_id}" in output
+    assert "admin@example.com: password rocket" in output
+
+
+def test_seeding_again_changes_nothing(stand_in):
+    seed()
+    users = list(User.objects.values().order_by("pk"))
+    customers_made = stand_in.calls()["calls"]["POST /v1/customers"]
+
+    seed()
+
+    assert list(User.objects.values().order_by("pk")) == users
+    assert stand_in.calls()["calls"]["POST /v1/customers"] == customers_made == 2
+
+
+def test_riders_whom_stripe_forgot_get_new_customers(stand_in):
+    seed()
+    before = User.objects.get(email="user@example.com")
+    stand_in.reset()
+
+    seed()
+
+    after = User.objects.get(email="user@example.com")
+    assert after.pk == before.pk
+    assert after.stripe_customer_id != before.stripe_customer_id
+    assert charge_a_ride_of("user@example.com").amount_cents == 2000
+
+
+def test_the_admin_can_log_in(client):
+    seed()
+
+    assert client.login(username="admin@example.com", password="rocket")
+    assert client.get("/admin/").status_code == 200
+
+
+def test_a_password_that_was_changed_stays(client):
+    seed()
+    admin = User.objects.get(email="admin@example.com")
+    admin.set_password("better")
+    admin.save()
+
+    seed()
+
+    assert client.login(username="admin@example.com", password="better")
+
+
+def test_without_debug_there_is_no_admin(settings):
+    settings.DEBUG = False
+
+    output = seed()
+
+    assert not User.objects.filter(is_staff=True).exists()
+    assert "admin@example.com: not created, because DEBUG is off" in output
+
+
+def test_a_stripe_that_does_not_answer_is_one_clear_line(stand_in):
+    stand_in.add_fault("rate_limit")
+
+    with pytest.raises(CommandError, match=f"^Stripe at {stand_in.base_url} gave no customer: "):
+        seed()
+
+    assert not User.objects.exists()

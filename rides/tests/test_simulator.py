@@ -1,0 +1,183 @@
+"""The simulator against the real API, and its end by time and by signal."""
+
+import os
+import re
+import select
+import signal
+import socket
+import subprocess
+import sys
+import time
+
+import pytest
+from django.core.management import CommandError
+
+from idempotency.models import IdempotencyKey
+from rides import payments
+from rides.management.commands import simulator
+from rides.models import Ride
+from rides.simulating import RIDER, Simulation
+from rides.tallying import Tally, percentile
+from rides.tests.factories import RiderFactory
+
+
+@pytest.fixture
+def api(live_server, stand_in, settings) -> str:
+    """The address of the API, with the rider that the simulator books for."""
+    settings.DEMO_AUTH = True
+    settings.IDEMPOTENCY = {"AUTHENTICATE": "rides.authentication.demo_rider"}
+    customer_id = payments.create_customer(email=RIDER, source="tok_visa")
+    RiderFactory(email=RIDER, stripe_customer_id=customer_id)
+    return live_server.url
+
+
+def simulate(url: str, *, failures: float, retries: float, until: str, at_least: int = 5) -> dict:
+    """Run until a count is high enough, then stop as a signal would; return the counts."""
+    simulation = Simulation(url=url, failures=failures, retries=retries)
+
+    def stop_when_enough() -> None:
+        if counts(simulation.tally).get(until, 0) >= at_least:
+            simulation.stop()
+
+    simulation.run(rate=50, seconds=20, on_progress=stop_when_enough)
+    return counts(simulation.tally)
+
+
+def counts(tally: Tally) -> dict[str, int]:
+    return {name: int(n) for name, n in (part.split("=") for part in tally.line().split())}
+
+
+def test_clients_that_do_not_fail_book_rides(api, stand_in):
+    answered = simulate(api, failures=0, retries=0, until="201")
+
+    assert answered["201"] == answered["requests"] >= 5
+    assert answered["replays"] == 0
+    assert len(stand_in.charges()) == Ride.objects.count() == answered["201"]
+
+
+def test_clients_that_fail_and_do_not_retry_leave_their_keys_unfinished(api, stand_in):
+    answered = simulate(api, failures=1, retries=0, until="500")
+
+    assert answered["500"] == answered["requests"] >= 5
+    assert stand_in.charges() == []
+    points = set(IdempotencyKey.objects.values_list("recovery_point", flat=True))
+    assert points == {"ride_created"}
+
+
+def test_clients_that_retry_book_once_and_see_the_replay(api, stand_in):
+    answered = simulate(api, failures=0, retries=1, until="replays")
+
+    assert answered["replays"] >= 5
+    assert answered["201"] == answered["requests"]
+    assert len(stand_in.charges()) == Ride.objects.count() == IdempotencyKey.objects.count()
+    assert answered["201"] == Ride.objects.count() + answered["replays"]
+
+
+def test_an_api_that_is_not_there_is_waited_for():
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        nobody = f"http://127.0.0.1:{listener.getsockname()[1]}"
+
+    answered = simulate(nobody, failures=0, retries=0, until="no_answer")
+
+    assert set(answered) == {"requests", "no_answer", "replays"}
+    assert answered["no_answer"] == answered["requests"] >= 5
+
+
+# The command, as a process.
+
+
+@pytest.fixture
+def silent_api():
+    """A server that accepts every connection and never answers."""
+    with socket.create_server(("127.0.0.1", 0), backlog=128) as listener:
+        yield listener
+
+
+def start_simulator(url: str, *options: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "manage.py", "simulator", "--url", url, *options],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_it_within_five_seconds_with_its_table(silent_api, number):
+    process = start_simulator(f"http://127.0.0.1:{silent_api.getsockname()[1]}", "--rate", "50")
+    ready, _, _ = select.select([silent_api], [], [], 20)
+    assert ready, "the simulator sent nothing"
+
+    os.kill(process.pid, number)
+    signalled_at = time.monotonic()
+    output, errors = process.communicate(timeout=20)
+
+    assert time.monotonic() - signalled_at < 5
+    assert process.returncode == 0, errors
+    assert output.splitlines()[0].split() == [
+        *("answer", "count", "share"),
+        *("p50", "ms", "p95", "ms", "p99", "ms"),
+    ]
+    assert "Traceback" not in errors
+
+
+def test_its_duration_ends_it_too(api):
+    process = start_simulator(api, "--duration", "1", "--rate", "20", "--failures", "0")
+    output, errors = process.communicate(timeout=30)
+
+    assert process.returncode == 0, errors
+    assert re.search(r"^201 Created +\d+ +100\.0% +[\d.]+ +[\d.]+ +[\d.]+$", output, re.MULTILINE)
+    assert re.search(r"^\d+ requests in \d\.\d s, [\d.]+ a second$", output, re.MULTILINE)
+    assert re.search(r"^\d+ of the answers were replays$", output, re.MULTILINE)
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        (["--rate", "0"], "argument --rate: 0 is not greater than 0"),
+        (["--rate", "fast"], "argument --rate: invalid positive value: 'fast'"),
+        (["--duration", "-1"], "argument --duration: -1 is not greater than 0"),
+        (["--failures", "1.1"], "argument --failures: 1.1 is not a share from 0 to 1"),
+        (["--retries", "nan"], "argument --retries: nan is not a share from 0 to 1"),
+    ],
+)
+def test_an_option_that_makes_no_sense_is_refused(options, reason):
+    parser = simulator.Command().create_parser("manage.py", "simulator")
+
+    with pytest.raises(CommandError, match=f"^Error: {reason}$"):
+        parser.parse_args(options)
+
+
+def test_the_defaults_are_the_originals(settings):
+    options = simulator.Command().create_parser("manage.py", "simulator").parse_args([])
+
+    assert options.rate == 2  # so a request every 0 to 1 seconds
+    assert options.failures == 0.5
+    assert options.retries == 0
+    assert options.url == f"http://127.0.0.1:{settings.PORT}"
+
+
+# The table.
+
+
+def test_the_table_shows_answers_with_their_latencies():
+    tally = Tally()
+    for milliseconds in range(1, 100):
+        tally.count("201", milliseconds / 1000)
+    tally.count("no answer", 1.5)
+    tally.count_replay()
+
+    rows = tally.table().splitlines()
+
+    assert rows[1].split() == ["201", "Created", "99", "99.0%", "50.0", "95.0", "99.0"]
+    assert rows[2].split() == ["no", "answer", "1", "1.0%", "1500.0", "1500.0", "1500.0"]
+    assert rows[-1] == "1 of the answers were replays"
+
+
+def test_the_table_of_nothing_has_no_rows():
+    assert len(Tally().table().splitlines()) == 3
+
+
+@pytest.mark.parametrize(("q", "value"), [(50, 2.0), (95, 4.0), (99, 4.0), (1, 1.0)])
+def test_a_percentile_is_one_of_the_values(q, value):
+    assert percentile([1.0, 2.0, 3.0, 4.0], q) == value
