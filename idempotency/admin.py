@@ -1,0 +1,232 @@
+"""Keys and jobs for an operator's eyes: where each stands, what happened to it, and what it left.
+
+Read-only. Whoever has to move a key or a job does it through the commands, which keep the fence.
+"""
+
+import json
+from collections.abc import Sequence
+from typing import Any
+from uuid import UUID
+
+from django.contrib import admin
+from django.contrib.auth import get_user_model
+from django.db.models import Case, CharField, Q, QuerySet, Value, When
+from django.db.models.functions import Now
+from django.http import HttpRequest
+from django.template.loader import render_to_string
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+
+from idempotency import conf
+from idempotency.checks import all_operations
+from idempotency.ledgers import AgeFilter, LedgerAdmin, is_id, moment_of
+from idempotency.models import FINISHED, IdempotencyKey, JobDelivery, StagedJob
+from idempotency.stories import shortened, timeline_of, traces_of
+
+UNFINISHED = ~Q(recovery_point=FINISHED) & Q(needs_review_at__isnull=True)
+UNDER_REVIEW = Q(needs_review_at__isnull=False)
+
+
+def states() -> dict[str, Q]:
+    """The states of a key; each condition implies that of a partial index, where one serves it."""
+    lease_limit = Now() - conf.current().lock_timeout
+    return {
+        "finished": Q(recovery_point=FINISHED),
+        "needs review": UNDER_REVIEW,
+        "in progress": UNFINISHED & Q(locked_at__gte=lease_limit),
+        "lease expired": UNFINISHED & Q(locked_at__lt=lease_limit),
+        "waiting": UNFINISHED & Q(locked_at__isnull=True),
+    }
+
+
+class StateFilter(admin.SimpleListFilter):
+    """By what becomes of the key next."""
+
+    title = "state"
+    parameter_name = "state"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> Sequence[tuple[str, str]]:
+        return [(state, state.capitalize()) for state in states()]
+
+    def queryset(
+        self, request: HttpRequest, queryset: QuerySet[IdempotencyKey]
+    ) -> QuerySet[IdempotencyKey]:
+        condition = states().get(self.value() or "")
+        return queryset if condition is None else queryset.filter(condition)
+
+
+class RecoveryPointFilter(admin.SimpleListFilter):
+    """By the point that the last attempt reached, of those that the code knows."""
+
+    title = "recovery point"
+    parameter_name = "recovery_point"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> Sequence[tuple[str, str]]:
+        phases = [phase for operation in all_operations() for phase in operation.phases()]
+        points = dict.fromkeys([*(phase.recovery_point for phase in phases), FINISHED])
+        return [(point, point) for point in points]
+
+    def queryset(
+        self, request: HttpRequest, queryset: QuerySet[IdempotencyKey]
+    ) -> QuerySet[IdempotencyKey]:
+        if self.value() is None:
+            return queryset
+        at_point = queryset.filter(recovery_point=self.value())
+        # Few of a million keys are unfinished. Said in the words of the partial indexes, they are
+        # found without looking at the others.
+        return at_point if self.value() == FINISHED else at_point.filter(UNFINISHED | UNDER_REVIEW)
+
+
+class KeyAgeFilter(AgeFilter):
+    """Also by what the reaper should have removed, to which an index leads."""
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [*super().lookups(request, model_admin), ("overdue", "Past retention")]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        if self.value() != "overdue":
+            return super().queryset(request, queryset)
+        overdue = Q(created_at__lt=Now() - conf.current().retention)
+        finished = Q(recovery_point=FINISHED)
+        return queryset.filter(overdue & finished | overdue & (UNFINISHED | UNDER_REVIEW))
+
+
+@admin.register(IdempotencyKey)
+class IdempotencyKeyAdmin(LedgerAdmin):
+    """The list says where each key stands; a key's page tells its story."""
+
+    list_display = ("short_key", "standing", "created", "user", "attempt", "response_code")
+    list_filter = (StateFilter, RecoveryPointFilter, KeyAgeFilter)
+    list_select_related = ("user",)
+    search_help_text = "The beginning of a key, a user's whole e-mail address, or a key's number"
+    last_run = moment_of("last_run_at")
+    due = moment_of("run_after")
+    locked = moment_of("locked_at")
+    foreign_sent = moment_of("foreign_sent_at")
+    needs_review = moment_of("needs_review_at")
+    readonly_fields = (
+        *("standing", "traces", "timeline", "parameters", "answer"),
+        *("created", "last_run", "due", "locked", "foreign_sent", "needs_review"),
+    )
+    fieldsets = (
+        (None, {"fields": ("idempotency_key", "user", "standing", "traces", "timeline")}),
+        (
+            "Progress",
+            {
+                "fields": (
+                    *("recovery_point", "attempt", "created", "last_run", "due", "locked"),
+                    *("foreign_key", "foreign_sent", "needs_review", "last_error"),
+                )
+            },
+        ),
+        ("Answer", {"fields": ("answer",)}),
+        (
+            "Request",
+            {
+                "fields": (
+                    *("request_method", "request_path", "parameters", "origin_ip"),
+                    "fingerprint",
+                )
+            },
+        ),
+    )
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[IdempotencyKey]:
+        cases = [When(condition, then=Value(state)) for state, condition in states().items()]
+        keys = super().get_queryset(request)
+        return keys.annotate(current_state=Case(*cases, output_field=CharField()))
+
+    def matching(self, term: str) -> Q:
+        if "@" in term:
+            return Q(**{f"user__{get_user_model().get_email_field_name()}": term.lower()})
+        by_number = Q(pk=term) if is_id(term) else Q()
+        return by_number | Q(idempotency_key__startswith=term)
+
+    @admin.display(description="key")
+    def short_key(self, key: IdempotencyKey) -> SafeString:
+        return format_html('<code title="{0}">{1}</code>', key, shortened(key.idempotency_key))
+
+    @admin.display(description="state")
+    def standing(self, key: Any) -> SafeString:
+        state = key.current_state
+        point = "" if key.is_finished else f" at {key.recovery_point}"
+        css_class = state.replace(" ", "-")
+        return format_html('<span class="key-state {}">{}{}</span>', css_class, state, point)
+
+    @admin.display(description="timeline")
+    def timeline(self, key: IdempotencyKey) -> SafeString:
+        return render_to_string("idempotency/timeline.html", {"entries": timeline_of(key)})
+
+    @admin.display(description="left behind")
+    def traces(self, key: IdempotencyKey) -> SafeString:
+        traces = list(traces_of(key, self.admin_site))
+        return render_to_string("idempotency/traces.html", {"traces": traces})
+
+    @admin.display(description="parameters")
+    def parameters(self, key: IdempotencyKey) -> SafeString:
+        return format_html("<pre>{}</pre>", json.dumps(key.request_params, indent=2))
+
+    @admin.display(description="answer")
+    def answer(self, key: IdempotencyKey) -> SafeString | str:
+        if key.response_code is None:
+            return "none yet"
+        return format_html(
+            "<pre>{} {}\n\n{}</pre>",
+            key.response_code,
+            key.response_content_type,
+            key.response_body,
+        )
+
+
+class JobAdmin(LedgerAdmin):
+    """What staged and delivered jobs have in common."""
+
+    search_help_text = "A job's id, or its number"
+
+    def matching(self, term: str) -> Q:
+        try:
+            return Q(job_id=UUID(term))
+        except ValueError:
+            return super().matching(term)
+
+
+@admin.register(StagedJob)
+class StagedJobAdmin(JobAdmin):
+    """Jobs that the enqueuer has not taken yet; a long list means that it does not run."""
+
+    list_display = ("job_name", "job_id", "created")
+    list_filter = (AgeFilter,)
+    fields = ("job_name", "job_id", "job_args", "created")
+    readonly_fields = ("created",)
+
+
+class OwedFilter(admin.SimpleListFilter):
+    """Whether a job will be handed over again, or waits for a person."""
+
+    title = "state"
+    parameter_name = "state"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> Sequence[tuple[str, str]]:
+        return [("owed", "Owed"), ("set-aside", "Set aside")]
+
+    def queryset(
+        self, request: HttpRequest, queryset: QuerySet[JobDelivery]
+    ) -> QuerySet[JobDelivery]:
+        if self.value() is None:
+            return queryset
+        return queryset.filter(set_aside_at__isnull=self.value() == "owed")
+
+
+@admin.register(JobDelivery)
+class JobDeliveryAdmin(JobAdmin):
+    """Jobs that were handed to the queue and that no worker has settled yet."""
+
+    list_display = ("job_name", "job_id", "deliveries", "handed_over", "set_aside", "last_error")
+    list_filter = (OwedFilter, AgeFilter)
+    handed_over = moment_of("handed_over_at")
+    set_aside = moment_of("set_aside_at")
+    fields = (
+        *("job_name", "job_id", "job_args", "created"),
+        *("deliveries", "handed_over", "set_aside", "last_error"),
+    )
+    readonly_fields = ("created", "handed_over", "set_aside")

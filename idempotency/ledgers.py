@@ -1,0 +1,143 @@
+"""The admin for a ledger: a table that grows without end and that nobody edits by hand.
+
+Its list reads one page of rows and nothing else: no count of a million rows, and no offset to skip
+over them. Apart from the pages of the single tables, and usable for a project's own.
+"""
+
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+from django.contrib import admin
+from django.contrib.admin.views.main import ChangeList
+from django.db.models import Model, Q, QuerySet
+from django.db.models.functions import Now
+from django.http import HttpRequest
+from django.urls import NoReverseMatch, reverse
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+
+OLDER_THAN = "id__lt"
+
+
+class KeysetChangeList(ChangeList):
+    """The newest rows, or those older than the last one of the page before."""
+
+    def get_ordering(self, request: HttpRequest, queryset: QuerySet[Any]) -> list[Any]:
+        return ["-id"]
+
+    def get_results(self, request: HttpRequest) -> None:
+        rows = list(self.queryset[: self.list_per_page + 1])
+        self.result_list = rows[: self.list_per_page]
+        self.result_count = self.full_result_count = len(self.result_list)
+        self.show_full_result_count = False
+        self.show_admin_actions = bool(rows)
+        self.can_show_all = self.multi_page = False
+        self.has_older = len(rows) > self.list_per_page
+
+    @property
+    def older_url(self) -> str | None:
+        """The address of the next page, if there is one."""
+        if not self.has_older:
+            return None
+        return self.get_query_string({OLDER_THAN: self.result_list[-1].pk})
+
+    @property
+    def newest_url(self) -> str | None:
+        """The address of the first page, seen from any other."""
+        if OLDER_THAN not in self.params:
+            return None
+        return self.get_query_string(remove=[OLDER_THAN])
+
+
+class KeysetAdmin(admin.ModelAdmin):
+    """A list that is as fast on its last page as on its first."""
+
+    list_per_page = 50
+    sortable_by = ()
+    show_full_result_count = False
+    show_facets = admin.ShowFacets.NEVER  # they count
+    search_fields = ("id",)  # shows the search box; `matching` says what is searched
+
+    class Media:
+        css = {"all": ["idempotency/admin.css"]}
+
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
+        return KeysetChangeList
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
+    ) -> tuple[QuerySet[Any], bool]:
+        term = search_term.strip().replace("\0", "")
+        return (queryset.filter(self.matching(term)) if term else queryset), False
+
+    def matching(self, term: str) -> Q:
+        """Say what a search finds; by an id, unless a subclass knows better."""
+        return Q(pk=term) if is_id(term) else Q(pk__in=[])
+
+
+def moment_of(field: str) -> Callable[[Any, Any], str]:
+    """Return a column that shows a time to the second, which the admin's usual format hides."""
+
+    @admin.display(description=field.removesuffix("_at").replace("_", " "))
+    def moment(self: Any, row: Any) -> str:
+        at = getattr(row, field)
+        return f"{at:%Y-%m-%d %H:%M:%S}" if at else "-"
+
+    return moment
+
+
+class LedgerAdmin(KeysetAdmin):
+    """To read, never to write: a row changed by hand would break a promise."""
+
+    actions = None
+    created = moment_of("created_at")
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
+        return False
+
+
+class AgeFilter(admin.SimpleListFilter):
+    """How long ago a row was created, by the database's clock.
+
+    Only recent rows: they are the first ones that the list meets on its way back. Older ones would
+    have it read the whole table, unless an index leads to them.
+    """
+
+    title = "age"
+    parameter_name = "age"
+
+    AGES = {
+        "hour": ("Up to an hour", timedelta(hours=1)),
+        "day": ("Up to a day", timedelta(days=1)),
+        "3-days": ("Up to three days", timedelta(days=3)),
+    }
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [(value, title) for value, (title, _) in self.AGES.items()]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        if self.value() not in self.AGES:
+            return queryset
+        _, age = self.AGES[str(self.value())]
+        return queryset.filter(created_at__gte=Now() - age)
+
+
+def is_id(term: str) -> bool:
+    """Whether a search term can be the id of a row."""
+    return term.isascii() and term.isdigit() and len(term) <= 18
+
+
+def link_to(row: Model, text: str | None = None) -> SafeString:
+    """Return a link to a row's page, or its text alone where the admin has no such page."""
+    try:
+        url = reverse(f"admin:{row._meta.app_label}_{row._meta.model_name}_change", args=[row.pk])
+    except NoReverseMatch:
+        return format_html("{}", text or row)
+    return format_html('<a href="{}">{}</a>', url, text or row)

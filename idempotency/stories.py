@@ -1,0 +1,90 @@
+"""What a key's page in the admin tells: its journal as a timeline, and what it left behind.
+
+This app does not know the project's tables, so it follows every relation that points at the key.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from django.contrib.admin import AdminSite
+from django.utils.safestring import SafeString
+
+from idempotency.ledgers import link_to
+from idempotency.models import IdempotencyKey, JobDelivery, StagedJob
+
+RELATED_ROWS_SHOWN = 20
+KEY_CHARACTERS_SHOWN = 16
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Entry:
+    """One line of the timeline; `pause_seconds` is the time since the line above."""
+
+    at: datetime
+    pause_seconds: float
+    starts_attempt: bool
+    facts: dict[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Trace:
+    """Something that the key left behind."""
+
+    kind: str
+    link: SafeString
+    remark: str = ""
+
+
+def timeline_of(key: IdempotencyKey) -> Iterator[Entry]:
+    """Yield the journal's entries, oldest first, with the pauses between them."""
+    before, attempt = None, None
+    for facts in key.journal:
+        at = datetime.fromisoformat(facts["at"])
+        yield Entry(
+            at=at,
+            pause_seconds=(at - (before or at)).total_seconds(),
+            starts_attempt=facts["attempt"] != attempt,
+            facts=facts,
+        )
+        before, attempt = at, facts["attempt"]
+
+
+def traces_of(key: IdempotencyKey, site: AdminSite) -> Iterator[Trace]:
+    """Yield what the key left: rows that point at it, what those lead to, and its jobs."""
+    for relation in IdempotencyKey._meta.related_objects:
+        rows = relation.related_model._base_manager.filter(**{relation.field.name: key})
+        for row in rows.order_by("pk")[:RELATED_ROWS_SHOWN]:
+            yield Trace(kind=str(row._meta.verbose_name), link=link_to(row))
+            yield from _traces_beyond(row, site)
+    yield from _jobs_of(key)
+
+
+def _traces_beyond(row: Any, site: AdminSite) -> Iterator[Trace]:
+    """Ask the row's own admin what else belongs to the key's story, if it has a `traces_of`."""
+    if site.is_registered(type(row)):
+        row_admin = site.get_model_admin(type(row))
+        yield from getattr(row_admin, "traces_of", lambda _: ())(row)
+
+
+def _jobs_of(key: IdempotencyKey) -> Iterator[Trace]:
+    job_ids = [job_id for facts in key.journal for job_id in facts.get("jobs", ())]
+    staged = {str(job.job_id): job for job in StagedJob.objects.filter(job_id__in=job_ids)}
+    owed = {str(job.job_id): job for job in JobDelivery.objects.filter(job_id__in=job_ids)}
+    for job_id in job_ids:
+        if job_id in staged:
+            yield Trace(kind="job", link=link_to(staged[job_id]), remark="staged")
+        elif job_id in owed:
+            delivery = owed[job_id]
+            remark = "set aside" if delivery.set_aside_at else "handed over, not done yet"
+            yield Trace(kind="job", link=link_to(delivery), remark=remark)
+        else:
+            yield Trace(kind="job", link=SafeString(job_id), remark="done")
+
+
+def shortened(key: str) -> str:
+    """Return the beginning of a client's key: enough to tell it from others in a list."""
+    if len(key) <= KEY_CHARACTERS_SHOWN:
+        return key
+    return f"{key[:KEY_CHARACTERS_SHOWN]}…"
