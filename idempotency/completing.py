@@ -71,7 +71,9 @@ def operation_for(key: IdempotencyKey) -> Operation:
     """
     operation_class, path_kwargs = _operation_at(key.request_path)
     try:
-        params = restore_parameters(key.request_params, operation_class.params_form)
+        params = restore_parameters(
+            key.request_params, operation_class.params_form, operation_class.transient_fields
+        )
     except ParametersInvalid as error:
         raise Parked(f"The stored parameters are no longer accepted: {error}") from error
     return operation_class(user=key.user, params=params, path_kwargs=path_kwargs)

@@ -105,7 +105,9 @@ def read_parameters(
     return _parameters_of(form, frozenset(transient_fields))
 
 
-def restore_parameters(stored: dict[str, Any], form_class: type[forms.Form]) -> dict[str, Any]:
+def restore_parameters(
+    stored: dict[str, Any], form_class: type[forms.Form], transient_fields: Iterable[str]
+) -> dict[str, Any]:
     """The cleaned data again, of parameters that were stored.
 
     *Raises* `ParametersInvalid` where the form, since changed, no longer accepts them.
@@ -113,7 +115,7 @@ def restore_parameters(stored: dict[str, Any], form_class: type[forms.Form]) -> 
     form = form_class(stored)
     if not form.is_valid():
         raise ParametersInvalid(_form_errors(form))
-    return form.cleaned_data
+    return _parameters_of(form, frozenset(transient_fields)).cleaned
 
 
 def fingerprint(method: str, path: str, stored: dict[str, Any]) -> str:
@@ -189,7 +191,7 @@ def _read_json(text: str, fields: Mapping[str, forms.Field]) -> dict[str, Any]:
             parse_constant=_refuse_constant,
             object_pairs_hook=_without_repetition,
         )
-    except (ValueError, RecursionError):
+    except (ValueError, ArithmeticError, RecursionError):  # a number out of all range, nesting
         raise BodyMalformed("The body is not valid JSON.") from None
     if not isinstance(parsed, dict):
         raise BodyMalformed("The body must be a JSON object.")

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Protocol
 
-from django.db import transaction
+from django.db import connection
 
 from idempotency.exceptions import InvalidTransition, Postponed
 from idempotency.jobs import recording_staged_jobs
@@ -114,13 +114,14 @@ def _run_in_savepoint(
 ) -> tuple[Reached, Exception | None]:
     """A phase that fails takes back its own changes, not those of the phases before it."""
     before = dict(operation.__dict__)
-    savepoint = transaction.savepoint()
+    savepoint = connection.savepoint()
     try:
         return _run_step(operation, phase_step(operation, phase), reached), None
     except Exception as error:
         if may_succeed_when_repeated(error):
             raise
-        transaction.savepoint_rollback(savepoint)
+        connection.savepoint_rollback(savepoint)
+        connection.set_rollback(False)  # what failed inside the ORM had asked for it
         operation.__dict__ = before
         return reached, error
 
