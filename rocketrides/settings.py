@@ -1,0 +1,177 @@
+"""Django's settings, read from the environment as `.env.example` lists it.
+
+With nothing set the project runs on its sandbox: an embedded PostgreSQL and a stand-in for Stripe.
+With `DEBUG` off it assumes nothing, and refuses to start while a variable that it needs is missing.
+"""
+
+import os
+from datetime import timedelta
+from typing import Any
+
+import django
+
+from rocketrides.environment import LOCAL_DIR, env
+
+
+def refuse_to_start(reason: str) -> None:
+    """Raises: SystemExit, because it ends manage.py and a server alike with this one line."""
+    raise SystemExit(f"Rocket Rides does not start: {reason} (.env.example explains each variable)")
+
+
+# --- What must be decided before production -------------------------------------------------------
+
+DEBUG = env.bool("DEBUG", default=True)
+DEMO_AUTH = env.bool("DEMO_AUTH", default=DEBUG)
+
+if not DEBUG:
+    required = ("SECRET_KEY", "DATABASE_URL", "STRIPE_API_KEY", "ALLOWED_HOSTS")
+    missing = [name for name in required if not os.environ.get(name)]
+    if missing:
+        refuse_to_start(f"DEBUG is off and these variables are not set: {', '.join(missing)}")
+    if DEMO_AUTH:
+        refuse_to_start("DEBUG is off and DEMO_AUTH is on, which takes an e-mail for a credential")
+
+SECRET_KEY = os.environ.get("SECRET_KEY") or "for-the-sandbox-only-" + "x" * 40
+ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", default=[])  # empty with DEBUG on: localhost only
+CSRF_TRUSTED_ORIGINS = env.list("CSRF_TRUSTED_ORIGINS", default=[])
+SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = not DEBUG
+
+# --- The sandbox: what stands in for whatever is not configured -----------------------------------
+
+PORT = env.int("PORT", default=5000)
+
+DATABASE_URL = env.str("DATABASE_URL", default="")
+STRIPE_API_KEY = env.str("STRIPE_API_KEY", default="")
+STRIPE_API_BASE = env.str("STRIPE_API_BASE", default="")
+
+EMBEDDED_POSTGRES = not DATABASE_URL
+STRIPE_STAND_IN = not STRIPE_API_KEY and not STRIPE_API_BASE
+STRIPE_STAND_IN_PORT = env.int("SANDBOX_STRIPE_PORT", default=12111)
+
+if EMBEDDED_POSTGRES:
+    from sandbox.postgres import database_url
+
+    DATABASE_URL = database_url(LOCAL_DIR / "postgres")
+
+if STRIPE_STAND_IN:
+    STRIPE_API_BASE = f"http://127.0.0.1:{STRIPE_STAND_IN_PORT}"
+
+STRIPE_API_KEY = STRIPE_API_KEY or "sk_test_sandbox"
+STRIPE_API_BASE = STRIPE_API_BASE or "https://api.stripe.com"
+
+# --- The application ------------------------------------------------------------------------------
+
+INSTALLED_APPS = [
+    *(["sandbox"] if EMBEDDED_POSTGRES or STRIPE_STAND_IN else []),
+    "rides",
+    "idempotency",
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "django.contrib.staticfiles",
+    *(["django_tasks"] if django.VERSION < (6, 0) else []),
+    "django_tasks_db",
+]
+
+MIDDLEWARE = [
+    "django.middleware.security.SecurityMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+]
+
+ROOT_URLCONF = "rocketrides.urls"
+WSGI_APPLICATION = "rocketrides.wsgi.application"
+
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ],
+        },
+    },
+]
+
+STATIC_URL = "static/"
+# Only the admin has static files, and WhiteNoise finds them where they are: there is no build step.
+WHITENOISE_USE_FINDERS = True
+
+AUTH_USER_MODEL = "rides.User"
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator"},
+    {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
+]
+
+USE_TZ = True
+TIME_ZONE = "UTC"
+USE_I18N = False
+
+IDEMPOTENCY: dict[str, Any] = {
+    name: timedelta(seconds=env.int(f"{name}_SECONDS"))
+    for name in ("LOCK_TIMEOUT", "COMPLETER_GRACE", "COMPLETER_PAUSE", "RETENTION")
+    if os.environ.get(f"{name}_SECONDS")
+}
+if DEMO_AUTH:
+    IDEMPOTENCY["AUTHENTICATE"] = "rides.authentication.demo_rider"
+
+# --- PostgreSQL, and the queue in it --------------------------------------------------------------
+
+DATABASES = {"default": env.db_url_config(DATABASE_URL)}
+# Kept open for good and not pinged before each request, which would cost a statement. When the
+# server restarts, the request that meets a dead connection fails, and Django opens a new one.
+DATABASES["default"].setdefault("CONN_MAX_AGE", None)
+DATABASES["default"]["OPTIONS"] = {
+    "connect_timeout": 5,
+    "fallback_application_name": "rocketrides",
+    # One value, so that it can be emptied for a PgBouncer that refuses startup options.
+    "options": env.str(
+        "DATABASE_SESSION_OPTIONS",
+        default="-c idle_in_transaction_session_timeout=30s -c lock_timeout=10s",
+    ),
+    **DATABASES["default"].get("OPTIONS", {}),
+}
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+
+TASKS = {"default": {"BACKEND": "django_tasks_db.DatabaseBackend"}}
+
+# --- E-mail ---------------------------------------------------------------------------------------
+
+vars().update(
+    env.email_url(
+        "EMAIL_URL",
+        default=f"filemail:///{LOCAL_DIR / 'mail'}" if DEBUG else "smtp://localhost:25",
+    )
+)
+EMAIL_TIMEOUT = 10  # seconds
+DEFAULT_FROM_EMAIL = env.str("DEFAULT_FROM_EMAIL", default="Rocket Rides <rides@example.com>")
+
+# --- Logs: one line an event, to standard error ---------------------------------------------------
+
+LOG_LEVEL = env.str("LOG_LEVEL", default="INFO")
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {"line": {"()": "rocketrides.logs.LineFormatter"}},
+    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
+    "root": {"handlers": ["stderr"], "level": LOG_LEVEL},
+    "loggers": {
+        "django": {"level": LOG_LEVEL},  # named, so that it loses the handlers Django gave it
+        "django.request": {"level": "ERROR"},  # a client's 4xx is an answer, not an event
+        # Else several lines for each call, and for each look into the empty queue.
+        "stripe": {"level": "WARNING"},
+        "django_tasks": {"level": "WARNING"},
+        "django.tasks": {"level": "WARNING"},
+        "django_tasks_db": {"level": "WARNING"},
+    },
+}

@@ -1,0 +1,216 @@
+"""What the environment decides, seen from outside: each test runs a process with its own."""
+
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+import requests
+from django.db import OperationalError, close_old_connections, connection
+from requests.adapters import HTTPAdapter, Retry
+
+from rocketrides.environment import BASE_DIR
+
+PRODUCTION = {
+    "DEBUG": "false",
+    "SECRET_KEY": "of-no-consequence-" * 4,
+    "DATABASE_URL": "postgres://nobody@127.0.0.1:1/nowhere",
+    "STRIPE_API_KEY": "sk_test_of_no_consequence",
+    "ALLOWED_HOSTS": "127.0.0.1",
+}
+REQUIRED = ["SECRET_KEY", "DATABASE_URL", "STRIPE_API_KEY", "ALLOWED_HOSTS"]
+# Set to nothing, so that no .env of the developer's sets them.
+UNSET = dict.fromkeys([*REQUIRED, "STRIPE_API_BASE", "DATABASE_SESSION_OPTIONS"], "")
+
+MANAGE = ["manage.py", "check"]
+WSGI = ["-c", "import rocketrides.wsgi"]
+
+
+def run(arguments: list[str], **variables: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, *arguments],
+        cwd=BASE_DIR,
+        env=os.environ | UNSET | variables,
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+
+
+def setting(name: str, **variables: str) -> str:
+    """Return what a fresh process has for the setting."""
+    result = run(["-c", f"from rocketrides import settings; print(settings.{name})"], **variables)
+    assert result.returncode == 0, result.stderr
+    return result.stdout.strip()
+
+
+@pytest.mark.parametrize("process", [MANAGE, ["manage.py", "completer", "--once"], WSGI])
+def test_debug_off_refuses_to_start_and_names_all_that_is_missing_in_one_line(
+    process: list[str],
+) -> None:
+    result = run(process, DEBUG="false")
+
+    assert result.returncode == 1
+    [line] = result.stderr.splitlines()
+    assert "DEBUG is off" in line
+    assert [name for name in REQUIRED if name in line] == REQUIRED
+
+
+@pytest.mark.parametrize("missing", REQUIRED)
+def test_debug_off_names_only_what_is_missing(missing: str) -> None:
+    result = run(MANAGE, **{**PRODUCTION, missing: ""})
+
+    assert result.returncode == 1
+    [line] = result.stderr.splitlines()
+    assert [name for name in REQUIRED if name in line] == [missing]
+
+
+def test_debug_off_refuses_the_demo_credential() -> None:
+    result = run(MANAGE, **PRODUCTION, DEMO_AUTH="true")
+
+    assert result.returncode == 1
+    [line] = result.stderr.splitlines()
+    assert "DEMO_AUTH" in line
+
+
+def test_granian_ends_with_the_same_line() -> None:
+    granian = ["-m", "granian", "--interface", "wsgi", "--port", str(free_port())]
+    result = run([*granian, "rocketrides.wsgi:application"], DEBUG="false")
+
+    assert result.returncode != 0
+    assert "DEBUG is off" in result.stderr + result.stdout
+
+
+def test_debug_off_starts_when_everything_is_set() -> None:
+    result = run(MANAGE, **PRODUCTION)
+
+    assert result.returncode == 0, result.stderr
+
+
+@pytest.mark.parametrize("debug", ["true", "false"])
+def test_a_configured_process_never_imports_the_sandbox(debug: str) -> None:
+    names = "[name for name in sys.modules if name.partition('.')[0] == 'sandbox']"
+    code = f"import sys, rocketrides.wsgi; print({names})"
+    result = run(["-c", code], **{**PRODUCTION, "DEBUG": debug})
+
+    assert (result.stdout.strip(), result.stderr) == ("[]", "")
+
+
+def test_a_stripe_key_means_stripe_itself() -> None:
+    assert setting("STRIPE_API_BASE", **PRODUCTION) == "https://api.stripe.com"
+
+
+def test_no_stripe_key_means_the_stand_in() -> None:
+    variables = {**PRODUCTION, "DEBUG": "true", "STRIPE_API_KEY": "", "SANDBOX_STRIPE_PORT": "99"}
+
+    assert setting("STRIPE_API_BASE", **variables) == "http://127.0.0.1:99"
+    assert setting("STRIPE_API_KEY", **variables) == "sk_test_sandbox"
+
+
+def test_startup_options_can_be_emptied_for_pgbouncer() -> None:
+    options = "DATABASES['default']['OPTIONS']['options']"
+
+    assert setting(options, **PRODUCTION, DATABASE_SESSION_OPTIONS="") == ""
+
+
+def test_a_dotenv_file_counts_and_the_environment_wins(tmp_path: Path) -> None:
+    shutil.copytree(BASE_DIR / "rocketrides", tmp_path / "rocketrides")
+    (tmp_path / ".env").write_text("LOG_LEVEL=DEBUG\nPORT=1\n")
+    code = "from rocketrides import settings; print(settings.LOG_LEVEL, settings.PORT)"
+    result = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=tmp_path,
+        env={**os.environ, **PRODUCTION, "PORT": "2"},
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+
+    assert result.stdout.split() == ["DEBUG", "2"], result.stderr
+
+
+def test_env_example_lists_every_variable_that_is_read() -> None:
+    sources = [BASE_DIR / "rocketrides" / name for name in ("settings.py", "environment.py")]
+    text = "".join(source.read_text() for source in sources)
+    read = set(re.findall(r'(?:env\.\w+|environ\.get)\(\s*"(\w+)"', text))
+    paces = {f"{name}_SECONDS" for name in re.findall(r'"(\w+)"', pace_names(text))}
+    listed = set(re.findall(r"^#(\w+)=", (BASE_DIR / ".env.example").read_text(), re.MULTILINE))
+
+    assert listed == read | paces
+
+
+def pace_names(text: str) -> str:
+    found = re.search(r"for name in \((.*?)\)\n", text, re.DOTALL)
+    assert found
+    return found[1]
+
+
+@pytest.mark.parametrize("debug", ["true", "false"])
+def test_granian_serves_the_admins_files_without_a_build_step(debug: str) -> None:
+    client = requests.Session()
+    client.mount("http://", HTTPAdapter(max_retries=Retry(connect=10, backoff_factor=0.05)))
+    with granian({**PRODUCTION, "DEBUG": debug}) as address:
+        answer = client.get(f"{address}/static/admin/css/base.css", timeout=10)
+
+    assert (answer.status_code, "--primary" in answer.text) == (200, True)
+
+
+@contextmanager
+def granian(variables: dict[str, str]) -> Iterator[str]:
+    """A real server that is about to listen; ended by its process id."""
+    port = free_port()
+    process = subprocess.Popen(
+        [
+            *[sys.executable, "-m", "granian", "--interface", "wsgi", "--port", str(port)],
+            "rocketrides.wsgi:application",
+        ],
+        cwd=BASE_DIR,
+        env=os.environ | UNSET | variables,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    assert process.stdout is not None
+    try:
+        assert any("Started worker" in line for line in process.stdout)
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        process.send_signal(signal.SIGTERM)
+        process.communicate(timeout=10)
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@pytest.mark.django_db
+def test_every_session_bounds_its_waits() -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT current_setting('lock_timeout'),"
+            " current_setting('idle_in_transaction_session_timeout'),"
+            " current_setting('application_name')"
+        )
+        assert cursor.fetchone() == ("10s", "30s", "rocketrides")
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_connection_that_the_server_ended_is_replaced_at_the_next_request() -> None:
+    with connection.cursor() as cursor, pytest.raises(OperationalError):
+        cursor.execute("SELECT pg_terminate_backend(pg_backend_pid())")
+    close_old_connections()  # as Django does before and after each request
+
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT 1")
+        assert cursor.fetchone() == (1,)

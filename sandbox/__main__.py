@@ -1,0 +1,43 @@
+"""`python -m sandbox start | stop | during COMMAND`: what the Makefile calls.
+
+`start` runs the demo, `stop` ends a left-over PostgreSQL, and `during` has PostgreSQL running
+while a command runs, ending it afterwards unless the demo uses it.
+"""
+
+import contextlib
+import signal
+import subprocess
+import sys
+
+from rocketrides.environment import LOCAL_DIR, env
+from sandbox import postgres, start
+
+DATA_DIR = LOCAL_DIR / "postgres"
+
+
+def main() -> None:
+    # kill(1) and Ctrl-C alike are to run what comes at the end of each block below.
+    signal.signal(signal.SIGTERM, start.interrupt)
+    signal.signal(signal.SIGINT, start.interrupt)
+    try:
+        match sys.argv[1:]:
+            case ["start"]:
+                with postgres_in_use():
+                    start.run_demo()
+            case ["stop"]:
+                postgres.stop(DATA_DIR)
+            case ["during", *command] if command:
+                with postgres_in_use():
+                    raise SystemExit(subprocess.run(command, check=False).returncode)  # noqa: S603
+            case _:
+                raise SystemExit(__doc__)
+    except KeyboardInterrupt:
+        raise SystemExit(130) from None
+
+
+def postgres_in_use() -> contextlib.AbstractContextManager[None]:
+    configured = env.str("DATABASE_URL", default="")
+    return contextlib.nullcontext() if configured else postgres.in_use(DATA_DIR)
+
+
+main()

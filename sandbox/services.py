@@ -1,0 +1,55 @@
+"""What the demo needs around the project: PostgreSQL, the Stripe stand-in, a seeded database.
+
+`make start` and `manage.py runserver` need the same, whatever of it is not configured.
+"""
+
+import contextlib
+from collections.abc import Iterator
+
+from django.conf import settings
+from django.core.management import CommandError, call_command
+from django.db import OperationalError, connections
+
+from sandbox import postgres
+from sandbox.stripe.control import StandIn
+from sandbox.stripe.process import StandInFailed, running_stand_in
+
+
+@contextlib.contextmanager
+def running_services() -> Iterator[None]:
+    """Keep PostgreSQL and the stand-in running for the block, those that are not configured.
+
+    PostgreSQL ends after the last such block. A stand-in that somebody else runs is used as it is.
+
+    Raises: SystemExit, with the reason in one line.
+    """
+    with contextlib.ExitStack() as stack:
+        if settings.EMBEDDED_POSTGRES:
+            stack.enter_context(postgres.in_use(settings.LOCAL_DIR / "postgres"))
+        if settings.STRIPE_STAND_IN and not StandIn(settings.STRIPE_API_BASE).is_healthy():
+            stack.enter_context(own_stand_in())
+        yield
+
+
+@contextlib.contextmanager
+def own_stand_in() -> Iterator[None]:
+    try:
+        with running_stand_in(settings.LOCAL_DIR / "stripe", settings.STRIPE_STAND_IN_PORT):
+            yield
+    except StandInFailed as error:
+        raise SystemExit(str(error)) from None
+
+
+def prepare_database() -> None:
+    """Migrate and seed, both of which change only what is missing.
+
+    Raises: SystemExit, with the reason in one line.
+    """
+    try:
+        call_command("migrate", verbosity=0, interactive=False)
+        call_command("seed")
+    except (OperationalError, CommandError) as error:
+        reason = " ".join(str(error).split())
+        raise SystemExit(f"The database cannot be prepared: {reason}") from None
+    finally:
+        connections.close_all()

@@ -1,0 +1,100 @@
+"""`make start`: the whole demo, from an empty folder to an answering API, and its orderly end.
+
+What the Procfile's processes need is prepared in this one process, because each further `manage.py`
+would cost its own start-up time.
+"""
+
+import contextlib
+import http.client
+import os
+import socket
+import sys
+import threading
+import time
+from pathlib import Path
+from types import FrameType
+
+import django
+from django.conf import settings
+
+from rocketrides.environment import BASE_DIR
+from sandbox.processes import run_procfile
+
+ANSWER_WITHIN_SECONDS = 30
+
+# In production a client has five minutes to retry before the completer does it, and a finished key
+# is kept for three days. Whoever watches the demo has less time.
+DEMO_PACE = {
+    "COMPLETER_GRACE_SECONDS": "20",
+    "COMPLETER_PAUSE_SECONDS": "10",
+    "RETENTION_SECONDS": "1800",
+}
+
+WELCOME = """
+API    curl -i -X POST {api}/rides -H "Authorization: user@example.com" \\
+            -H "Idempotency-Key: $(openssl rand -hex 32)" \\
+            -d origin_lat=0.0 -d origin_lon=0.0 -d target_lat=0.0 -d target_lon=0.0
+Admin  {api}/admin/   log in as admin@example.com, password rocket
+Data   {data}   Ctrl-C ends everything; the data stays
+"""
+
+
+interrupted = threading.Event()
+
+
+def interrupt(signum: int, frame: FrameType | None) -> None:
+    """Leave, on the first signal; the ones after it find the end under way.
+
+    It is noted too, because a library may swallow the exception in the middle of an import.
+    """
+    if not interrupted.is_set():
+        interrupted.set()
+        raise KeyboardInterrupt
+
+
+def run_demo() -> None:
+    """Run the demo until SIGINT or SIGTERM.
+
+    Raises: SystemExit, with the reason in one line when something that it needs is not to be had.
+    """
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "rocketrides.settings")
+    django.setup()
+    # Only now: they import models.
+    from sandbox.services import prepare_database, running_services
+
+    with running_services():
+        refuse_a_taken_port(settings.PORT)
+        prepare_database()
+        if interrupted.is_set():
+            raise KeyboardInterrupt
+        run_procfile(BASE_DIR / "Procfile", environment(), welcome)
+
+
+def refuse_a_taken_port(port: int) -> None:
+    with socket.socket() as probe:
+        # As a server does: a port whose last connections still linger is not taken.
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError as error:
+            reason = f"Port {port} cannot be used: {error.strerror}"
+            raise SystemExit(f"{reason}. Choose another: PORT=5001 make start") from None
+
+
+def environment() -> dict[str, str]:
+    """Return what the processes of the Procfile see: ours, and this Python's programs first."""
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    return {**DEMO_PACE, **os.environ, "PATH": path, "PORT": str(settings.PORT)}
+
+
+def welcome() -> str:
+    """Wait for the API's first answer, whatever it is, and say where to look."""
+    deadline = time.monotonic() + ANSWER_WITHIN_SECONDS
+    while time.monotonic() < deadline:
+        api = http.client.HTTPConnection("127.0.0.1", settings.PORT, timeout=5)
+        with contextlib.closing(api), contextlib.suppress(OSError, http.client.HTTPException):
+            api.request("GET", "/rides")
+            api.getresponse()
+            return WELCOME.format(api=f"http://127.0.0.1:{settings.PORT}", data=settings.LOCAL_DIR)
+        time.sleep(0.05)
+    return f"The API has not answered within {ANSWER_WITHIN_SECONDS} s; see its lines above\n"
