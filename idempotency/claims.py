@@ -113,20 +113,47 @@ RETURNING {_SELECTED}
 
 TAKE_OVER_KEY = _TAKE_OVER.format(which="%(id)s")
 
-# The completer's claim: the key that is due longest. SKIP LOCKED passes over those that another
-# completer is taking at this moment. Served by the index `idempotency_key_due`.
-TAKE_OVER_NEXT_DUE_KEY = _TAKE_OVER.format(
-    which=f"""(
+# The next key among many: SKIP LOCKED passes over those that another process is taking at this
+# moment.
+_NEXT = f"""(
        SELECT id
          FROM idempotency_idempotencykey
         WHERE recovery_point <> '{FINISHED}'
           AND needs_review_at IS NULL
-          AND run_after <= statement_timestamp()
           AND (locked_at IS NULL OR locked_at < statement_timestamp() - %(lock_timeout)s)
-        ORDER BY run_after
+          AND {{due}}
         LIMIT 1
           FOR UPDATE SKIP LOCKED)"""  # noqa: S608
+
+# The completer's claim: the key that is due longest, by the index `idempotency_key_due`.
+TAKE_OVER_NEXT_DUE_KEY = _TAKE_OVER.format(
+    which=_NEXT.format(due="run_after <= statement_timestamp() ORDER BY run_after")
 )
+
+# The reaper's claim of an unfinished key that is past its retention. The same index has all of
+# those, and they are few: it has unfinished keys only.
+TAKE_OVER_NEXT_OVERDUE_KEY = _TAKE_OVER.format(
+    which=_NEXT.format(due="created_at < statement_timestamp() - %(retention)s")
+)
+
+# A person's claim, of a key on the review list: what takes it off the list is a decision. If the
+# process dies before that is carried out, the key is an unfinished one like any other.
+REOPEN_KEY = f"""
+UPDATE idempotency_idempotencykey
+   SET needs_review_at = NULL,
+       locked_at       = clock_timestamp(),
+       last_run_at     = clock_timestamp(),
+       attempt         = attempt + 1,
+       run_after       = GREATEST(run_after, clock_timestamp() + %(completer_pause)s),
+       journal         = ({JOURNAL_WITH_ROOM})
+                         || jsonb_build_array(jsonb_build_object(
+                              'at', clock_timestamp(), 'event', 'reviewed', 'attempt', attempt + 1,
+                              'recovery_point', recovery_point, 'action', %(action)s,
+                              'reviewer', %(reviewer)s, 'reason', %(reason)s))
+ WHERE id = %(id)s
+   AND needs_review_at IS NOT NULL
+RETURNING {_SELECTED}
+"""  # noqa: S608
 
 
 def find_key(user_id: int, idempotency_key: str) -> StoredKey | None:
@@ -174,10 +201,32 @@ def take_over_next_due_key() -> Claim | None:
     return _take_over(TAKE_OVER_NEXT_DUE_KEY, event="taken_by_completer")
 
 
+def reopen_key(key_id: int, *, action: str, reviewer: str, reason: str) -> Claim | None:
+    """Claims a key that is on the review list. None where it is not, or not any more."""
+    values: dict[str, Any] = {
+        "id": key_id,
+        "action": action,
+        "reviewer": reviewer,
+        "reason": reason,
+        "completer_pause": conf.current().completer_pause,
+    }
+    asked_at = time.monotonic()
+    with connection.cursor() as cursor:
+        cursor.execute(REOPEN_KEY, values)
+        return _claim_from(cursor, asked_at)
+
+
 def request_in_progress(*, retry_after_seconds: int) -> RequestInProgress:
     return RequestInProgress(
         "A request with this Idempotency-Key is being worked on. Retry with the same key later.",
         retry_after_seconds=retry_after_seconds,
+    )
+
+
+def take_over_next_overdue_key() -> Claim | None:
+    """Claims an unfinished key that is past its retention. None where there is none."""
+    return _take_over(
+        TAKE_OVER_NEXT_OVERDUE_KEY, event="taken_by_reaper", retention=conf.current().retention
     )
 
 

@@ -6,14 +6,19 @@ request, so the origin's address and the user stay those of the first one.
 """
 
 import logging
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Any
 
+from django.db import connection
 from django.urls import Resolver404, resolve
 
 from idempotency import failures
 from idempotency.claims import Claim, take_over_next_due_key
-from idempotency.exceptions import IdempotencyError, ParametersInvalid, Parked
+from idempotency.exceptions import IdempotencyError, NeedsReview, ParametersInvalid, Parked
 from idempotency.models import IdempotencyKey
 from idempotency.operations import Operation
 from idempotency.parameters import restore_parameters
@@ -22,45 +27,86 @@ from idempotency.worker import should_stop
 logger = logging.getLogger(__name__)
 
 
+class Outcome(StrEnum):
+    """How the completer's attempt at a key ended."""
+
+    FINISHED = "finished"
+    DECLINED = "declined"
+    POSTPONED = "postponed"
+    NEEDS_REVIEW = "needs_review"
+
+
 @dataclass(frozen=True, slots=True)
 class Completed:
-    """How a batch ended: keys with a final answer, and keys that must be tried again."""
+    """How the keys of a batch ended; the first two outcomes are final answers."""
 
-    succeeded: int = 0
-    failed: int = 0
+    outcomes: Counter[Outcome]
+
+    @property
+    def succeeded(self) -> int:
+        return self.outcomes[Outcome.FINISHED] + self.outcomes[Outcome.DECLINED]
+
+    @property
+    def failed(self) -> int:
+        return self.total - self.succeeded
 
     @property
     def total(self) -> int:
-        return self.succeeded + self.failed
+        return self.outcomes.total()
 
     def __str__(self) -> str:
-        return f"succeeded={self.succeeded} failed={self.failed}"
+        each = " ".join(f"{outcome}={self.outcomes[outcome]}" for outcome in Outcome)
+        return f"succeeded={self.succeeded} failed={self.failed} {each}"
 
 
-def complete_due_keys(limit: int) -> Completed:
-    """Runs up to `limit` due keys, one after the other. One that fails does not stop the rest."""
-    batch = Completed()
-    while batch.total < limit and not should_stop() and (claim := take_over_next_due_key()):
-        if complete_key(claim):
-            batch = Completed(batch.succeeded + 1, batch.failed)
-        else:
-            batch = Completed(batch.succeeded, batch.failed + 1)
-    return batch
+def complete_due_keys(limit: int, *, concurrency: int = 1) -> Completed:
+    """Runs up to `limit` due keys. One that fails does not stop the rest.
+
+    Args:
+        concurrency: how many keys at a time, each in a thread with a database connection of its
+            own. They spend their time waiting for the foreign system.
+    """
+    tickets = iter(range(limit))
+    if concurrency == 1:
+        return Completed(_complete_keys(tickets))
+    with ThreadPoolExecutor(concurrency) as threads:
+        running = [threads.submit(_complete_keys_in_thread, tickets) for _ in range(concurrency)]
+        counted = [thread.result() for thread in running]
+    return Completed(sum(counted, Counter()))
 
 
-def complete_key(claim: Claim) -> bool:
-    """Runs the operation of a claimed key. True where it now has a final answer."""
+def complete_key(claim: Claim) -> Outcome:
+    """Runs the operation of a claimed key."""
     try:
         operation = operation_for(claim.key)
     except Exception as error:
         failures.let_go(claim.key, claim.lease, error)
-        return False
+        return Outcome.POSTPONED
     try:
-        operation.resume(claim)
+        response = operation.resume(claim)
+    except NeedsReview:
+        return Outcome.NEEDS_REVIEW
     except IdempotencyError as error:
         logger.info("key not completed: id=%s code=%s", claim.key.pk, error.code)
-        return False
-    return True
+        return Outcome.POSTPONED
+    return Outcome.FINISHED if response.status < 400 else Outcome.DECLINED
+
+
+def _complete_keys(tickets: Iterator[int]) -> Counter[Outcome]:
+    outcomes: Counter[Outcome] = Counter()
+    while not should_stop() and next(tickets, None) is not None:
+        claim = take_over_next_due_key()
+        if claim is None:
+            break
+        outcomes[complete_key(claim)] += 1
+    return outcomes
+
+
+def _complete_keys_in_thread(tickets: Iterator[int]) -> Counter[Outcome]:
+    try:
+        return _complete_keys(tickets)
+    finally:
+        connection.close()
 
 
 def operation_for(key: IdempotencyKey) -> Operation:

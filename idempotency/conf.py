@@ -33,8 +33,14 @@ class Settings:
     completer_pause_limit: timedelta = timedelta(hours=1)
     """The completer's longest wait between two attempts at one key."""
 
+    max_attempts: int = 30
+    """After so many attempts by the completer, about a day of them, a person must look."""
+
     retention: timedelta = timedelta(hours=72)
-    """How long a finished key can be replayed."""
+    """How long a finished key can be replayed. Then its parameters and its answer go."""
+
+    tombstone_retention: timedelta = timedelta(days=30)
+    """How long after its creation a key is still known, and a very late retry gets a 410."""
 
     key_min_length: int = 20
     """Shorter keys are refused: a client that sends them has too little randomness in them."""

@@ -78,6 +78,12 @@ class ParametersMismatch(IdempotencyError):
     status, code = 409, "parameters_mismatch"
 
 
+class KeyExpired(IdempotencyError):
+    """The key was finished, and its answer has been reaped: a tombstone is left."""
+
+    status, code = 410, "key_expired"
+
+
 class RequestInProgress(IdempotencyError):
     """Another process holds the lease."""
 
@@ -141,6 +147,12 @@ class PhaseFailed(IdempotencyError):
     """A phase raised an error that nobody expected. Its cause is logged, and kept on the key."""
 
     status, code, retryable = 500, "internal_error", True
+
+
+class ReviewRefused(Exception):
+    """A person's decision on a request can't be carried out; the message says why. Where the
+    request was on the review list, it still is.
+    """
 
 
 # The operation's code broke a rule of the library. These end as a `PhaseFailed`.

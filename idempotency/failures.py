@@ -22,7 +22,13 @@ from idempotency.exceptions import (
     Parked,
     PhaseFailed,
 )
-from idempotency.leases import JournalEntry, Lease, Progress, write_progress
+from idempotency.leases import (
+    JournalEntry,
+    Lease,
+    Progress,
+    count_completer_attempts,
+    write_progress,
+)
 from idempotency.models import IdempotencyKey
 from idempotency.transactions import (
     database_is_away,
@@ -45,20 +51,28 @@ def let_go(key: IdempotencyKey, lease: Lease, error: Exception) -> IdempotencyEr
     Where the record can't be written (the database is away), the lease runs out by itself. Where
     the lease is no longer ours, nothing is written and the answer is that of `LeaseLost`.
     """
+    try:
+        return attempt_to(
+            lambda: in_transaction(lambda: _record(key, lease, error)), after=error
+        ) or answerable(error)
+    except LeaseLost as lost:
+        return lost
+
+
+def _record(key: IdempotencyKey, lease: Lease, error: Exception) -> IdempotencyError:
     answer = answerable(error)
+    if not isinstance(answer, NeedsReview | Parked) and completer_is_at_its_limit(lease):
+        answer = _given_up(answer)
     if answer.retry_after_seconds is None:
         answer.retry_after_seconds = client_delay_seconds(lease.attempt)
     progress = Progress(
         recovery_point=key.recovery_point,
         last_error=_described(error),
-        needs_review=isinstance(error, NeedsReview),
-        run_again_in=PARKED_FOR if isinstance(error, Parked) else completer_delay(lease.attempt),
+        needs_review=isinstance(answer, NeedsReview),
+        run_again_in=PARKED_FOR if isinstance(answer, Parked) else completer_delay(lease.attempt),
         journal=[_journal_entry(answer, error)],
     )
-    try:
-        attempt_to(lambda: in_transaction(lambda: write_progress(lease, progress)), after=error)
-    except LeaseLost as lost:
-        return lost
+    write_progress(lease, progress)
     return answer
 
 
@@ -116,10 +130,26 @@ def client_delay_seconds(attempt: int) -> int:
     return int(min(2 ** min(attempt - 1, 6), 60))
 
 
+def completer_is_at_its_limit(lease: Lease) -> bool:
+    """Whether the completer has tried the key as often as it should. Only its own attempts count:
+    a client that retries in a tight loop during an outage must not send its request to review.
+    """
+    limit = conf.current().max_attempts
+    return lease.attempt > limit and count_completer_attempts(lease) >= limit
+
+
+def _given_up(answer: IdempotencyError) -> NeedsReview:
+    return NeedsReview(
+        "This request was tried many times and could not be finished. Nothing more is done until a "
+        "person has looked. Retry later with the same Idempotency-Key.",
+        evidence={"last_code": answer.code},
+    )
+
+
 def _journal_entry(answer: IdempotencyError, error: Exception) -> JournalEntry:
     entry: JournalEntry = {"event": answer.code, "error": _described(error)}
-    if isinstance(error, NeedsReview):
-        entry["evidence"] = error.evidence
+    if isinstance(answer, NeedsReview):
+        entry["evidence"] = answer.evidence
     return entry
 
 

@@ -86,6 +86,14 @@ UPDATE idempotency_idempotencykey
 """  # noqa: S608
 
 
+COUNT_COMPLETER_ATTEMPTS = """
+SELECT count(*) FILTER (WHERE entry ->> 'event' = 'taken_by_completer')
+     - count(*) FILTER (WHERE entry ->> 'event' = 'parked')
+  FROM idempotency_idempotencykey, jsonb_array_elements(journal) AS entry
+ WHERE id = %(key_id)s
+"""
+
+
 def write_progress(lease: Lease, progress: Progress) -> Lease:
     """Moves a key, fenced, inside the caller's transaction; returns the lease as it is after it.
 
@@ -112,6 +120,14 @@ def write_progress(lease: Lease, progress: Progress) -> Lease:
         if cursor.rowcount != 1:
             raise lease_lost()
     return Lease(lease.key_id, lease.attempt, lease_end(asked_at))
+
+
+def count_completer_attempts(lease: Lease) -> int:
+    """How often the completer has tried the key, by its journal. Parking does not count."""
+    with connection.cursor() as cursor:
+        cursor.execute(COUNT_COMPLETER_ATTEMPTS, {"key_id": lease.key_id})
+        row = cursor.fetchone()
+    return row[0] if row else 0
 
 
 def lease_lost() -> LeaseLost:

@@ -72,9 +72,8 @@ class IdempotencyKey(models.Model):
             models.CheckConstraint(
                 condition=Q(
                     recovery_point=FINISHED,
+                    response_code__isnull=False,
                     response_code__range=(100, 599),
-                    response_body__isnull=False,
-                    response_content_type__isnull=False,
                     locked_at__isnull=True,
                     needs_review_at__isnull=True,
                 )
@@ -100,11 +99,16 @@ class IdempotencyKey(models.Model):
                 name="idempotency_key_due",
                 condition=~Q(recovery_point=FINISHED) & Q(needs_review_at__isnull=True),
             ),
-            # The reaper's: finished keys by age.
+            # The reaper's: finished keys by age, those with their answer and those without.
             models.Index(
                 fields=["created_at"],
                 name="idempotency_key_reapable",
-                condition=Q(recovery_point=FINISHED),
+                condition=Q(recovery_point=FINISHED, response_body__isnull=False),
+            ),
+            models.Index(
+                fields=["created_at"],
+                name="idempotency_key_tombstone",
+                condition=Q(recovery_point=FINISHED, response_body__isnull=True),
             ),
             # The list for a person.
             models.Index(
@@ -120,6 +124,11 @@ class IdempotencyKey(models.Model):
     @property
     def is_finished(self) -> bool:
         return self.recovery_point == FINISHED
+
+    @property
+    def is_tombstone(self) -> bool:
+        """Finished so long ago that the reaper has removed its parameters and its answer."""
+        return self.is_finished and self.response_body is None
 
     @property
     def is_under_review(self) -> bool:

@@ -13,7 +13,7 @@ from typing import Any, ClassVar, TypeVar
 from django import forms
 from django.http import HttpResponseBase
 
-from idempotency import failures
+from idempotency import failures, transactions
 from idempotency.claims import Claim, NewKey, insert_key
 from idempotency.exceptions import (
     InvalidTransition,
@@ -24,12 +24,11 @@ from idempotency.exceptions import (
 )
 from idempotency.leases import Lease, Progress, lease_lost, write_progress
 from idempotency.models import STARTED, IdempotencyKey
-from idempotency.phases import AtomicPhase, ForeignPhase, Phase, Response
+from idempotency.phases import AtomicPhase, ForeignPhase, Phase, PhaseResult, Response
 from idempotency.stretches import Step, Stretch, phase_step, run_stretch, took
 from idempotency.transactions import (
     READ_COMMITTED,
     give_connection_back,
-    in_transaction,
     refuse_open_transaction,
 )
 
@@ -85,7 +84,7 @@ class Operation:
     @cache
     def phase_at(cls, recovery_point: str) -> Phase | None:
         """The phase that starts from a recovery point."""
-        return next((p for p in cls.phases() if p.recovery_point == recovery_point), None)
+        return next((p for p in cls.phases() if p.starts_from(recovery_point)), None)
 
     def start(self, new_key: NewKey) -> Response | None:
         """Claims a fresh key and runs the operation on it, the first phases in the claim's own
@@ -94,29 +93,53 @@ class Operation:
         *Raises* an `IdempotencyError` where the attempt ended without an answer.
         """
         try:
-            stretch = self._in_transaction(partial(self._claim_and_run, new_key))
+            stretch = self.in_transaction(partial(self._claim_and_run, new_key))
         except RequestInProgress:
             raise
         except Exception as error:
             answer = self._keep_failed_claim(new_key, error)
             raise answer from (error if answer is not error else error.__cause__)
-        return None if stretch is None else self._run_to_the_end(stretch)
+        return None if stretch is None else self._run_to_the_end(lambda: stretch)
 
     def resume(self, claim: Claim) -> Response:
         """Goes on with a claimed key from its recovery point.
 
         *Raises* an `IdempotencyError` where the attempt ended without an answer.
         """
+        return self.enter(claim, self.run_from_here)
+
+    def enter(self, claim: Claim, first: Callable[[], Stretch]) -> Response:
+        """Goes on with a claimed key by `first`, and from where that leads to the end."""
         self.key, self.lease = claim.key, claim.lease
-        return self._run_to_the_end()
+        return self._run_to_the_end(first)
+
+    # What an operation may override.
+
+    def clean_up(self) -> None:
+        """Override it to undo local effects of a request that is too old to be finished. It runs in
+        a transaction; afterwards the key waits for a person.
+        """
+
+    def cancelled(self, account: Any) -> Response:
+        """An atomic phase, after a person has had the foreign phase undone: the final answer.
+
+        Args:
+            account: what the foreign phase's `undo` returned.
+        """
+        return Response.error(
+            409, "This request was cancelled, and nothing was charged for it.", code="cancelled"
+        )
+
+    def record_review(self, action: str, *, reviewer: str, reason: str) -> None:
+        """Keeps an audit record of a person's decision, in the decision's own transaction."""
 
     # The loop.
 
-    def _run_to_the_end(self, stretch: Stretch | None = None) -> Response:
+    def _run_to_the_end(self, enter: Callable[[], Stretch]) -> Response:
         try:
-            response = self._adopt(stretch) if stretch else None
+            response = self._adopt(enter())
             while response is None:
-                response = self._adopt(self._run_from_here())
+                response = self._adopt(self.run_from_here())
         except LeaseLost:
             raise
         except Exception as error:
@@ -124,7 +147,7 @@ class Operation:
             raise answer from (error if answer is not error else error.__cause__)
         return response
 
-    def _run_from_here(self) -> Stretch:
+    def run_from_here(self) -> Stretch:
         phase = self.phase_at(self.key.recovery_point)
         if phase is None:
             raise Parked(
@@ -133,8 +156,8 @@ class Operation:
                 "Idempotency-Key."
             )
         if isinstance(phase, ForeignPhase):
-            return self._run_foreign_phase(phase)
-        return self._in_transaction(partial(run_stretch, self, phase_step(self, phase)))
+            return self.call_foreign(phase, partial(self._send_or_look_up, phase))
+        return self.in_transaction(partial(run_stretch, self, phase_step(self, phase)))
 
     def _adopt(self, stretch: Stretch) -> Response | None:
         """Takes over what a transaction did, now that it has committed."""
@@ -173,8 +196,14 @@ class Operation:
 
     # Foreign phases.
 
-    def _run_foreign_phase(self, phase: ForeignPhase) -> Stretch:
-        """Calls the other system with no transaction open, then commits what it answered."""
+    def call_foreign(
+        self,
+        phase: ForeignPhase,
+        ask: Callable[[], Any],
+        *,
+        commit: Callable[[Any], PhaseResult] | None = None,
+    ) -> Stretch:
+        """Asks the other system with no transaction open, then commits what it answered."""
         refuse_open_transaction()
         if self.key.foreign_sent_at is None:
             self._commit_intent()
@@ -183,14 +212,14 @@ class Operation:
         give_connection_back()
         began_at = time.monotonic()
         try:
-            step = self._commit_step(phase, self._send_or_look_up(phase))
+            step = self._commit_step(phase, ask(), commit)
         except Exception as error:
             handler = phase.rejection_of(error)
             if handler is None:
                 raise
             step = Step(handler, partial(getattr(self, handler), error))
         entry = {"event": phase.name, "recovery_point": phase.recovery_point, **took(began_at)}
-        return self._in_transaction(partial(run_stretch, self, step, entry))
+        return self.in_transaction(partial(run_stretch, self, step, entry))
 
     def _send_or_look_up(self, phase: ForeignPhase) -> Any:
         """Inside the window the same call is sent again; past it, the other system is asked."""
@@ -207,21 +236,23 @@ class Operation:
             )
         return found
 
-    def _commit_step(self, phase: ForeignPhase, result: Any) -> Step:
-        name = phase.commit_name
-        if name is None:
+    def _commit_step(
+        self, phase: ForeignPhase, result: Any, commit: Callable[[Any], PhaseResult] | None
+    ) -> Step:
+        if commit is None and phase.commit_name is None:
             raise InvalidTransition(f"{phase.name} has no commit.")
-        return Step(name, partial(getattr(self, name), result))
+        commit = commit or getattr(self, str(phase.commit_name))
+        return Step(commit.__name__, partial(commit, result))
 
     def _commit_intent(self) -> None:
         """Records that a call is about to be made, where no phase before it did."""
         progress = Progress(
             recovery_point=self.key.recovery_point, keeps_lease=True, begins_foreign_phase=True
         )
-        lease = self._in_transaction(lambda: write_progress(self.lease, progress))
+        lease = self.in_transaction(lambda: write_progress(self.lease, progress))
         self._adopt(Stretch(progress, lease))
 
-    def _in_transaction(self, work: Callable[[], T]) -> T:
+    def in_transaction(self, work: Callable[[], T]) -> T:
         """Runs `work` in a transaction. What a rolled-back one set on the operation is undone."""
         before = dict(self.__dict__)
 
@@ -230,7 +261,7 @@ class Operation:
             return work()
 
         try:
-            return in_transaction(work_from_before, isolation=self.isolation)
+            return transactions.in_transaction(work_from_before, isolation=self.isolation)
         except BaseException:
             self.__dict__ = before
             raise

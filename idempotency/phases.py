@@ -6,7 +6,7 @@ its own, its *commit*, for the result.
 """
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any, Self, TypeVar
@@ -56,12 +56,14 @@ def error_body(message: str, *, code: str, retryable: bool) -> dict[str, Any]:
     return {"error": message, "code": code, "retryable": retryable}
 
 
-@dataclass(eq=False)
-class AtomicPhase:
-    """A method that runs in one transaction. Made by `atomic_phase`."""
+@dataclass(eq=False, kw_only=True)
+class BasePhase:
+    """A method of an operation, with the recovery point that it starts from."""
 
     recovery_point: str
-    method: Callable[..., PhaseResult]
+    method: Callable[..., Any]
+    renamed_from: tuple[str, ...] = ()
+    retired: bool = False
 
     def __get__(self, instance: Any, owner: type | None = None) -> Any:
         return self if instance is None else self.method.__get__(instance, owner)
@@ -70,28 +72,29 @@ class AtomicPhase:
     def name(self) -> str:
         return self.method.__name__
 
+    def starts_from(self, recovery_point: str) -> bool:
+        """Whether it serves a key at that point, by the point's present name or a former one."""
+        return recovery_point == self.recovery_point or recovery_point in self.renamed_from
 
-@dataclass(eq=False)
-class ForeignPhase:
+
+class AtomicPhase(BasePhase):
+    """A method that runs in one transaction. Made by `atomic_phase`."""
+
+
+@dataclass(eq=False, kw_only=True)
+class ForeignPhase(BasePhase):
     """A method that calls another system. Made by `foreign_phase`.
 
     The methods that go with it are kept by name, so that a subclass can override them.
     """
 
-    recovery_point: str
-    method: Callable[..., Any]
     window: timedelta
     worst_case: timedelta | None
     lookup_name: str | None = None
     commit_name: str | None = None
+    adopt_name: str | None = None
+    undo_name: str | None = None
     rejections: dict[type[Exception], str] = field(default_factory=dict)
-
-    def __get__(self, instance: Any, owner: type | None = None) -> Any:
-        return self if instance is None else self.method.__get__(instance, owner)
-
-    @property
-    def name(self) -> str:
-        return self.method.__name__
 
     def lookup(self, method: Method) -> Method:
         """Past the window: asks the foreign system what it did, and sends nothing.
@@ -116,6 +119,20 @@ class ForeignPhase:
         self.commit_name = method.__name__
         return method
 
+    def adopt(self, method: Method) -> Method:
+        """On review: checks what a person found at the foreign system, by the reference that they
+        give, and returns it as the phase would have. *Raises* `ReviewRefused` where it is not ours.
+        """
+        self.adopt_name = method.__name__
+        return method
+
+    def undo(self, method: Method) -> Method:
+        """On review: takes back at the foreign system whatever the phase did there, and returns a
+        JSON account of it. It may be called again, so it must be idempotent.
+        """
+        self.undo_name = method.__name__
+        return method
+
     def rejection_of(self, error: Exception) -> str | None:
         """The name of the method that handles `error`, if it is a definite no."""
         for kind, method_name in self.rejections.items():
@@ -127,21 +144,37 @@ class ForeignPhase:
 Phase = AtomicPhase | ForeignPhase
 
 
-def atomic_phase(recovery_point: str) -> Callable[[Callable[..., PhaseResult]], AtomicPhase]:
+def atomic_phase(
+    recovery_point: str, *, renamed_from: Sequence[str] = (), retired: bool = False
+) -> Callable[[Callable[..., PhaseResult]], AtomicPhase]:
     """Makes a method the atomic phase that starts from `recovery_point`.
+
+    Args:
+        renamed_from: former names of the point, at which keys may still stand.
+        retired: the phase is there for such keys only; no phase leads to it any more.
 
     The method returns `RecoveryPoint`, `Response` or `NoOp`. It may be run again after a
     serialization failure or a deadlock, so it has local effects only.
     """
 
     def decorate(method: Callable[..., PhaseResult]) -> AtomicPhase:
-        return AtomicPhase(recovery_point, method)
+        return AtomicPhase(
+            recovery_point=recovery_point,
+            method=method,
+            renamed_from=tuple(renamed_from),
+            retired=retired,
+        )
 
     return decorate
 
 
 def foreign_phase(
-    recovery_point: str, *, window: timedelta, worst_case: timedelta | None = None
+    recovery_point: str,
+    *,
+    window: timedelta,
+    worst_case: timedelta | None = None,
+    renamed_from: Sequence[str] = (),
+    retired: bool = False,
 ) -> Callable[[Callable[..., Any]], ForeignPhase]:
     """Makes a method the foreign phase that starts from `recovery_point`.
 
@@ -150,6 +183,7 @@ def foreign_phase(
             Inside it the call is sent again; past it only the `lookup` is asked.
         worst_case: the longest that one call can take, timeouts times tries. A system check
             holds it below the lock timeout.
+        renamed_from, retired: as for `atomic_phase`.
 
     The method returns the result for `commit`, or raises: one of the `rejected` errors when the
     answer is a definite no, `Indeterminate` when it is not known what happened, `NeedsReview`
@@ -157,6 +191,13 @@ def foreign_phase(
     """
 
     def decorate(method: Callable[..., Any]) -> ForeignPhase:
-        return ForeignPhase(recovery_point, method, window=window, worst_case=worst_case)
+        return ForeignPhase(
+            recovery_point=recovery_point,
+            method=method,
+            renamed_from=tuple(renamed_from),
+            retired=retired,
+            window=window,
+            worst_case=worst_case,
+        )
 
     return decorate

@@ -1,82 +1,139 @@
-"""What may go, and when: finished keys past their retention. Nothing unfinished is ever deleted.
+"""What may go, and when. Nothing unfinished is ever deleted.
 
-An unfinished key that old has been through the completer many times. It is not removed but put
-before a person: it lands on the review list.
+A finished key goes in two steps: after its retention the parameters and the answer, so that
+personal data is not kept longer than it is of use; after the second horizon the row. In between it
+is a tombstone, which tells a very late retry that its request was done. An unfinished key that old
+is cleaned up, if its operation knows how, and put before a person.
 """
 
 import logging
+from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
 from django.db import connection, transaction
 
-from idempotency import conf
+from idempotency import conf, failures
+from idempotency.claims import Claim, take_over_next_overdue_key
+from idempotency.completing import operation_for
+from idempotency.exceptions import NeedsReview
+from idempotency.leases import Progress, write_progress
 from idempotency.models import FINISHED, IdempotencyKey
+from idempotency.operations import Operation
+from idempotency.worker import should_stop
 
 logger = logging.getLogger(__name__)
 
-# Oldest first, by the index `idempotency_key_reapable`; a batch another reaper is removing is
-# passed over.
-FIND_REAPABLE_KEYS = f"""
+# The oldest first, each step by an index of its own; rows that another reaper has in hand are
+# passed over. What was reaped leaves the index, so a batch costs the same in a table of any size.
+REAP_FINISHED_KEYS = f"""
+UPDATE idempotency_idempotencykey
+   SET request_params        = '{{}}',
+       origin_ip             = NULL,
+       response_body         = NULL,
+       response_content_type = NULL,
+       journal               = '[]'
+ WHERE id IN (SELECT id
+                FROM idempotency_idempotencykey
+               WHERE recovery_point = '{FINISHED}'
+                 AND response_body IS NOT NULL
+                 AND created_at < statement_timestamp() - %(retention)s
+               ORDER BY created_at
+               LIMIT %(limit)s
+                 FOR UPDATE SKIP LOCKED)
+"""  # noqa: S608
+
+FIND_OLD_TOMBSTONES = f"""
 SELECT id
   FROM idempotency_idempotencykey
  WHERE recovery_point = '{FINISHED}'
+   AND response_body IS NULL
    AND created_at < statement_timestamp() - %(retention)s
  ORDER BY created_at
  LIMIT %(limit)s
    FOR UPDATE SKIP LOCKED
 """  # noqa: S608
 
-# By the index `idempotency_key_due`, which has unfinished keys only. A key that somebody works on
-# at this moment is left to them.
-SEND_OVERDUE_KEYS_TO_REVIEW = f"""
-UPDATE idempotency_idempotencykey
-   SET needs_review_at = clock_timestamp(),
-       locked_at       = NULL,
-       attempt         = attempt + 1,
-       journal         = journal || jsonb_build_array(jsonb_build_object(
-                           'at', clock_timestamp(), 'event', 'needs_review', 'attempt', attempt + 1,
-                           'error', 'unfinished at the end of its retention'))
- WHERE id IN (SELECT id
-                FROM idempotency_idempotencykey
-               WHERE recovery_point <> '{FINISHED}'
-                 AND needs_review_at IS NULL
-                 AND created_at < statement_timestamp() - %(retention)s
-                 AND (locked_at IS NULL OR locked_at < statement_timestamp() - %(lock_timeout)s)
-               LIMIT %(limit)s
-                 FOR UPDATE SKIP LOCKED)
-"""  # noqa: S608
+
+@dataclass(frozen=True, slots=True)
+class Reaped:
+    """What a batch did: answers taken away, tombstones removed, unfinished keys sent to review."""
+
+    reaped: int
+    removed: int
+    needs_review: int
+
+    @property
+    def total(self) -> int:
+        return self.reaped + self.removed + self.needs_review
+
+    def __str__(self) -> str:
+        counts = f"reaped={self.reaped} removed={self.removed}"
+        return f"{counts} needs_review={self.needs_review}"
+
+
+def reap(limit: int) -> Reaped:
+    """Runs one batch of each step, of up to `limit` keys."""
+    return Reaped(
+        reap_finished_keys(limit), remove_tombstones(limit), send_overdue_keys_to_review(limit)
+    )
 
 
 def reap_finished_keys(limit: int) -> int:
-    """Removes up to `limit` finished keys past their retention; returns how many.
+    """Turns up to `limit` finished keys past their retention into tombstones; returns how many."""
+    with connection.cursor() as cursor:
+        cursor.execute(REAP_FINISHED_KEYS, _older_than(conf.current().retention, limit))
+        return cursor.rowcount
+
+
+def remove_tombstones(limit: int) -> int:
+    """Removes up to `limit` tombstones past the second horizon; returns how many.
 
     What points at a key does as its `on_delete` says: a ride stays, its reference is set to null.
     """
-    with transaction.atomic():
-        ids = _find_reapable_keys(limit)
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute(FIND_OLD_TOMBSTONES, _older_than(conf.current().tombstone_retention, limit))
+        ids = [row[0] for row in cursor.fetchall()]
         if ids:
             IdempotencyKey.objects.filter(pk__in=ids).delete()
     return len(ids)
 
 
 def send_overdue_keys_to_review(limit: int) -> int:
-    """Puts up to `limit` unfinished keys past their retention on the review list."""
-    settings = conf.current()
-    values: dict[str, Any] = {
-        "limit": limit,
-        "retention": settings.retention,
-        "lock_timeout": settings.lock_timeout,
-    }
-    with connection.cursor() as cursor:
-        cursor.execute(SEND_OVERDUE_KEYS_TO_REVIEW, values)
-        sent = cursor.rowcount
+    """Cleans up to `limit` unfinished keys past their retention, and sends them to review."""
+    sent = 0
+    while sent < limit and not should_stop() and (claim := take_over_next_overdue_key()):
+        _send_to_review(claim)
+        sent += 1
     if sent:
         logger.error("unfinished keys past their retention need review: count=%d", sent)
     return sent
 
 
-def _find_reapable_keys(limit: int) -> list[int]:
-    values: dict[str, Any] = {"retention": conf.current().retention, "limit": limit}
-    with connection.cursor() as cursor:
-        cursor.execute(FIND_REAPABLE_KEYS, values)
-        return [row[0] for row in cursor.fetchall()]
+def _send_to_review(claim: Claim) -> None:
+    """A clean-up that fails is told to the person; it does not keep the key from the list."""
+    evidence: dict[str, Any] = {"unfinished_since": claim.key.created_at.isoformat()}
+    try:
+        _clean_up(operation_for(claim.key), claim)
+    except Exception as error:
+        logger.warning("clean-up failed: id=%s", claim.key.pk, exc_info=error)
+        evidence["clean_up_error"] = repr(error)
+    message = "This request was not finished by the end of its retention."
+    failures.let_go(claim.key, claim.lease, NeedsReview(message, evidence=evidence))
+
+
+def _clean_up(operation: Operation, claim: Claim) -> None:
+    operation.key, operation.lease = claim.key, claim.lease
+    progress = Progress(
+        recovery_point=claim.key.recovery_point, keeps_lease=True, journal=[{"event": "clean_up"}]
+    )
+
+    def clean_up_fenced() -> None:
+        operation.clean_up()
+        write_progress(claim.lease, progress)
+
+    operation.in_transaction(clean_up_fenced)
+
+
+def _older_than(retention: timedelta, limit: int) -> dict[str, Any]:
+    return {"retention": retention, "limit": limit}

@@ -157,8 +157,10 @@ def _point_after(operation: Phased, step: Step, result: PhaseResult, point: str)
             f"{step.name} returned {type(result).__name__}: a phase returns RecoveryPoint, "
             "Response or NoOp."
         )
-    order = [phase.recovery_point for phase in operation.phases()]
-    if result.name not in order or order.index(result.name) <= order.index(point):
+    phases = operation.phases()
+    here = next(i for i, phase in enumerate(phases) if phase.starts_from(point))
+    later = [phase.recovery_point for phase in phases[here + 1 :] if not phase.retired]
+    if result.name not in later:
         raise InvalidTransition(
             f"{step.name} returned RecoveryPoint({result.name!r}), which no phase after "
             f"{point!r} starts from."

@@ -19,6 +19,7 @@ from idempotency.claims import (
 )
 from idempotency.exceptions import (
     IdempotencyError,
+    KeyExpired,
     MethodNotAllowed,
     NeedsReview,
     ParametersMismatch,
@@ -95,6 +96,12 @@ def _retry(operation: Operation, stored: StoredKey, fingerprint_now: str) -> Htt
         raise ParametersMismatch(
             "This Idempotency-Key was first used with another path or other parameters. "
             "Nothing was done. Send the first request again, or use a new key."
+        )
+    if key.is_tombstone:
+        raise KeyExpired(
+            f"This request was finished with status {key.response_code}, so long ago that its "
+            "answer is no longer kept. Nothing was done now. Use a new Idempotency-Key for a new "
+            "request."
         )
     if key.is_finished:
         return _replay(key)

@@ -6,6 +6,7 @@ line for each batch. What a batch is, the command says.
 """
 
 import logging
+import os
 import signal
 import time
 from collections.abc import Callable
@@ -103,6 +104,7 @@ def _ask_to_stop(number: int, frame: FrameType | None) -> None:
     a crash would leave: a lease that runs out, a transaction that is rolled back.
     """
     if Stop.asked:
-        raise SystemExit(128 + number)
+        logging.shutdown()
+        os._exit(128 + number)  # at once, without waiting for threads that wait for others
     Stop.asked = True
     signal.setitimer(signal.ITIMER_REAL, TIME_TO_FINISH.total_seconds())

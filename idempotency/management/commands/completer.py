@@ -1,3 +1,6 @@
+from argparse import ArgumentParser
+from typing import Any
+
 from idempotency.completing import complete_due_keys
 from idempotency.management.worker_command import WorkerCommand
 from idempotency.worker import Batch
@@ -6,6 +9,20 @@ from idempotency.worker import Batch
 class Command(WorkerCommand):
     help = "Pushes requests that were abandoned by their clients through to completion."
 
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        super().add_arguments(parser)
+        parser.add_argument(
+            "--concurrency",
+            type=int,
+            default=1,
+            help="How many keys to run at a time, each with a database connection of its own "
+            "(default: %(default)s).",
+        )
+
+    def handle(self, *, concurrency: int, **options: Any) -> None:
+        self.concurrency = concurrency
+        super().handle(**options)
+
     def run_batch(self, limit: int) -> Batch:
-        done = complete_due_keys(limit)
+        done = complete_due_keys(limit, concurrency=self.concurrency)
         return Batch(str(done), did_something=done.total > 0, is_full=done.total >= limit)

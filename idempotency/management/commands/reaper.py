@@ -1,16 +1,12 @@
 from idempotency.management.worker_command import WorkerCommand
-from idempotency.reaping import reap_finished_keys, send_overdue_keys_to_review
+from idempotency.reaping import reap
 from idempotency.worker import Batch
 
 
 class Command(WorkerCommand):
-    help = "Removes finished keys past their retention; sends unfinished ones to review."
+    help = "Takes old finished keys away in two steps; sends old unfinished ones to review."
 
     def run_batch(self, limit: int) -> Batch:
-        reaped = reap_finished_keys(limit)
-        sent = send_overdue_keys_to_review(limit)
-        return Batch(
-            f"reaped={reaped} needs_review={sent}" if sent else f"reaped={reaped}",
-            did_something=reaped + sent > 0,
-            is_full=reaped >= limit or sent >= limit,
-        )
+        done = reap(limit)
+        fullest = max(done.reaped, done.removed, done.needs_review)
+        return Batch(str(done), did_something=done.total > 0, is_full=fullest >= limit)
