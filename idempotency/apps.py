@@ -7,4 +7,4 @@ class IdempotencyConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        from idempotency import checks  # noqa: F401 - importing it registers the checks
+        from idempotency import checks, deploys  # noqa: F401 - importing it registers the checks

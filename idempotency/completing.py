@@ -115,7 +115,7 @@ def operation_for(key: IdempotencyKey) -> Operation:
     *Raises* `Parked` where no operation of this code serves the key's path, or its form no longer
     accepts the stored parameters.
     """
-    operation_class, path_kwargs = _operation_at(key.request_path)
+    operation_class, path_kwargs = operation_at(key.request_path)
     try:
         params = restore_parameters(
             key.request_params, operation_class.params_form, operation_class.transient_fields
@@ -125,7 +125,8 @@ def operation_for(key: IdempotencyKey) -> Operation:
     return operation_class(user=key.user, params=params, path_kwargs=path_kwargs)
 
 
-def _operation_at(path: str) -> tuple[type[Operation], dict[str, Any]]:
+def operation_at(path: str) -> tuple[type[Operation], dict[str, Any]]:
+    """The operation mounted at a path, and what the path says. *Raises* `Parked` without one."""
     try:
         match = resolve(path)
     except Resolver404:

@@ -68,6 +68,15 @@ UPDATE idempotency_jobdelivery
 RETURNING job_id, job_name, job_args
 """
 
+# Both by an index, and each stops at the first row that it finds.
+JOBS_ARE_WAITING = """
+SELECT EXISTS (SELECT id FROM idempotency_stagedjob ORDER BY id LIMIT 1)
+    OR EXISTS (SELECT handed_over_at FROM idempotency_jobdelivery
+                WHERE set_aside_at IS NULL
+                  AND handed_over_at < statement_timestamp() - %(redelivery_after)s
+                ORDER BY handed_over_at LIMIT 1)
+"""
+
 SET_EXHAUSTED_JOBS_ASIDE = """
 UPDATE idempotency_jobdelivery
    SET set_aside_at = clock_timestamp()
@@ -133,6 +142,15 @@ def recording_staged_jobs() -> Iterator[list[str]]:
         yield staged
     finally:
         _staged_job_ids.reset(token)
+
+
+def jobs_are_waiting() -> bool:
+    """Whether there is anything to drain or hand over again: the idle enqueuer's one question."""
+    with connection.cursor() as cursor:
+        values: dict[str, Any] = {"redelivery_after": conf.current().redelivery_after}
+        cursor.execute(JOBS_ARE_WAITING, values)
+        row = cursor.fetchone()
+    return bool(row and row[0])
 
 
 def drain_staged_jobs(limit: int) -> int:

@@ -1,0 +1,99 @@
+"""Recovery points outlive a deploy: which keys in flight this code can go on with, and which not.
+
+`manage.py check --database default` runs these before a deploy goes live. A key at a point that the
+code does not handle is not lost: it is parked until some code does.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from django.core.checks import CheckMessage, Error, Info, Tags, register
+from django.db import connections
+from django.db.utils import ProgrammingError
+
+from idempotency.checks import all_operations
+from idempotency.completing import operation_at
+from idempotency.exceptions import Parked
+from idempotency.models import FINISHED
+
+# By the partial index on unfinished keys, so it costs what is in flight and not what is stored.
+FIND_POINTS_IN_FLIGHT = f"""
+SELECT request_path, recovery_point, count(*), (array_agg(id ORDER BY id))[:%(most)s]
+  FROM idempotency_idempotencykey
+ WHERE recovery_point <> '{FINISHED}'
+ GROUP BY request_path, recovery_point
+ ORDER BY request_path, recovery_point
+"""  # noqa: S608
+
+MOST_NAMED = 20
+
+
+@dataclass(frozen=True, slots=True)
+class InFlight:
+    """Unfinished keys of one path at one recovery point."""
+
+    path: str
+    recovery_point: str
+    count: int
+    ids: list[int]
+
+    @property
+    def named(self) -> str:
+        more = f" and {self.count - len(self.ids)} more" if self.count > len(self.ids) else ""
+        return ", ".join(map(str, self.ids)) + more
+
+
+@register(Tags.database)
+def check_keys_in_flight(*, databases: Sequence[str] | None = None, **_: Any) -> list[CheckMessage]:
+    """Names the keys that this code would park, and the retired phases that nothing needs."""
+    messages: list[CheckMessage] = []
+    for alias in databases or []:
+        in_flight = list(points_in_flight(alias))
+        messages += [_stranded(group) for group in in_flight if not is_handled(group)]
+        messages += _phases_to_remove({group.recovery_point for group in in_flight})
+    return messages
+
+
+def points_in_flight(alias: str) -> Iterator[InFlight]:
+    """Where the unfinished keys stand. Nothing where the tables are not there yet."""
+    try:
+        with connections[alias].cursor() as cursor:
+            cursor.execute(FIND_POINTS_IN_FLIGHT, {"most": MOST_NAMED})
+            yield from (InFlight(*row) for row in cursor.fetchall())
+    except ProgrammingError:
+        return
+
+
+def is_handled(group: InFlight) -> bool:
+    """Whether the operation at the path has a phase for the point."""
+    try:
+        operation, _ = operation_at(group.path)
+    except Parked:
+        return False
+    return operation.phase_at(group.recovery_point) is not None
+
+
+def _stranded(group: InFlight) -> CheckMessage:
+    return Error(
+        f"{group.count} unfinished request(s) to {group.path} stand at {group.recovery_point!r}, "
+        f"which this code does not handle: {group.named}.",
+        hint="They would be parked. Give a phase renamed_from=[...], or keep the phase, "
+        "retired=True, until they are through.",
+        id="idempotency.E008",
+    )
+
+
+def _phases_to_remove(points: set[str]) -> list[CheckMessage]:
+    return [
+        Info(
+            f"No request stands at the retired point {phase.recovery_point!r} of "
+            f"{operation.__qualname__} any more.",
+            hint=f"The phase {phase.name} can be removed.",
+            obj=operation,
+            id="idempotency.I001",
+        )
+        for operation in all_operations()
+        for phase in operation.phases()
+        if phase.retired and not any(phase.starts_from(point) for point in points)
+    ]

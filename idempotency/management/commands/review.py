@@ -1,0 +1,93 @@
+import getpass
+import json
+from argparse import ArgumentParser
+from collections.abc import Callable
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError
+
+from idempotency import reviewing
+from idempotency.exceptions import IdempotencyError, ReviewRefused
+from idempotency.models import IdempotencyKey
+from idempotency.phases import Response
+from idempotency.reviewing import Decision
+
+
+class Command(BaseCommand):
+    help = "The requests that the system could not finish by itself, and what to do with them."
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        actions = parser.add_subparsers(dest="action", metavar="ACTION")
+        actions.add_parser("list", help="Every request that waits for a person (the default).")
+        show = actions.add_parser("show", help="All about one: what was tried, what is known.")
+        show.add_argument("id", type=int)
+        for name, help_text in [
+            ("run-again", "Go on with it, as a retry would."),
+            ("adopt", "Go on with what you found at the foreign system."),
+            ("undo", "Take back what was done there, and finish it as cancelled."),
+            ("close", "Finish it with an answer of yours; nothing else is done."),
+        ]:
+            self._add_decision(actions.add_parser(name, help=help_text))
+        actions.choices["adopt"].add_argument("reference", help="Its id at the foreign system.")
+        actions.choices["close"].add_argument("--status", type=int, default=409)
+        actions.choices["close"].add_argument("--message", required=True, help="For the client.")
+
+    def _add_decision(self, parser: ArgumentParser) -> None:
+        parser.add_argument("id", type=int)
+        parser.add_argument("--reason", required=True, help="Why; kept with the request.")
+        parser.add_argument(
+            "--reviewer", default=getpass.getuser(), help="Who decides (default: %(default)s)."
+        )
+
+    def handle(self, *, action: str | None, **options: Any) -> None:
+        if action in (None, "list"):
+            self._list()
+        elif action == "show":
+            self._show(options["id"])
+        else:
+            self._decide(str(action), options)
+
+    def _list(self) -> None:
+        count = 0
+        for key in reviewing.keys_under_review().select_related("user").iterator():
+            count += 1
+            self.stdout.write(
+                f"{key.pk}  since {key.needs_review_at:%Y-%m-%d %H:%M}  {key.recovery_point}  "
+                f"attempts={key.attempt}  {key.last_error}"
+            )
+        self.stdout.write(f"needs_review={count}")
+
+    def _show(self, key_id: int) -> None:
+        key = IdempotencyKey.objects.select_related("user").filter(pk=key_id).first()
+        if key is None:
+            raise CommandError(f"There is no request {key_id}.")
+        self.stdout.write(f"{key}\nuser            {key.user}")
+        for name in ("recovery_point", "foreign_key", "foreign_sent_at", "last_error"):
+            self.stdout.write(f"{name:<16}{getattr(key, name)}")
+        for entry in key.journal:
+            self.stdout.write(f"  {entry.pop('at')}  {entry.pop('event')}  {json.dumps(entry)}")
+        self.stdout.write(f"foreign system  {reviewing.ask_foreign_system(key)}")
+
+    def _decide(self, action: str, options: dict[str, Any]) -> None:
+        decision = Decision(
+            key_id=options["id"], reviewer=options["reviewer"], reason=options["reason"]
+        )
+        try:
+            response = _decision_named(action, decision, options)()
+        except (ReviewRefused, IdempotencyError) as error:
+            raise CommandError(str(error)) from error
+        self.stdout.write(f"finished with {response.status}: {response.text}")
+
+
+def _decision_named(
+    action: str, decision: Decision, options: dict[str, Any]
+) -> Callable[[], Response]:
+    if action == "adopt":
+        return lambda: reviewing.adopt(decision, options["reference"])
+    if action == "close":
+        answer = Response.error(options["status"], options["message"], code="closed")
+        return lambda: reviewing.close(decision, answer)
+    return {
+        "run-again": lambda: reviewing.run_again(decision),
+        "undo": lambda: reviewing.undo(decision),
+    }[action]
