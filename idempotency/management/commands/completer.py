@@ -19,9 +19,9 @@ class Command(WorkerCommand):
             "(default: %(default)s).",
         )
 
-    def handle(self, *, concurrency: int, **options: Any) -> None:
-        self.concurrency = concurrency
-        super().handle(**options)
+    def execute(self, *args: Any, **options: Any) -> str | None:
+        self.concurrency = options["concurrency"]
+        return super().execute(*args, **options)
 
     def run_batch(self, limit: int) -> Batch:
         done = complete_due_keys(limit, concurrency=self.concurrency)
