@@ -14,7 +14,7 @@ from django.db import connections
 from idempotency import conf
 from idempotency.models import FINISHED, KEY_MAX_LENGTH, KEY_MIN_LENGTH, STARTED
 from idempotency.operations import Operation
-from idempotency.phases import ForeignPhase
+from idempotency.phases import ForeignPhase, UndoPhase
 
 
 @register()
@@ -100,6 +100,13 @@ def check_operation(operation: type[Operation]) -> Iterator[CheckMessage]:
             hint="Name its recovery point otherwise.",
             obj=operation,
             id="idempotency.E007",
+        )
+    if sum(isinstance(phase, UndoPhase) for phase in operation.phases()) > 1:
+        yield Error(
+            "More than one foreign phase has an undo, and a decision to undo runs only the latest.",
+            hint="Keep one, which takes back all that the operation did at the foreign system.",
+            obj=operation,
+            id="idempotency.E009",
         )
     for phase in operation.phases():
         if isinstance(phase, ForeignPhase):

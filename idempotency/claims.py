@@ -136,11 +136,13 @@ TAKE_OVER_NEXT_OVERDUE_KEY = _TAKE_OVER.format(
     which=_NEXT.format(due="created_at < statement_timestamp() - %(retention)s")
 )
 
-# A person's claim, of a key on the review list: what takes it off the list is a decision. If the
-# process dies before that is carried out, the key is an unfinished one like any other.
+# A person's claim, of a key on the review list: what takes it off the list is a decision, on the
+# request as it was when the person's process read it. If that process dies before it has carried
+# the decision out, the key is an unfinished one like any other.
 REOPEN_KEY = f"""
 UPDATE idempotency_idempotencykey
    SET needs_review_at = NULL,
+       recovery_point  = %(recovery_point)s,
        locked_at       = clock_timestamp(),
        last_run_at     = clock_timestamp(),
        attempt         = attempt + 1,
@@ -148,9 +150,10 @@ UPDATE idempotency_idempotencykey
        journal         = ({JOURNAL_WITH_ROOM})
                          || jsonb_build_array(jsonb_build_object(
                               'at', clock_timestamp(), 'event', 'reviewed', 'attempt', attempt + 1,
-                              'recovery_point', recovery_point, 'action', %(action)s,
+                              'recovery_point', %(recovery_point)s, 'action', %(action)s,
                               'reviewer', %(reviewer)s, 'reason', %(reason)s))
  WHERE id = %(id)s
+   AND attempt = %(attempt)s
    AND needs_review_at IS NOT NULL
 RETURNING {_SELECTED}
 """  # noqa: S608
@@ -201,10 +204,16 @@ def take_over_next_due_key() -> Claim | None:
     return _take_over(TAKE_OVER_NEXT_DUE_KEY, event="taken_by_completer")
 
 
-def reopen_key(key_id: int, *, action: str, reviewer: str, reason: str) -> Claim | None:
-    """Claims a key that is on the review list. None where it is not, or not any more."""
+def reopen_key(
+    key: IdempotencyKey, *, recovery_point: str, action: str, reviewer: str, reason: str
+) -> Claim | None:
+    """Claims a key of the review list, to go on from `recovery_point`. None where it is not, or no
+    longer, as it was read.
+    """
     values: dict[str, Any] = {
-        "id": key_id,
+        "id": key.pk,
+        "attempt": key.attempt,
+        "recovery_point": recovery_point,
         "action": action,
         "reviewer": reviewer,
         "reason": reason,

@@ -24,7 +24,7 @@ from idempotency.exceptions import (
 )
 from idempotency.leases import Lease, Progress, lease_lost, write_progress
 from idempotency.models import STARTED, IdempotencyKey
-from idempotency.phases import AtomicPhase, ForeignPhase, Phase, PhaseResult, Response
+from idempotency.phases import AtomicPhase, ForeignPhase, Phase, Response
 from idempotency.stretches import Step, Stretch, phase_step, run_stretch, took
 from idempotency.transactions import (
     READ_COMMITTED,
@@ -127,7 +127,7 @@ class Operation:
             account: what the foreign phase's `undo` returned.
         """
         return Response.error(
-            409, "This request was cancelled, and nothing was charged for it.", code="cancelled"
+            409, "This request was cancelled: what was done for it was undone.", code="cancelled"
         )
 
     def record_review(self, action: str, *, reviewer: str, reason: str) -> None:
@@ -196,13 +196,7 @@ class Operation:
 
     # Foreign phases.
 
-    def call_foreign(
-        self,
-        phase: ForeignPhase,
-        ask: Callable[[], Any],
-        *,
-        commit: Callable[[Any], PhaseResult] | None = None,
-    ) -> Stretch:
+    def call_foreign(self, phase: ForeignPhase, ask: Callable[[], Any]) -> Stretch:
         """Asks the other system with no transaction open, then commits what it answered."""
         refuse_open_transaction()
         if self.key.foreign_sent_at is None:
@@ -212,7 +206,7 @@ class Operation:
         give_connection_back()
         began_at = time.monotonic()
         try:
-            step = self._commit_step(phase, ask(), commit)
+            step = self._commit_step(phase, ask())
         except Exception as error:
             handler = phase.rejection_of(error)
             if handler is None:
@@ -236,13 +230,10 @@ class Operation:
             )
         return found
 
-    def _commit_step(
-        self, phase: ForeignPhase, result: Any, commit: Callable[[Any], PhaseResult] | None
-    ) -> Step:
-        if commit is None and phase.commit_name is None:
+    def _commit_step(self, phase: ForeignPhase, result: Any) -> Step:
+        if phase.commit_name is None:
             raise InvalidTransition(f"{phase.name} has no commit.")
-        commit = commit or getattr(self, str(phase.commit_name))
-        return Step(commit.__name__, partial(commit, result))
+        return Step(phase.commit_name, partial(getattr(self, phase.commit_name), result))
 
     def _commit_intent(self) -> None:
         """Records that a call is about to be made, where no phase before it did."""

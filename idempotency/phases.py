@@ -93,7 +93,6 @@ class ForeignPhase(BasePhase):
     lookup_name: str | None = None
     commit_name: str | None = None
     adopt_name: str | None = None
-    undo_name: str | None = None
     rejections: dict[type[Exception], str] = field(default_factory=dict)
 
     def lookup(self, method: Method) -> Method:
@@ -126,12 +125,20 @@ class ForeignPhase(BasePhase):
         self.adopt_name = method.__name__
         return method
 
-    def undo(self, method: Method) -> Method:
-        """On review: takes back at the foreign system whatever the phase did there, and returns a
-        JSON account of it. It may be called again, so it must be idempotent.
+    def undo(self, method: Callable[..., Any]) -> "UndoPhase":
+        """On review: takes back at the foreign system whatever the operation did there, and returns
+        an account of it for `Operation.cancelled`. It may be called again, so it is idempotent.
         """
-        self.undo_name = method.__name__
-        return method
+        return UndoPhase(
+            recovery_point=undo_point(self.recovery_point),
+            renamed_from=tuple(map(undo_point, self.renamed_from)),
+            retired=self.retired,
+            method=method,
+            window=timedelta.max,
+            worst_case=self.worst_case,
+            commit_name="cancelled",
+            undoes=self.recovery_point,
+        )
 
     def rejection_of(self, error: Exception) -> str | None:
         """The name of the method that handles `error`, if it is a definite no."""
@@ -141,7 +148,23 @@ class ForeignPhase(BasePhase):
         return None
 
 
+@dataclass(eq=False, kw_only=True)
+class UndoPhase(ForeignPhase):
+    """Takes back what the foreign phase at the point `undoes` did. Made by that phase's `undo`.
+
+    A phase of its own, with a recovery point of its own, so that the decision to undo outlives the
+    process that carries it out: whoever takes the key over then goes on undoing.
+    """
+
+    undoes: str
+
+
 Phase = AtomicPhase | ForeignPhase
+
+
+def undo_point(recovery_point: str) -> str:
+    """The point of a request whose foreign phase at `recovery_point` is to be taken back."""
+    return f"undo {recovery_point}"
 
 
 def atomic_phase(

@@ -8,18 +8,23 @@ be carried out leaves the request on the list, with the reason in its journal.
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
 from django.db import transaction
 from django.db.models import QuerySet
 
 from idempotency.claims import Claim, reopen_key
 from idempotency.completing import operation_for
-from idempotency.exceptions import IdempotencyError, NeedsReview, ReviewRefused
+from idempotency.exceptions import (
+    IdempotencyError,
+    Indeterminate,
+    NeedsReview,
+    Parked,
+    ReviewRefused,
+)
 from idempotency.models import IdempotencyKey
 from idempotency.operations import Operation
-from idempotency.phases import ForeignPhase, Response
-from idempotency.stretches import Step, run_stretch
+from idempotency.phases import ForeignPhase, Phase, Response, UndoPhase, undo_point
+from idempotency.stretches import Step, Stretch, run_stretch
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -38,16 +43,17 @@ def keys_under_review() -> QuerySet[IdempotencyKey]:
 
 def ask_foreign_system(key: IdempotencyKey) -> str:
     """What the foreign system says of the request now, in words. Nothing is changed anywhere."""
-    operation = operation_for(key)
-    operation.key = key
-    phase = operation.phase_at(key.recovery_point)
-    if not isinstance(phase, ForeignPhase) or phase.lookup_name is None:
-        return "There is nothing to ask at this recovery point."
     try:
-        found = getattr(operation, phase.lookup_name)()
+        operation = _operation_of(key)
+        asking = [phase for phase in _begun_foreign_phases(operation) if phase.lookup_name]
+        if not asking:
+            return "There is nothing to ask about at the point that the request has reached."
+        found = getattr(operation, str(asking[-1].lookup_name))()
     except NeedsReview as error:
         return f"{error} {error.evidence}"
-    except Exception as error:
+    except (
+        Exception
+    ) as error:  # it may be anything of the adopter's; it is shown, and changes nothing
         return f"{type(error).__name__}: {error}"
     return "It knows nothing of it." if found is None else str(found)
 
@@ -57,7 +63,9 @@ def run_again(decision: Decision) -> Response:
 
     *Raises* `ReviewRefused`, or the `IdempotencyError` with which the attempt ended.
     """
-    return _carry_out("run_again", decision, lambda operation: operation.run_from_here)
+    operation = _operation_of(_key_under_review(decision))
+    _phase_here(operation)
+    return _carry_out("run_again", decision, operation, operation.run_from_here)
 
 
 def adopt(decision: Decision, reference: str) -> Response:
@@ -65,94 +73,127 @@ def adopt(decision: Decision, reference: str) -> Response:
 
     *Raises* `ReviewRefused`, or the `IdempotencyError` with which the attempt ended.
     """
-
-    def enter(operation: Operation) -> Callable[[], Any]:
-        phase = operation.phase_at(operation.key.recovery_point)
-        if not isinstance(phase, ForeignPhase) or phase.adopt_name is None:
-            raise ReviewRefused("At the point that the request has reached, nothing is missing.")
-        ask = partial(getattr(operation, phase.adopt_name), reference)
-        return partial(operation.call_foreign, phase, ask)
-
-    return _carry_out("adopt", decision, enter)
+    operation = _operation_of(_key_under_review(decision))
+    phase = _phase_here(operation)
+    if not isinstance(phase, ForeignPhase) or phase.adopt_name is None:
+        raise ReviewRefused(
+            f"At {operation.key.recovery_point!r} the request waits for nothing that could be "
+            "adopted."
+        )
+    ask = partial(getattr(operation, phase.adopt_name), reference)
+    first = partial(_or_back_to_review, partial(operation.call_foreign, phase, ask))
+    return _carry_out("adopt", decision, operation, first)
 
 
 def undo(decision: Decision) -> Response:
     """Takes back what was done at the foreign system, and finishes the request as cancelled.
 
+    The decision moves the key to the undoing phase's own point: once it is taken the request is
+    never again gone on with, whatever becomes of this process.
+
     *Raises* `ReviewRefused`, or the `IdempotencyError` with which the attempt ended.
     """
-
-    def enter(operation: Operation) -> Callable[[], Any]:
-        phase = _undoable_phase(operation)
-        ask = getattr(operation, str(phase.undo_name))
-        return partial(operation.call_foreign, phase, ask, commit=operation.cancelled)
-
-    return _carry_out("undo", decision, enter)
+    operation = _operation_of(_key_under_review(decision))
+    point = _undo_phase(operation).recovery_point
+    return _carry_out("undo", decision, operation, operation.run_from_here, leads_to=point)
 
 
 def close(decision: Decision, response: Response) -> Response:
-    """Finishes the request with the answer that the person gives, and does nothing else.
+    """Finishes the request with the answer that the person gives, and does nothing else. That works
+    for a request that this code no longer knows, too.
 
     *Raises* `ReviewRefused`, or the `IdempotencyError` with which the attempt ended.
     """
-
-    def enter(operation: Operation) -> Callable[[], Any]:
-        step = Step("close", lambda: response)
-        return lambda: operation.in_transaction(partial(run_stretch, operation, step))
-
-    return _carry_out("close", decision, enter)
+    key = _key_under_review(decision)
+    try:
+        operation = _operation_of(key)
+    except Parked:
+        operation = Operation(user=key.user, params={})
+        operation.key = key
+    step = Step("close", lambda: response)
+    first = partial(operation.in_transaction, partial(run_stretch, operation, step))
+    return _carry_out("close", decision, operation, first)
 
 
 def _carry_out(
-    action: str, decision: Decision, enter: Callable[[Operation], Callable[[], Any]]
+    action: str,
+    decision: Decision,
+    operation: Operation,
+    first: Callable[[], Stretch],
+    *,
+    leads_to: str | None = None,
 ) -> Response:
-    if not decision.reason.strip():
-        raise ReviewRefused("A decision needs a reason.")
-    operation = _operation_under_review(decision.key_id)
-    first = enter(operation)
-    claim = _claim(action, decision, operation)
+    claim = _claim(action, decision, operation, leads_to or operation.key.recovery_point)
     try:
-        return operation.enter(claim, partial(_or_back_to_review, first))
-    except IdempotencyError as error:
+        return operation.enter(claim, first)
+    except NeedsReview as error:
         if isinstance(error.__cause__, ReviewRefused):
             raise error.__cause__ from None
         raise
 
 
-def _or_back_to_review(first: Callable[[], Any]) -> Any:
-    try:
-        return first()
-    except ReviewRefused as refused:
-        raise NeedsReview(str(refused)) from refused
-
-
-def _claim(action: str, decision: Decision, operation: Operation) -> Claim:
+def _claim(action: str, decision: Decision, operation: Operation, point: str) -> Claim:
     """Takes the key off the list, with the decision in its journal and in the audit records."""
     with transaction.atomic():
         claim = reopen_key(
-            decision.key_id, action=action, reviewer=decision.reviewer, reason=decision.reason
+            operation.key,
+            recovery_point=point,
+            action=action,
+            reviewer=decision.reviewer,
+            reason=decision.reason,
         )
         if claim is None:
-            raise ReviewRefused("The request is not on the review list any more.")
+            raise ReviewRefused("Somebody else has decided on this request in the meantime.")
         operation.record_review(action, reviewer=decision.reviewer, reason=decision.reason)
     return claim
 
 
-def _operation_under_review(key_id: int) -> Operation:
-    key = keys_under_review().filter(pk=key_id).first()
+def _or_back_to_review(first: Callable[[], Stretch]) -> Stretch:
+    try:
+        return first()
+    except (ReviewRefused, Indeterminate) as error:
+        raise NeedsReview(str(error)) from error
+
+
+def _key_under_review(decision: Decision) -> IdempotencyKey:
+    if not decision.reason.strip():
+        raise ReviewRefused("A decision needs a reason.")
+    key = keys_under_review().filter(pk=decision.key_id).first()
     if key is None:
-        raise ReviewRefused(f"Request {key_id} is not on the review list.")
+        raise ReviewRefused(f"Request {decision.key_id} is not on the review list.")
+    return key
+
+
+def _operation_of(key: IdempotencyKey) -> Operation:
     operation = operation_for(key)
     operation.key = key
     return operation
 
 
-def _undoable_phase(operation: Operation) -> ForeignPhase:
-    """The latest foreign phase that may have had an effect: the one here, or one before it."""
+def _phase_here(operation: Operation) -> Phase:
+    phase = operation.phase_at(operation.key.recovery_point)
+    if phase is None:
+        raise ReviewRefused(
+            f"This version of the service does not know the point {operation.key.recovery_point!r} "
+            "that the request has reached."
+        )
+    return phase
+
+
+def _begun_foreign_phases(operation: Operation) -> list[ForeignPhase]:
+    """Those that may have had an effect: up to the point that the request has reached."""
     phases = operation.phases()
-    here = operation.phase_at(operation.key.recovery_point)
-    begun = phases[: phases.index(here) + 1] if here else ()
-    for phase in reversed(begun):
-        if isinstance(phase, ForeignPhase) and phase.undo_name:
-            return phase
+    begun = phases[: phases.index(_phase_here(operation)) + 1]
+    return [phase for phase in begun if isinstance(phase, ForeignPhase)]
+
+
+def _undo_phase(operation: Operation) -> ForeignPhase:
+    """The phase that takes back the latest foreign phase that has an `undo`."""
+    here = _phase_here(operation)
+    if isinstance(here, UndoPhase):
+        return here
+    for phase in reversed(_begun_foreign_phases(operation)):
+        undoing = operation.phase_at(undo_point(phase.recovery_point))
+        if isinstance(undoing, UndoPhase):
+            return undoing
     raise ReviewRefused("At the point that the request has reached, there is nothing to undo.")

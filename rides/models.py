@@ -8,6 +8,7 @@ from decimal import Decimal
 from typing import Any
 
 from django.contrib.auth.models import AbstractBaseUser, BaseUserManager, PermissionsMixin
+from django.contrib.postgres.indexes import BrinIndex
 from django.db import models
 from django.db.models import Q
 from django.db.models.functions import Lower, Now
@@ -102,8 +103,18 @@ class Ride(models.Model):
     currency = models.CharField(max_length=3)
     stripe_payment_intent_id = models.CharField(max_length=255, unique=True, null=True, blank=True)
     stripe_charge_id = models.CharField(max_length=255, unique=True, null=True, blank=True)
+    cancelled_at = models.DateTimeField(
+        null=True,
+        blank=True,
+        help_text="When a person had the payment taken back; empty for every other ride.",
+    )
 
     class Meta:
+        indexes = [
+            # For reconciling a time range. Rides come in the order of time, so an index of a few
+            # pages will do, and booking pays next to nothing for it.
+            BrinIndex(fields=["created_at"], name="ride_created_at", autosummarize=True)
+        ]
         constraints = [
             within("origin_lat", 90),
             within("origin_lon", 180),
@@ -132,6 +143,11 @@ class AuditRecord(models.Model):
 
         RIDE_CREATED = "ride.created"
         RECEIPT_SENT = "receipt.sent"
+        RIDE_CANCELLED = "ride.cancelled"
+        REVIEWED_RUN_AGAIN = "review.run_again"
+        REVIEWED_ADOPT = "review.adopt"
+        REVIEWED_UNDO = "review.undo"
+        REVIEWED_CLOSE = "review.close"
 
     action = models.CharField(max_length=50)
     created_at = models.DateTimeField(db_default=Now(), editable=False)

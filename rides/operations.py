@@ -5,8 +5,11 @@ Stripe-like Idempotency Keys in Postgres". Recovery points are strings that outl
 in the database may stand at any of them.
 """
 
+from dataclasses import asdict
 from datetime import timedelta
 from functools import cached_property
+
+from django.db.models.functions import Now
 
 from idempotency import (
     STARTED,
@@ -77,6 +80,14 @@ class CreateRide(Operation):
     def find_charge(self) -> payments.Charge | None:
         return payments.find_charge(self.ride)
 
+    @charge_rider.adopt
+    def adopt_charge(self, reference: str) -> payments.Charge:
+        return payments.read_charge(self.ride, reference)
+
+    @charge_rider.undo
+    def take_back_charge(self) -> list[payments.TakenBack]:
+        return payments.take_back(self.ride, idempotency_key=self.key.foreign_key)
+
     @charge_rider.rejected(payments.CardDeclined)
     def card_declined(self, error: payments.CardDeclined) -> Response:
         message = f"Error from payment processor: {error}"
@@ -99,3 +110,26 @@ class CreateRide(Operation):
             user_id=self.ride.user_id,
         )
         return Response(201, {"message": "Payment accepted. Your pilot is on their way!"})
+
+    def cancelled(self, account: list[payments.TakenBack]) -> Response:
+        Ride.objects.filter(pk=self.ride.pk).update(cancelled_at=Now())
+        AuditRecord.objects.create(
+            action=AuditRecord.Action.RIDE_CANCELLED,
+            data={"payments": [asdict(payment) for payment in account]},
+            resource_id=self.ride.pk,
+            resource_type="ride",
+            user=self.user,
+        )
+        message = "This ride was cancelled. You are not charged for it."
+        return Response.error(409, message, code="ride_cancelled")
+
+    def record_review(self, action: str, *, reviewer: str, reason: str) -> None:
+        """On the ride's record, where there is a ride yet."""
+        ride = Ride.objects.filter(idempotency_key=self.key).first()
+        AuditRecord.objects.create(
+            action=f"review.{action}",
+            data={"reviewer": reviewer, "reason": reason, "idempotency_key_id": self.key.pk},
+            resource_id=ride.pk if ride else self.key.pk,
+            resource_type="ride" if ride else "idempotency_key",
+            user=self.user,
+        )

@@ -13,6 +13,7 @@ from idempotency import conf
 from idempotency.exceptions import Indeterminate, NeedsReview
 from rides import payments
 from rides.models import Ride, User
+from rides.payments import charging, client
 from rides.tests.factories import RideFactory
 
 CHARGING = "POST /v1/payment_intents"
@@ -28,10 +29,10 @@ def ride(rider: User) -> Ride:
 @pytest.fixture
 def impatience(monkeypatch):
     """Let the client give up after a fraction of a second instead of 12."""
-    payments._connected_client.cache_clear()
-    monkeypatch.setattr(payments, "READ_TIMEOUT_SECONDS", 0.3)
+    client.connected_client.cache_clear()
+    monkeypatch.setattr(client, "READ_TIMEOUT_SECONDS", 0.3)
     yield
-    payments._connected_client.cache_clear()
+    client.connected_client.cache_clear()
 
 
 @pytest.fixture
@@ -130,18 +131,18 @@ def test_a_connection_is_kept_open_from_one_charge_to_the_next(rider, stand_in):
     def accept() -> None:
         nonlocal accepted
         while True:
-            client, _ = listener.accept()
+            caller, _ = listener.accept()
             accepted += 1
             server = socket.create_connection((host, int(port)))
-            threading.Thread(target=forward, args=(client, server), daemon=True).start()
-            threading.Thread(target=forward, args=(server, client), daemon=True).start()
+            threading.Thread(target=forward, args=(caller, server), daemon=True).start()
+            threading.Thread(target=forward, args=(server, caller), daemon=True).start()
 
     threading.Thread(target=accept, daemon=True).start()
-    client = payments._connected_client(
+    connected = client.connected_client(
         "sk_test_sandbox", f"http://127.0.0.1:{listener.getsockname()[1]}"
     )
     for _ in range(3):
-        client.v1.customers.retrieve(rider.stripe_customer_id)
+        connected.v1.customers.retrieve(rider.stripe_customer_id)
 
     assert accepted == 1
 
@@ -351,9 +352,9 @@ def test_a_look_up_does_not_take_a_restored_serial_id_for_the_ride(ride, rider):
 
 def test_a_look_up_goes_through_every_page(ride, rider, stand_in):
     taken = charge(ride)
-    client = payments._client()
+    connected = client.client()
     for _ in range(100):
-        client.v1.payment_intents.create(
+        connected.v1.payment_intents.create(
             {"amount": 2000, "currency": "usd", "customer": rider.stripe_customer_id}
         )
 
@@ -363,7 +364,7 @@ def test_a_look_up_goes_through_every_page(ride, rider, stand_in):
 
 def test_a_look_up_that_takes_too_long_is_left_for_later(ride, rider, stand_in, monkeypatch):
     charge(ride)
-    monkeypatch.setattr(payments, "LOOKUP_SECONDS", 0)
+    monkeypatch.setattr(charging, "LOOKUP_SECONDS", 0)
 
     with pytest.raises(Indeterminate, match="too many"):
         payments.find_charge(ride)
@@ -379,7 +380,7 @@ def test_a_look_up_of_a_declined_card_is_definite(rider_with_bad_card):
 
 
 def test_a_look_up_of_a_canceled_payment_is_definite(ride, rider):
-    made = payments._client().v1.payment_intents.create(
+    made = client.client().v1.payment_intents.create(
         {
             "amount": 2000,
             "currency": "usd",
@@ -449,6 +450,6 @@ def test_the_worst_case_of_a_charge_is_shorter_than_a_lease():
 
 
 def test_the_worst_case_counts_what_stripes_client_does():
-    client = stripe.RequestsClient()
+    sender = stripe.RequestsClient()
 
-    assert client._sleep_time_seconds(payments.RETRIES) == payments.RETRY_PAUSE_SECONDS
+    assert sender._sleep_time_seconds(client.RETRIES) == client.RETRY_PAUSE_SECONDS

@@ -1,0 +1,30 @@
+"""Stripe, and nothing but Stripe: the only package that imports its client.
+
+Whatever Stripe says of a charge leaves here as one of four things: a `Charge`, `CardDeclined` (a
+definite no), `Indeterminate` (we do not know, so the same key may be sent again) or `NeedsReview`
+(a person must look). Apart from the rest, because telling these four apart is what keeps a card
+from being charged twice.
+"""
+
+from rides.payments.charging import Charge, charge, find_charge
+from rides.payments.client import WORST_CASE, CardDeclined
+from rides.payments.customers import CustomerUnavailable, create_customer, customer_exists
+from rides.payments.reading import LedgerCharge, charges_between, charges_by_id, read_charge
+from rides.payments.taking_back import TakenBack, take_back
+
+__all__ = [
+    "WORST_CASE",
+    "CardDeclined",
+    "Charge",
+    "CustomerUnavailable",
+    "LedgerCharge",
+    "TakenBack",
+    "charge",
+    "charges_between",
+    "charges_by_id",
+    "create_customer",
+    "customer_exists",
+    "find_charge",
+    "read_charge",
+    "take_back",
+]
