@@ -15,7 +15,6 @@ from django.db.models import QuerySet
 from idempotency.claims import Claim, reopen_key
 from idempotency.completing import operation_for
 from idempotency.exceptions import (
-    IdempotencyError,
     Indeterminate,
     NeedsReview,
     Parked,

@@ -131,7 +131,7 @@ def refunded_cents(intent: stripe.PaymentIntent) -> int:
 
 
 def payment_intents_of(ride: Ride) -> Iterator[stripe.PaymentIntent]:
-    """Yield the payments that carry the ride's id and foreign key, newest first, with their charges.
+    """Yield the payments with the ride's id and foreign key, newest first, each with its charge.
 
     By listing, not by Stripe's search: that lags behind by up to a minute, and a payment that it
     does not show yet must not pass for one that was never made (Stripe's docs, "Search").

@@ -1,4 +1,4 @@
-"""The connection to Stripe: its time limits, and what an error of its client means for the money."""
+"""The connection to Stripe: its time limits, and what an error on it means for the money."""
 
 from datetime import timedelta
 from functools import lru_cache

@@ -11,6 +11,7 @@ from itertools import islice
 from typing import Any, Self
 
 import stripe
+from stripe.params import ChargeListParams
 
 from idempotency.exceptions import ReviewRefused
 from rides.models import Ride
@@ -23,7 +24,7 @@ PAGE = 100  # the most that Stripe gives at a time
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LedgerCharge:
-    """A charge that succeeded, in minor units of `currency`, with the ride that it says it is for."""
+    """A charge that succeeded, in minor units of `currency`, and the ride that it says it is for."""
 
     id: str
     amount_cents: int
@@ -79,9 +80,12 @@ def charges_between(start: datetime, end: datetime) -> Iterator[list[LedgerCharg
 
     Raises: Indeterminate, NeedsReview.
     """
-    created = {"gte": int(start.timestamp()), "lt": int(end.timestamp())}
+    wanted: ChargeListParams = {
+        "created": {"gte": int(start.timestamp()), "lt": int(end.timestamp())},
+        "limit": PAGE,
+    }
     try:
-        listed = client().v1.charges.list({"created": created, "limit": PAGE}).auto_paging_iter()
+        listed = client().v1.charges.list(wanted).auto_paging_iter()
         while page := list(islice(listed, PAGE)):
             yield _succeeded(page)
     except stripe.StripeError as error:

@@ -46,10 +46,9 @@ def _take_back(intent: stripe.PaymentIntent, idempotency_key: UUID) -> TakenBack
     if intent.status == "succeeded":
         return _taken_back(intent, _refund(intent, idempotency_key), intent.amount_received)
     if intent.status != "canceled":
-        options: stripe.RequestOptions = {
-            "idempotency_key": f"{idempotency_key}:cancel:{intent.id}"
-        }
-        client().v1.payment_intents.cancel(intent.id, None, options)
+        client().v1.payment_intents.cancel(
+            intent.id, None, {"idempotency_key": f"{idempotency_key}:cancel:{intent.id}"}
+        )
     return _taken_back(intent, "canceled", 0)
 
 
