@@ -24,7 +24,7 @@ PAGE = 100  # the most that Stripe gives at a time
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LedgerCharge:
-    """A charge that succeeded, in minor units of `currency`, and the ride that it says it is for."""
+    """A charge that succeeded, in minor units of `currency`, and the ride that it names."""
 
     id: str
     amount_cents: int
