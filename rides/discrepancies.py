@@ -1,0 +1,116 @@
+"""What can be off between a charge and a ride: the rules, one pair at a time.
+
+Apart from the reading of the two ledgers, because a finance person wants to read the rules alone.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+
+from rides.models import Ride
+from rides.payments import LedgerCharge
+from rides.wording import amount
+
+
+class Kind(StrEnum):
+    """What is off."""
+
+    CHARGE_WITHOUT_RIDE = "charge without ride"
+    RIDE_WITHOUT_CHARGE = "ride without charge"
+    AMOUNT_DIFFERS = "amount differs"
+    TWO_CHARGES = "two charges for one key"
+    NOT_REFUNDED = "cancelled, not refunded"
+    NOT_CANCELLED = "refunded, not cancelled"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Discrepancy:
+    """One thing that is off; `detail` says what a person needs to know to look into it."""
+
+    kind: Kind
+    ride_id: int | None
+    charge_id: str | None
+    detail: str
+
+
+def judge_charge(
+    charge: LedgerCharge, ride: Ride | None, unclaimed: dict[str, str]
+) -> Iterator[Discrepancy]:
+    """Yield what is off about a charge and the ride that it names, or that has it.
+
+    Args:
+        unclaimed: the charges so far of requests that are not finished, by foreign key.
+    """
+    if ride and ride.stripe_charge_id == charge.id:
+        yield from _judge_recorded(charge, ride)
+    elif charge.is_refunded:
+        return
+    elif ride is None or not _is_meant_by(charge, ride):
+        detail = f"{_charged(charge)} for ride {charge.ride_id}, key {charge.foreign_key}"
+        yield _off(Kind.CHARGE_WITHOUT_RIDE, charge, None, detail)
+    elif ride.cancelled_at:
+        yield _off(Kind.NOT_REFUNDED, charge, ride, f"{_charged(charge)}, and not refunded")
+    elif first := ride.stripe_charge_id or unclaimed.get(str(charge.foreign_key)):
+        yield _off(Kind.TWO_CHARGES, charge, ride, f"{_charged(charge)}, and {first} stands too")
+    elif is_open(ride):
+        unclaimed[str(charge.foreign_key)] = charge.id
+    else:
+        detail = f"{_charged(charge)}, and the ride's request was finished without it"
+        yield _off(Kind.CHARGE_WITHOUT_RIDE, charge, ride, detail)
+
+
+def judge_missing_charge(ride: Ride) -> Discrepancy:
+    """Say what is off about a ride whose charge Stripe does not have."""
+    return Discrepancy(
+        kind=Kind.RIDE_WITHOUT_CHARGE,
+        ride_id=ride.pk,
+        charge_id=ride.stripe_charge_id,
+        detail="Stripe has no such charge that succeeded",
+    )
+
+
+def judge_ride_without_charge(ride: Ride) -> Iterator[Discrepancy]:
+    """Yield what is off about a ride that has no charge: nothing, unless it was confirmed.
+
+    Others were declined, cancelled, or are still open; once its key is reaped nobody can say.
+    """
+    key = ride.idempotency_key
+    if ride.cancelled_at or key is None or key.response_code is None or key.response_code >= 300:
+        return
+    yield Discrepancy(
+        kind=Kind.RIDE_WITHOUT_CHARGE,
+        ride_id=ride.pk,
+        charge_id=None,
+        detail=f"the rider was answered {key.response_code}, and no charge is recorded",
+    )
+
+
+def is_open(ride: Ride) -> bool:
+    """Whether the request is not finished: it is in flight, or on the review list."""
+    return ride.idempotency_key is not None and not ride.idempotency_key.is_finished
+
+
+def _judge_recorded(charge: LedgerCharge, ride: Ride) -> Iterator[Discrepancy]:
+    if (charge.amount_cents, charge.currency) != (ride.amount_cents, ride.currency):
+        fare = amount(ride.amount_cents, ride.currency)
+        yield _off(Kind.AMOUNT_DIFFERS, charge, ride, f"{_charged(charge)}, the fare is {fare}")
+    if ride.cancelled_at and not charge.is_refunded:
+        yield _off(Kind.NOT_REFUNDED, charge, ride, f"{_charged(charge)}, and not refunded")
+    if charge.refunded_cents and not ride.cancelled_at and not is_open(ride):
+        refunded = amount(charge.refunded_cents, charge.currency)
+        yield _off(Kind.NOT_CANCELLED, charge, ride, f"{refunded} refunded")
+
+
+def _is_meant_by(charge: LedgerCharge, ride: Ride) -> bool:
+    """A restored database hands out a ride's number twice; the foreign key tells the two apart."""
+    key = ride.idempotency_key
+    return key is None or charge.foreign_key == str(key.foreign_key)
+
+
+def _off(kind: Kind, charge: LedgerCharge, ride: Ride | None, detail: str) -> Discrepancy:
+    ride_id = ride.pk if ride else None
+    return Discrepancy(kind=kind, ride_id=ride_id, charge_id=charge.id, detail=detail)
+
+
+def _charged(charge: LedgerCharge) -> str:
+    return f"{amount(charge.amount_cents, charge.currency)} charged"

@@ -1,0 +1,90 @@
+"""`manage.py reconcile`: what a finance person runs at night, and fault tests at their end."""
+
+import json
+from argparse import ArgumentParser, ArgumentTypeError
+from collections.abc import Iterator
+from dataclasses import asdict
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError
+from django.db import connection
+from tqdm import tqdm
+
+from idempotency.exceptions import Indeterminate, NeedsReview
+from rides.reconciling import Reconciled, reconcile
+
+DEFAULT_RANGE = timedelta(hours=24)
+
+
+def moment(text: str) -> datetime:
+    """Read a date or a time in ISO 8601; in UTC, unless it says otherwise."""
+    try:
+        at = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise ArgumentTypeError(
+            f"{text!r} is not a date or time such as 2026-11-24T08:00"
+        ) from error
+    return at if at.tzinfo else at.replace(tzinfo=UTC)
+
+
+class Command(BaseCommand):
+    """Exits with 0 where everything agrees, 1 where something is off, 2 where it can't be known."""
+
+    help = (
+        "Compare Stripe's charges with the rides, both ways, and list what is off. "
+        "Exits with 1 if anything is."
+    )
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument(
+            "--from",
+            dest="start",
+            type=moment,
+            metavar="TIME",
+            help="ISO 8601, in UTC unless it says otherwise (default: 24 hours before --to).",
+        )
+        parser.add_argument(
+            "--to", dest="end", type=moment, metavar="TIME", help="Not included (default: now)."
+        )
+        parser.add_argument("--json", action="store_true", dest="as_json", help="Print JSON.")
+
+    def handle(
+        self, *, start: datetime | None, end: datetime | None, as_json: bool, **options: Any
+    ) -> None:
+        end = end or database_time()
+        start = start or end - DEFAULT_RANGE
+        if start >= end:
+            raise CommandError(f"--from {start} is not before --to {end}.", returncode=2)
+        try:
+            with tqdm(unit=" charges and rides", disable=None) as progress:
+                report = reconcile(start, end, advance=progress.update)
+        except (Indeterminate, NeedsReview) as error:
+            raise CommandError(f"Stripe did not show its ledger: {error}", returncode=2) from error
+        self.stdout.write(as_json_text(start, end, report) if as_json else "\n".join(lines(report)))
+        if report.discrepancies:
+            raise CommandError(f"{len(report.discrepancies)} off, from {start} to {end}.")
+
+
+def database_time() -> datetime:
+    """The clock by which rides are dated, rounded up to whole seconds as Stripe's are."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT date_trunc('second', clock_timestamp()) + interval '1 second'")
+        at: datetime = cursor.fetchone()[0]
+        return at
+
+
+def lines(report: Reconciled) -> Iterator[str]:
+    """Yield the table of what is off, and a line with what was compared."""
+    if report.discrepancies:
+        yield f"{'what':<25}{'ride':>10}  {'charge':<30}detail"
+    for off in report.discrepancies:
+        yield f"{off.kind:<25}{off.ride_id or '-':>10}  {off.charge_id or '-':<30}{off.detail}"
+    yield (
+        f"charges={report.charges} rides={report.rides} open_requests={report.open_requests} "
+        f"discrepancies={len(report.discrepancies)}"
+    )
+
+
+def as_json_text(start: datetime, end: datetime, report: Reconciled) -> str:
+    return json.dumps({"from": start.isoformat(), "to": end.isoformat(), **asdict(report)})
