@@ -1,6 +1,7 @@
 """Keys and jobs for an operator's eyes: where each stands, what happened to it, and what it left.
 
-Read-only. Whoever has to move a key or a job does it through the commands, which keep the fence.
+Read-only, but for the decisions on requests that need review, which keep the fence like everything
+that moves a key.
 """
 
 import json
@@ -11,88 +12,21 @@ from uuid import UUID
 from django.contrib import admin
 from django.contrib.auth import get_user_model
 from django.db.models import Case, CharField, Q, QuerySet, Value, When
-from django.db.models.functions import Now
 from django.http import HttpRequest
 from django.template.loader import render_to_string
+from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from idempotency import conf
-from idempotency.checks import all_operations
-from idempotency.ledgers import AgeFilter, LedgerAdmin, is_id, moment_of
-from idempotency.models import FINISHED, IdempotencyKey, JobDelivery, StagedJob
+from idempotency.filters import UNDER_REVIEW, KeyAgeFilter, RecoveryPointFilter, StateFilter, states
+from idempotency.ledgers import AgeFilter, KeysetChangeList, LedgerAdmin, is_id, moment_of
+from idempotency.models import IdempotencyKey, JobDelivery, RequestUnderReview, StagedJob
+from idempotency.review_pages import ReviewPages
 from idempotency.stories import shortened, timeline_of, traces_of
-
-UNFINISHED = ~Q(recovery_point=FINISHED) & Q(needs_review_at__isnull=True)
-UNDER_REVIEW = Q(needs_review_at__isnull=False)
-
-
-def states() -> dict[str, Q]:
-    """The states of a key; each condition implies that of a partial index, where one serves it."""
-    lease_limit = Now() - conf.current().lock_timeout
-    return {
-        "finished": Q(recovery_point=FINISHED),
-        "needs review": UNDER_REVIEW,
-        "in progress": UNFINISHED & Q(locked_at__gte=lease_limit),
-        "lease expired": UNFINISHED & Q(locked_at__lt=lease_limit),
-        "waiting": UNFINISHED & Q(locked_at__isnull=True),
-    }
-
-
-class StateFilter(admin.SimpleListFilter):
-    """By what becomes of the key next."""
-
-    title = "state"
-    parameter_name = "state"
-
-    def lookups(self, request: HttpRequest, model_admin: Any) -> Sequence[tuple[str, str]]:
-        return [(state, state.capitalize()) for state in states()]
-
-    def queryset(
-        self, request: HttpRequest, queryset: QuerySet[IdempotencyKey]
-    ) -> QuerySet[IdempotencyKey]:
-        condition = states().get(self.value() or "")
-        return queryset if condition is None else queryset.filter(condition)
-
-
-class RecoveryPointFilter(admin.SimpleListFilter):
-    """By the point that the last attempt reached, of those that the code knows."""
-
-    title = "recovery point"
-    parameter_name = "recovery_point"
-
-    def lookups(self, request: HttpRequest, model_admin: Any) -> Sequence[tuple[str, str]]:
-        phases = [phase for operation in all_operations() for phase in operation.phases()]
-        points = dict.fromkeys([*(phase.recovery_point for phase in phases), FINISHED])
-        return [(point, point) for point in points]
-
-    def queryset(
-        self, request: HttpRequest, queryset: QuerySet[IdempotencyKey]
-    ) -> QuerySet[IdempotencyKey]:
-        if self.value() is None:
-            return queryset
-        at_point = queryset.filter(recovery_point=self.value())
-        # Few of a million keys are unfinished. Said in the words of the partial indexes, they are
-        # found without looking at the others.
-        return at_point if self.value() == FINISHED else at_point.filter(UNFINISHED | UNDER_REVIEW)
-
-
-class KeyAgeFilter(AgeFilter):
-    """Also by what the reaper should have removed, to which an index leads."""
-
-    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        return [*super().lookups(request, model_admin), ("overdue", "Past retention")]
-
-    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        if self.value() != "overdue":
-            return super().queryset(request, queryset)
-        overdue = Q(created_at__lt=Now() - conf.current().retention)
-        finished = Q(recovery_point=FINISHED)
-        return queryset.filter(overdue & finished | overdue & (UNFINISHED | UNDER_REVIEW))
 
 
 @admin.register(IdempotencyKey)
-class IdempotencyKeyAdmin(LedgerAdmin):
+class IdempotencyKeyAdmin(ReviewPages, LedgerAdmin):
     """The list says where each key stands; a key's page tells its story."""
 
     list_display = ("short_key", "standing", "created", "user", "attempt", "response_code")
@@ -176,6 +110,30 @@ class IdempotencyKeyAdmin(LedgerAdmin):
             key.response_content_type,
             key.response_body,
         )
+
+
+class ReviewList(KeysetChangeList):
+    """Leads to the key's own page, where the decisions are."""
+
+    def url_for_result(self, result: Any) -> str:
+        return reverse("admin:idempotency_idempotencykey_change", args=[result.pk])
+
+
+@admin.register(RequestUnderReview)
+class RequestUnderReviewAdmin(LedgerAdmin):
+    """What the system could not finish by itself: since when, why, and how often it tried."""
+
+    list_display = ("since", "last_error", "recovery_point", "attempt", "user", "created")
+    list_select_related = ("user",)
+    search_help_text = IdempotencyKeyAdmin.search_help_text
+    since = moment_of("needs_review_at")
+    matching = IdempotencyKeyAdmin.matching
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[RequestUnderReview]:
+        return super().get_queryset(request).filter(UNDER_REVIEW)
+
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ReviewList]:
+        return ReviewList
 
 
 class JobAdmin(LedgerAdmin):

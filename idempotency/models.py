@@ -135,6 +135,15 @@ class IdempotencyKey(models.Model):
         return self.needs_review_at is not None
 
 
+class RequestUnderReview(IdempotencyKey):
+    """A request that waits for a person: the admin's list of them."""
+
+    class Meta:
+        proxy = True
+        verbose_name = "request that needs review"
+        verbose_name_plural = "requests that need review"
+
+
 class Job(models.Model):
     """What staged and delivered jobs have in common."""
 

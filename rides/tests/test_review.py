@@ -1,0 +1,379 @@
+"""A ride on the review list: what a person can do about it, and what becomes of the money.
+
+Each test begins with a ride that the system could not finish by itself, and ends with a look at
+Stripe's ledger.
+"""
+
+from collections.abc import Callable
+from datetime import timedelta
+from urllib.parse import urlencode
+
+import pytest
+from django.core.management import CommandError
+from django.test import Client
+
+from idempotency.completing import complete_due_keys
+from idempotency.models import FINISHED, IdempotencyKey, StagedJob
+from idempotency.reviewing import ask_foreign_system
+from rides import payments
+from rides.models import AuditRecord, Ride
+from rides.operations import RESEND_WINDOW, RIDE_CREATED
+from rides.payments.client import client
+from rides.tests.booking import BOOKED, CHARGING, COORDINATES, KEY, RIDER, let_pass, run, the_key
+from rides.tests.processes import running_command, wait_until
+from sandbox.stripe.control import StandIn
+
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("riders")]
+
+FORM = "application/x-www-form-urlencoded"
+REFUNDING = "POST /v1/refunds"
+PAST_THE_WINDOW = RESEND_WINDOW + timedelta(minutes=1)
+UNTIL_IT_IS_DUE = timedelta(hours=2)
+UNDOING = f"undo {RIDE_CREATED}"
+
+
+@pytest.fixture(autouse=True)
+def credential(settings) -> None:
+    settings.IDEMPOTENCY = {"AUTHENTICATE": "rides.authentication.demo_rider"}
+
+
+def book():
+    headers = {"Authorization": RIDER, "Idempotency-Key": KEY}
+    return Client().post("/rides", urlencode(COORDINATES), FORM, headers=headers)
+
+
+@pytest.fixture
+def unpaid(stand_in: StandIn) -> IdempotencyKey:
+    """On the list: past the window, Stripe knows nothing of it."""
+    stand_in.add_fault("reset_before", times=2, path=CHARGING)
+    book()
+    let_pass(PAST_THE_WINDOW)
+    complete_due_keys(10)
+    assert the_key().is_under_review
+    return the_key()
+
+
+@pytest.fixture
+def paid_twice(stand_in: StandIn) -> IdempotencyKey:
+    """On the list: the rider was charged twice."""
+    stand_in.add_fault("reset_after", times=2, path=CHARGING)
+    book()
+    stand_in.prune_keys()
+    payments.charge(Ride.objects.get(), idempotency_key=the_key().foreign_key)
+    let_pass(PAST_THE_WINDOW)
+    complete_due_keys(10)
+    assert the_key().is_under_review
+    return the_key()
+
+
+@pytest.fixture
+def charge_by_hand(stand_in: StandIn) -> Callable[..., str]:
+    """What a person does at Stripe who means to pay for the ride: with other values where told."""
+
+    def charge(**changes: object) -> str:
+        ride = Ride.objects.get()
+        metadata = {"ride_id": str(ride.pk), "foreign_key": str(the_key().foreign_key)}
+        wanted = {
+            "amount": ride.amount_cents,
+            "currency": "usd",
+            "customer": ride.user.stripe_customer_id,
+            "confirm": True,
+            "off_session": True,
+            "metadata": metadata,
+            **changes,
+        }
+        return client().v1.payment_intents.create(wanted).id
+
+    return charge
+
+
+def review(action: str, *arguments: str) -> str:
+    return run("review", action, str(the_key().pk), *arguments, "--reason", "Ticket 12")
+
+
+def left_with_us(stand_in: StandIn) -> int:
+    """What the rider is out of pocket, in cents."""
+    paid = stand_in.charges(status="succeeded")
+    return sum(charge["amount"] - charge["amount_refunded"] for charge in paid)
+
+
+def refunds() -> list[object]:
+    return client().v1.refunds.list({"limit": 100}).data
+
+
+# Showing.
+
+
+def test_a_request_is_shown_with_what_stripe_says(paid_twice):
+    said = run("review", "show", str(paid_twice.pk))
+
+    assert RIDER in said
+    paid = paid_twice.journal[-1]["evidence"]["payment_intents"]
+    assert all(said.count(payment) == 2 for payment in paid)
+    assert "more than one payment" in ask_foreign_system(paid_twice)
+
+
+def test_what_stripe_knows_nothing_of_is_said_so(unpaid):
+    assert ask_foreign_system(unpaid) == "It knows nothing of it."
+
+
+# Running again.
+
+
+def test_once_the_second_charge_is_refunded_by_hand_the_request_can_go_on(paid_twice, stand_in):
+    first, second = stand_in.charges()
+    client().v1.refunds.create({"charge": second["id"]})
+
+    assert review("run-again").startswith("finished with 201")
+
+    assert Ride.objects.get().stripe_charge_id == first["id"]
+    assert left_with_us(stand_in) == 2000
+    assert book().json() == BOOKED
+    assert run("reconcile").endswith("discrepancies=0")
+
+
+def test_running_again_sends_nothing_once_the_window_is_over(unpaid, stand_in):
+    with pytest.raises(CommandError, match="too late to send it again"):
+        review("run-again")
+
+    assert the_key().is_under_review
+    assert stand_in.charges() == []
+
+
+# Adopting.
+
+
+@pytest.mark.parametrize("by", ["charge", "payment"])
+def test_a_charge_that_a_person_found_is_adopted(unpaid, stand_in, charge_by_hand, by):
+    payment_id = charge_by_hand()
+    [charge] = stand_in.charges()
+
+    said = review("adopt", charge["id"] if by == "charge" else payment_id)
+
+    assert said.startswith("finished with 201")
+    ride = Ride.objects.get()
+    assert (ride.stripe_charge_id, ride.stripe_payment_intent_id) == (charge["id"], payment_id)
+    assert StagedJob.objects.count() == 1
+    assert book().headers["Idempotent-Replayed"] == "true"
+    assert len(stand_in.charges()) == 1
+    assert run("reconcile").endswith("discrepancies=0")
+
+
+@pytest.mark.parametrize(
+    ("changes", "why"),
+    [
+        ({"amount": 2100}, "captured amount is 2100, not 2000"),
+        ({"currency": "eur"}, "currency is 'eur', not 'usd'"),
+        ({"metadata": {}}, "metadata ride_id is None"),
+        ({"metadata": {"ride_id": "0"}}, "metadata ride_id is '0'"),
+        ({"metadata": {"foreign_key": "another"}}, "metadata foreign_key is 'another'"),
+    ],
+)
+def test_a_charge_that_is_not_the_rides_is_not_adopted(unpaid, charge_by_hand, changes, why):
+    payment_id = charge_by_hand(**changes)
+
+    with pytest.raises(CommandError, match=why):
+        review("adopt", payment_id)
+
+    assert the_key().is_under_review
+    assert Ride.objects.get().stripe_charge_id is None
+
+
+def test_a_charge_of_another_customer_is_not_adopted(unpaid, rider, charge_by_hand):
+    payment_id = charge_by_hand(customer=rider.stripe_customer_id)
+
+    with pytest.raises(CommandError, match=f"customer is '{rider.stripe_customer_id}'"):
+        review("adopt", payment_id)
+
+
+def test_a_charge_that_was_refunded_is_not_adopted(unpaid, charge_by_hand):
+    payment_id = charge_by_hand()
+    client().v1.refunds.create({"payment_intent": payment_id, "amount": 1})
+
+    with pytest.raises(CommandError, match="refunded amount is 1, not 0"):
+        review("adopt", payment_id)
+
+
+def test_a_charge_that_failed_is_not_adopted(unpaid, stand_in, charge_by_hand):
+    stand_in.add_fault("decline", times=1)
+    with pytest.raises(Exception, match="declined"):
+        charge_by_hand()
+    [charge] = stand_in.charges()
+
+    with pytest.raises(CommandError, match="status is 'failed'"):
+        review("adopt", charge["id"])
+
+
+@pytest.mark.parametrize("reference", ["ch_unknown", "pi_unknown", "../customers", "", "ch_1/x"])
+def test_what_is_no_charge_at_stripe_is_not_adopted(unpaid, reference):
+    with pytest.raises(CommandError, match=r"has no charge|is not the id"):
+        review("adopt", reference)
+
+    assert the_key().is_under_review
+
+
+def test_a_charge_that_could_not_be_checked_is_not_adopted(unpaid, stand_in, charge_by_hand):
+    payment_id = charge_by_hand()
+    stand_in.add_fault("rate_limit", path="GET /v1/payment_intents/")
+
+    with pytest.raises(CommandError, match="no definite answer"):
+        review("adopt", payment_id)
+    assert the_key().is_under_review
+
+
+# Taking back.
+
+
+def test_every_charge_of_the_request_is_refunded_and_the_ride_is_cancelled(paid_twice, stand_in):
+    assert review("undo").startswith("finished with 409")
+
+    assert left_with_us(stand_in) == 0
+    assert len(refunds()) == 2
+    assert Ride.objects.get().cancelled_at is not None
+    assert StagedJob.objects.count() == 0
+    record = AuditRecord.objects.get(action="ride.cancelled")
+    assert {payment["outcome"] for payment in record.data["payments"]} == {"refund succeeded"}
+    answer = book()
+    assert (answer.status_code, answer.json()["code"]) == (409, "ride_cancelled")
+    assert run("reconcile").endswith("discrepancies=0")
+
+
+def test_a_request_of_which_stripe_knows_nothing_is_cancelled_all_the_same(unpaid, stand_in):
+    review("undo")
+
+    assert stand_in.charges() == []
+    assert Ride.objects.get().cancelled_at is not None
+    assert AuditRecord.objects.get(action="ride.cancelled").data == {"payments": []}
+
+
+def test_a_payment_that_was_never_made_is_cancelled_at_stripe(unpaid, charge_by_hand, stand_in):
+    payment_id = charge_by_hand(confirm=False, off_session=False)
+
+    review("undo")
+
+    assert client().v1.payment_intents.retrieve(payment_id).status == "canceled"
+    assert refunds() == []
+
+
+def test_what_was_refunded_before_is_not_refunded_again(paid_twice, stand_in):
+    for charge in stand_in.charges():
+        client().v1.refunds.create({"charge": charge["id"]})
+
+    review("undo")
+
+    assert len(refunds()) == 2
+
+
+def test_what_was_refunded_in_part_is_refunded_in_full(paid_twice, stand_in):
+    client().v1.refunds.create({"charge": stand_in.charges()[0]["id"], "amount": 500})
+
+    review("undo")
+
+    assert left_with_us(stand_in) == 0
+
+
+@pytest.mark.parametrize("fault", ["reset_before", "reset_after", "rate_limit", "error_after"])
+def test_a_refund_without_an_answer_is_sent_again_until_it_is_made_once(
+    paid_twice, stand_in, fault
+):
+    stand_in.add_fault(fault, times=2, path=REFUNDING)
+    with pytest.raises(CommandError):
+        review("undo")
+    assert (the_key().recovery_point, the_key().is_under_review) == (UNDOING, False)
+
+    stand_in.clear_faults()
+    let_pass(UNTIL_IT_IS_DUE)
+    assert complete_due_keys(10).succeeded == 1
+
+    assert left_with_us(stand_in) == 0
+    assert len(refunds()) == 2
+    assert Ride.objects.get().cancelled_at is not None
+
+
+def test_a_retry_of_the_client_does_not_book_what_is_being_cancelled(paid_twice, stand_in):
+    stand_in.add_fault("reset_before", times=2, path=REFUNDING)
+    with pytest.raises(CommandError):
+        review("undo")
+
+    assert book().json()["code"] == "ride_cancelled"
+    assert left_with_us(stand_in) == 0
+
+
+def test_a_refund_that_no_key_remembers_is_not_made_again(paid_twice, stand_in):
+    stand_in.add_fault("reset_after", times=2, path=REFUNDING)
+    with pytest.raises(CommandError):
+        review("undo")
+    stand_in.prune_keys()
+    let_pass(UNTIL_IT_IS_DUE)
+
+    complete_due_keys(10)
+
+    assert len(refunds()) == 2
+    assert the_key().recovery_point == FINISHED
+
+
+def test_a_decision_whose_process_is_killed_after_the_refund_is_carried_out_by_the_completer(
+    paid_twice, stand_in, tmp_path
+):
+    stand_in.add_fault("stall", times=1, seconds=30, path=REFUNDING)
+    arguments = ("review", "undo", str(paid_twice.pk), "--reason", "Ticket 12")
+    with running_command(*arguments, stand_in=stand_in, folder=tmp_path) as command:
+        wait_until(lambda: refunds())
+        command.kill()
+    assert (the_key().recovery_point, the_key().is_under_review) == (UNDOING, False)
+    assert complete_due_keys(10).total == 0
+    let_pass(UNTIL_IT_IS_DUE)
+
+    assert complete_due_keys(10).succeeded == 1
+
+    assert left_with_us(stand_in) == 0
+    assert len(refunds()) == 2
+    assert the_key().response_code == 409
+
+
+# Closing.
+
+
+def test_a_request_is_closed_with_an_answer_and_nothing_else(paid_twice, stand_in):
+    run(
+        *("review", "close", str(paid_twice.pk), "--reason", "Refunded by the bank"),
+        *("--status", "410", "--message", "Please book again."),
+    )
+
+    assert book().json() == {"error": "Please book again.", "code": "closed", "retryable": False}
+    assert left_with_us(stand_in) == 4000
+    with pytest.raises(CommandError, match="2 off"):
+        run("reconcile")
+
+
+# Every decision.
+
+
+def test_every_decision_is_on_the_rides_record(unpaid):
+    with pytest.raises(CommandError):
+        review("run-again")
+    review("undo", "--reviewer", "ann")
+
+    records = AuditRecord.objects.filter(action__startswith="review.").order_by("pk")
+    assert [record.action for record in records] == ["review.run_again", "review.undo"]
+    assert records[1].data == {
+        "reviewer": "ann",
+        "reason": "Ticket 12",
+        "idempotency_key_id": unpaid.pk,
+    }
+    assert (records[1].resource_type, records[1].resource_id) == ("ride", Ride.objects.get().pk)
+
+
+def test_a_decision_on_a_request_without_a_ride_is_recorded_too(stand_in):
+    stand_in.add_fault("reset_before", times=2, path=CHARGING)
+    book()
+    Ride.objects.all().delete()
+    IdempotencyKey.objects.update(recovery_point="started", needs_review_at="2026-01-01T00:00Z")
+
+    run(
+        *("review", "close", str(the_key().pk), "--reason", "Ticket 12"),
+        *("--message", "Please book again."),
+    )
+
+    record = AuditRecord.objects.get(action="review.close")
+    assert (record.resource_type, record.resource_id) == ("idempotency_key", the_key().pk)
