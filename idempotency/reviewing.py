@@ -80,7 +80,7 @@ def adopt(decision: Decision, reference: str) -> Response:
             "adopted."
         )
     ask = partial(getattr(operation, phase.adopt_name), reference)
-    first = partial(_or_back_to_review, partial(operation.call_foreign, phase, ask))
+    first = partial(_or_back_to_review, operation, partial(operation.call_foreign, phase, ask))
     return _carry_out("adopt", decision, operation, first)
 
 
@@ -147,11 +147,15 @@ def _claim(action: str, decision: Decision, operation: Operation, point: str) ->
     return claim
 
 
-def _or_back_to_review(first: Callable[[], Stretch]) -> Stretch:
+def _or_back_to_review(operation: Operation, first: Callable[[], Stretch]) -> Stretch:
+    """What is refused, or could not be checked, leaves the request on the list for the reason that
+    had put it there.
+    """
     try:
         return first()
     except (ReviewRefused, Indeterminate) as error:
-        raise NeedsReview(str(error)) from error
+        reason, refused = operation.key.last_error, ReviewRefused(str(error))
+        raise NeedsReview(reason, evidence={"refused": str(error)}) from refused
 
 
 def _key_under_review(decision: Decision) -> IdempotencyKey:

@@ -256,7 +256,8 @@ def test_what_does_not_belong_to_the_request_is_not_adopted(paid_late, stored):
 
     assert stored().is_under_review
     assert (stored().recovery_point, stored().locked_at) == (ORDERED, None)
-    assert stored().journal[-1]["error"] == "payment-8 does not pay for this order."
+    assert stored().journal[-1]["evidence"] == {"refused": "payment-8 does not pay for this order."}
+    assert stored().last_error == paid_late.last_error
     assert orders() == [{"title": "Emma"}]
 
 

@@ -29,7 +29,9 @@ class Command(BaseCommand):
         ]:
             self._add_decision(actions.add_parser(name, help=help_text))
         actions.choices["adopt"].add_argument("reference", help="Its id at the foreign system.")
-        actions.choices["close"].add_argument("--status", type=int, default=409)
+        actions.choices["close"].add_argument(
+            "--status", type=int, choices=range(400, 600), default=409, metavar="STATUS"
+        )
         actions.choices["close"].add_argument("--message", required=True, help="For the client.")
 
     def _add_decision(self, parser: ArgumentParser) -> None:

@@ -1,0 +1,261 @@
+"""The reaper takes a finished key away in two steps, and puts an unfinished one before a person.
+
+First the parameters and the answer go, and a tombstone tells a very late retry that its request was
+done; after the second horizon the row goes.
+"""
+
+import io
+from datetime import timedelta
+
+import pytest
+from django.core.management import call_command
+from django.db import transaction
+from django.urls import path
+
+from idempotency import FINISHED
+from idempotency.completing import complete_due_keys
+from idempotency.models import IdempotencyKey, StagedJob
+from idempotency.reaping import (
+    Reaped,
+    reap,
+    reap_finished_keys,
+    remove_tombstones,
+    send_overdue_keys_to_review,
+)
+from idempotency.tests import bookshop
+from idempotency.tests.bookshop import ORDERED, Mishap, PlaceOrder, audit, audit_trail, orders
+from idempotency.tests.clock import let_time_pass
+from idempotency.tests.ledger import Fault
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+RETENTION = timedelta(hours=72)
+HORIZON = timedelta(days=30)
+A_MINUTE = timedelta(minutes=1)
+
+
+class PlaceTidyOrder(PlaceOrder):
+    """An order that knows how to clean up after itself."""
+
+    def clean_up(self):
+        audit(f"order.dropped {self.params['title']}", self.user.pk)
+        if self.params["discount"]:
+            raise Mishap("cannot clean up")
+
+
+urlpatterns = [*bookshop.urlpatterns, path("tidy", PlaceTidyOrder.as_view())]
+
+
+@pytest.fixture
+def tombstone(customer, key, ledger, stored):
+    assert customer.send(key).status_code == 201
+    let_time_pass(RETENTION)
+    assert reap_finished_keys(10) == 1
+    return stored()
+
+
+@pytest.fixture
+def unfinished(customer, key, ledger, stored):
+    """A request that its provider never answered, and that is past its retention."""
+
+    def leave(**changes):
+        ledger.faults = [Fault.ERROR_BEFORE]
+        customer.send(key, to="/tidy", **changes)
+        let_time_pass(RETENTION)
+        return stored()
+
+    return leave
+
+
+# The first step.
+
+
+def test_after_the_retention_the_parameters_and_the_answer_go(customer, key, stored, ledger):
+    customer.send(key)
+
+    let_time_pass(RETENTION - A_MINUTE)
+    assert reap_finished_keys(10) == 0
+    assert customer.send(key).headers["Idempotent-Replayed"] == "true"
+    let_time_pass(A_MINUTE)
+    assert reap_finished_keys(10) == 1
+
+    row = stored()
+    assert row.is_tombstone
+    assert (row.request_params, row.origin_ip, row.journal) == ({}, None, [])
+    assert (row.response_body, row.response_content_type) == (None, None)
+
+
+def test_a_tombstone_keeps_whose_it_was_and_how_it_ended(tombstone, customer, key):
+    assert (tombstone.user, tombstone.idempotency_key) == (customer.user, key)
+    assert (tombstone.recovery_point, tombstone.response_code) == (FINISHED, 201)
+    assert len(tombstone.fingerprint) == 64
+
+
+def test_a_very_late_retry_is_told_that_its_request_was_done(tombstone, customer, key, ledger):
+    calls = list(ledger.calls)
+
+    answer = customer.send(key)
+
+    assert (answer.status_code, answer.json()["code"]) == (410, "key_expired")
+    assert answer.json()["retryable"] is False
+    assert "finished with status 201" in answer.json()["error"]
+    assert ledger.calls == calls
+    assert len(orders()) == 1
+
+
+def test_another_request_under_a_key_that_expired_is_still_refused(tombstone, customer, key):
+    answer = customer.send(key, title="Persuasion")
+
+    assert (answer.status_code, answer.json()["code"]) == (409, "parameters_mismatch")
+
+
+def test_a_tombstone_is_reaped_once(tombstone):
+    assert reap_finished_keys(10) == 0
+
+
+def test_what_the_request_made_stays(tombstone):
+    assert len(orders()) == StagedJob.objects.count() == 1
+
+
+# The second step.
+
+
+def test_after_the_second_horizon_the_row_goes(tombstone):
+    let_time_pass(HORIZON - RETENTION - A_MINUTE)
+    assert remove_tombstones(10) == 0
+    let_time_pass(A_MINUTE)
+    assert remove_tombstones(10) == 1
+
+    assert not IdempotencyKey.objects.exists()
+    assert len(orders()) == 1
+
+
+def test_a_row_with_its_answer_is_never_removed(customer, key, stored, ledger):
+    customer.send(key)
+    let_time_pass(HORIZON * 2)
+
+    assert remove_tombstones(10) == 0
+    assert stored().response_body
+
+
+def test_both_horizons_are_settings(customer, key, ledger, settings):
+    settings.IDEMPOTENCY = {
+        **settings.IDEMPOTENCY,
+        "RETENTION": timedelta(hours=1),
+        "TOMBSTONE_RETENTION": timedelta(hours=2),
+    }
+    customer.send(key)
+
+    let_time_pass(timedelta(hours=1))
+    assert reap(10) == Reaped(reaped=1, removed=0, needs_review=0)
+    let_time_pass(timedelta(hours=1))
+    assert reap(10) == Reaped(reaped=0, removed=1, needs_review=0)
+
+
+# Many reapers, many keys.
+
+
+@pytest.mark.parametrize("step", [reap_finished_keys, remove_tombstones])
+def test_two_reapers_take_different_keys_and_the_oldest_first(
+    customer, key, ledger, elsewhere, step
+):
+    for n in range(5):
+        customer.send(f"{key}-{n}")
+        let_time_pass(A_MINUTE)
+    let_time_pass(HORIZON)
+    if step is remove_tombstones:
+        reap_finished_keys(10)
+
+    def untouched():
+        return [
+            row.idempotency_key[-1]
+            for row in IdempotencyKey.objects.order_by("created_at")
+            if step is remove_tombstones or not row.is_tombstone
+        ]
+
+    with transaction.atomic():
+        assert step(2) == 2
+        assert untouched() == ["2", "3", "4"]
+        assert elsewhere(step, 2).result(timeout=5) == 2
+    assert untouched() == ["4"]
+
+
+def test_the_command_says_what_it_did(customer, key, ledger):
+    customer.send(key)
+    let_time_pass(RETENTION)
+    said = io.StringIO()
+
+    call_command("reaper", "--once", stdout=said)
+
+    assert said.getvalue() == "reaped=1 removed=0 needs_review=0\n"
+
+
+# Unfinished requests.
+
+
+def test_an_unfinished_request_past_its_retention_is_cleaned_up_and_needs_review(
+    unfinished, stored
+):
+    unfinished()
+
+    assert reap(10) == Reaped(reaped=0, removed=0, needs_review=1)
+
+    row = stored()
+    assert row.is_under_review
+    assert (row.recovery_point, row.locked_at) == (ORDERED, None)
+    assert audit_trail()[-1] == "order.dropped Emma"
+    taken, cleaned, reviewed = row.journal[-3:]
+    assert [taken["event"], cleaned["event"]] == ["taken_by_reaper", "clean_up"]
+    assert reviewed["evidence"] == {"unfinished_since": row.created_at.isoformat()}
+
+
+def test_a_clean_up_that_fails_is_told_to_the_person_and_leaves_nothing_half_done(
+    unfinished, stored
+):
+    unfinished(discount=1.5)
+
+    assert send_overdue_keys_to_review(10) == 1
+
+    assert stored().is_under_review
+    assert stored().journal[-1]["evidence"]["clean_up_error"] == "Mishap('cannot clean up')"
+    assert audit_trail() == ["order.placed"]
+
+
+def test_a_request_that_no_code_serves_is_put_before_a_person_all_the_same(unfinished, stored):
+    unfinished()
+    IdempotencyKey.objects.update(request_path="/gone")
+
+    assert send_overdue_keys_to_review(10) == 1
+    assert "/gone" in stored().journal[-1]["evidence"]["clean_up_error"]
+
+
+def test_a_request_is_cleaned_up_once(unfinished):
+    unfinished()
+
+    assert [send_overdue_keys_to_review(10) for _ in range(2)] == [1, 0]
+    assert audit_trail().count("order.dropped Emma") == 1
+
+
+def test_a_clean_up_whose_lease_was_lost_changes_nothing(unfinished, stored, monkeypatch):
+    row = unfinished()
+
+    def lose_the_lease(operation):
+        audit("order.dropped too late", operation.user.pk)
+        IdempotencyKey.objects.update(attempt=row.attempt + 7)
+
+    monkeypatch.setattr(PlaceTidyOrder, "clean_up", lose_the_lease)
+
+    send_overdue_keys_to_review(10)
+
+    assert audit_trail() == ["order.placed"]
+    assert stored().attempt == row.attempt + 1
+
+
+def test_nothing_unfinished_is_ever_removed(unfinished, stored):
+    unfinished()
+    let_time_pass(HORIZON * 2)
+
+    for _ in range(2):
+        reap(10)
+    assert complete_due_keys(10).total == 0
+    assert stored().is_under_review
