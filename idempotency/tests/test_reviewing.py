@@ -9,6 +9,7 @@ from django.core.management import CommandError, call_command
 from django.urls import path
 
 from idempotency import FINISHED, Response
+from idempotency.checks import check_operation
 from idempotency.completing import complete_due_keys
 from idempotency.exceptions import Indeterminate, LeaseLost, ReviewRefused
 from idempotency.models import IdempotencyKey
@@ -353,6 +354,16 @@ def test_a_request_that_no_code_serves_can_be_closed(listed, stored):
 
     assert close(decision(row), CLOSED) == CLOSED
     assert stored().response_code == 410
+
+
+def test_an_operation_with_two_undos_is_named_by_a_check():
+    class Twofold(PlaceReviewedOrder):
+        refund = replace(PlaceOrder.pay, recovery_point="refunding").undo(lambda operation: None)
+
+    found = {message.id for message in check_operation(Twofold)}
+
+    assert found == {"idempotency.E009"}
+    assert list(check_operation(PlaceReviewedOrder)) == []
 
 
 # Whatever is decided.
