@@ -8,7 +8,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from idempotency.exceptions import Indeterminate, NeedsReview
+    from idempotency.exceptions import Indeterminate, NeedsReview, ReviewRefused
     from idempotency.jobs import stage_job
     from idempotency.models import FINISHED, STARTED
     from idempotency.operations import Operation
@@ -24,6 +24,7 @@ _HOMES = {
     "READ_COMMITTED": "transactions",
     "RecoveryPoint": "phases",
     "Response": "phases",
+    "ReviewRefused": "exceptions",
     "SERIALIZABLE": "transactions",
     "STARTED": "models",
     "atomic_phase": "phases",
@@ -42,6 +43,7 @@ __all__ = [
     "Operation",
     "RecoveryPoint",
     "Response",
+    "ReviewRefused",
     "atomic_phase",
     "foreign_phase",
     "stage_job",
