@@ -114,7 +114,7 @@ def _run_in_savepoint(
 ) -> tuple[Reached, Exception | None]:
     """A phase that fails takes back its own changes, not those of the phases before it."""
     before = dict(operation.__dict__)
-    savepoint = connection.savepoint()
+    savepoint = str(connection.savepoint())
     try:
         return _run_step(operation, phase_step(operation, phase), reached), None
     except Exception as error:
