@@ -57,6 +57,10 @@ class BodyMalformed(IdempotencyError):
     status, code = 400, "body_malformed"
 
 
+class LengthRequired(IdempotencyError):
+    status, code = 411, "length_required"
+
+
 class BodyTooLarge(IdempotencyError):
     status, code = 413, "body_too_large"
 

@@ -24,6 +24,7 @@ from idempotency.exceptions import (
     ContentTypeUnsupported,
     KeyInvalid,
     KeyMissing,
+    LengthRequired,
     ParametersInvalid,
 )
 from idempotency.models import KEY_MAX_LENGTH
@@ -33,8 +34,9 @@ MAX_FIELDS = 100
 # A Structured Field string (RFC 8941, section 3.3.3), which is how the draft writes the key:
 # https://datatracker.ietf.org/doc/draft-ietf-httpapi-idempotency-key-header/
 _QUOTED_KEY = re.compile(r'"((?:[\x20-\x21\x23-\x5b\x5d-\x7e]|\\["\\])*)"')
-# Bare, as most clients send it. No comma: servers join two headers of one name with it.
-_BARE_KEY = re.compile(r"[\x21\x23-\x2b\x2d-\x7e](?:[\x20-\x2b\x2d-\x7e]*[\x21-\x2b\x2d-\x7e])?")
+# Bare, as most clients send it: no quote, so that half a quoted string is not taken for a key, and
+# no comma, with which servers join two headers of one name.
+_BARE_KEY = re.compile(r"[\x20\x21\x23-\x2b\x2d-\x7e]+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,6 +162,9 @@ def _read_bytes(request: HttpRequest) -> bytes:
 
 
 def _announced_length(request: HttpRequest) -> int:
+    if "Transfer-Encoding" in request.headers:
+        # Django reads a body to its announced length, so of one in chunks it would see nothing.
+        raise LengthRequired("The body must be sent with a Content-Length, not in chunks.")
     header = request.headers.get("Content-Length") or "0"
     if not (header.isascii() and header.isdecimal() and len(header) < 20):
         raise BodyMalformed("The Content-Length is not a number.")

@@ -54,7 +54,10 @@ def view_for(operation_class: type[Operation]) -> Callable[..., HttpResponse]:
 def error_response(error: IdempotencyError) -> JsonResponse:
     """An error as the client gets it: `{"error", "code", "retryable"}`."""
     body = error_body(str(error), code=error.code, retryable=error.retryable)
-    return JsonResponse(body, status=error.status, headers=error.headers)
+    response = JsonResponse(body, status=error.status, headers=error.headers)
+    # A 503 of ours is an answer, and the cause of a 500 is in the log already.
+    response._has_been_logged = True  # type: ignore[attr-defined]
+    return response
 
 
 def _answer(
@@ -67,6 +70,25 @@ def _answer(
     parameters = read_parameters(
         request, operation_class.params_form, operation_class.transient_fields
     )
+    return perform(request, operation_class, user, key, parameters, path_kwargs)
+
+
+def perform(
+    request: HttpRequest,
+    operation_class: type[Operation],
+    user: Any,
+    key: str,
+    parameters: Parameters,
+    path_kwargs: dict[str, Any],
+) -> HttpResponse:
+    """Runs an operation for a key and parameters that have been read, or replays its answer.
+
+    A view of a project's own calls it where the key comes another way than by the header, such as
+    from a hidden field of a web form. The completer finds the operation by the request's path, so
+    it must be mounted there.
+
+    *Raises* an `IdempotencyError` where there is no answer (yet).
+    """
     new_key = _new_key(request, user, key, parameters)
     operation = operation_class(
         user=user,

@@ -1,0 +1,93 @@
+"""How tests book a ride and look at what came of it: the request, the commands, the rows, the time.
+
+Apart from the processes, because a request is the same to whichever server it goes. Time passes by
+moving what the database has written down, since the database's clock is the only one that counts.
+"""
+
+import io
+from datetime import timedelta
+from typing import Any
+
+import requests
+from django.apps import apps
+from django.core.management import call_command
+from django.db import connection
+from django.db.models import F
+
+from idempotency.models import IdempotencyKey, JobDelivery
+from rides.tests.processes import PATIENCE_SECONDS
+
+RIDER = "user@example.com"
+RIDER_WITH_BAD_CARD = "user-bad-source@example.com"
+
+KEY = "a-key-that-is-long-enough"
+COORDINATES = {
+    "origin_lat": "37.7793",
+    "origin_lon": "-122.4193",
+    "target_lat": "34.0522",
+    "target_lon": "-118.2437",
+}
+CHARGING = "POST /v1/payment_intents"  # what a fault of the stand-in is to strike
+BOOKED = {"message": "Payment accepted. Your pilot is on their way!"}
+
+Row = dict[str, Any]
+
+
+def book(url: str, key: str = KEY, *, rider: str = RIDER, **fields: str) -> requests.Response:
+    """Send `POST /rides` as the original's clients do; `fields` add to or replace the form's."""
+    return requests.post(
+        f"{url}/rides",
+        data=COORDINATES | fields,
+        headers={"Authorization": rider, "Idempotency-Key": key},
+        timeout=PATIENCE_SECONDS,
+    )
+
+
+def fail_midway(url: str, key: str = KEY) -> requests.Response:
+    """Leave a key at `ride_created`, let go, its ride not paid for."""
+    answer = book(url, key, raise_error="true")
+    assert answer.status_code == 500
+    return answer
+
+
+def run(*command: str) -> str:
+    """Run one of `manage.py`'s commands, in this process, and return what it prints."""
+    output = io.StringIO()
+    call_command(*command, stdout=output)
+    return output.getvalue().strip()
+
+
+def the_key(key: str = KEY) -> IdempotencyKey:
+    return IdempotencyKey.objects.get(idempotency_key=key)
+
+
+def every_row() -> dict[str, list[Row]]:
+    """All that is in the database, by table."""
+    return {
+        model._meta.db_table: list(model._base_manager.order_by("pk").values())
+        for model in apps.get_models(include_auto_created=True)
+    }
+
+
+def let_pass(time: timedelta) -> None:
+    """Have everything about keys and deliveries happen that much earlier."""
+    _move(
+        IdempotencyKey,
+        time,
+        *("created_at", "last_run_at", "locked_at", "run_after", "foreign_sent_at"),
+    )
+    _move(JobDelivery, time, "created_at", "handed_over_at")
+
+
+def lock(key: IdempotencyKey, *, seconds_ago: int) -> None:
+    """Have another process hold the key's lease since then."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "UPDATE idempotency_idempotencykey"
+            " SET locked_at = clock_timestamp() - make_interval(secs => %s) WHERE id = %s",
+            [seconds_ago, key.pk],
+        )
+
+
+def _move(model: type[IdempotencyKey] | type[JobDelivery], time: timedelta, *columns: str) -> None:
+    model.objects.update(**{column: F(column) - time for column in columns})
