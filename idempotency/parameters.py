@@ -62,14 +62,22 @@ class CanonicalEncoder(DjangoJSONEncoder):
 
 
 def read_key(request: HttpRequest) -> str:
-    """The client's key, bare or as the draft's quoted string: both are the same key.
+    """The client's key from its header.
 
     *Raises* `KeyMissing`, `KeyInvalid`.
     """
-    header = request.headers.get("Idempotency-Key", "").strip(" \t")
-    if not header:
+    return check_key(request.headers.get("Idempotency-Key", ""))
+
+
+def check_key(sent: str) -> str:
+    """A client's key, bare or as the draft's quoted string: both are the same key.
+
+    *Raises* `KeyMissing`, `KeyInvalid`.
+    """
+    sent = sent.strip(" \t")
+    if not sent:
         raise KeyMissing("This request needs an Idempotency-Key header.")
-    key = _unquoted(header)
+    key = _unquoted(sent)
     shortest = conf.current().key_min_length
     if not shortest <= len(key) <= KEY_MAX_LENGTH:
         raise KeyInvalid(
@@ -79,11 +87,11 @@ def read_key(request: HttpRequest) -> str:
     return key
 
 
-def _unquoted(header: str) -> str:
-    if quoted := _QUOTED_KEY.fullmatch(header):
+def _unquoted(sent: str) -> str:
+    if quoted := _QUOTED_KEY.fullmatch(sent):
         return re.sub(r"\\(.)", r"\1", quoted[1])
-    if _BARE_KEY.fullmatch(header):
-        return header
+    if _BARE_KEY.fullmatch(sent):
+        return sent
     raise KeyInvalid(
         "The Idempotency-Key must be one value of printable ASCII characters without a comma, "
         "or such a value in double quotes."
@@ -98,6 +106,16 @@ def read_parameters(
     *Raises* `BodyTooLarge`, `ContentTypeUnsupported`, `BodyMalformed`, `ParametersInvalid`.
     """
     submitted = _read_body(request, form_class.base_fields)
+    return check_parameters(submitted, form_class, transient_fields)
+
+
+def check_parameters(
+    submitted: dict[str, Any], form_class: type[forms.Form], transient_fields: Iterable[str]
+) -> Parameters:
+    """Parameters, checked by the operation's form.
+
+    *Raises* `ParametersInvalid`.
+    """
     _refuse_unknown(submitted, form_class.base_fields)
     for name, value in submitted.items():
         _refuse_unstorable_text(name, value)

@@ -84,8 +84,8 @@ def perform(
     """Runs an operation for a key and parameters that have been read, or replays its answer.
 
     A view of a project's own calls it where the key comes another way than by the header, such as
-    from a hidden field of a web form. The completer finds the operation by the request's path, so
-    it must be mounted there.
+    from a hidden field of a web form. That view must have the attribute `operation_class`, by which
+    the completer finds the operation of the path.
 
     *Raises* an `IdempotencyError` where there is no answer (yet).
     """
