@@ -53,6 +53,10 @@ class KeyInvalid(IdempotencyError):
     status, code = 400, "idempotency_key_invalid"
 
 
+class PathInvalid(IdempotencyError):
+    status, code = 400, "path_invalid"
+
+
 class BodyMalformed(IdempotencyError):
     status, code = 400, "body_malformed"
 

@@ -10,6 +10,7 @@ from django.utils.module_loading import import_string
 from django.views.decorators.csrf import csrf_exempt
 
 from idempotency import conf
+from idempotency.bodies import refuse_large_body
 from idempotency.claims import (
     NewKey,
     StoredKey,
@@ -22,12 +23,18 @@ from idempotency.exceptions import (
     MethodNotAllowed,
     NeedsReview,
     ParametersMismatch,
+    PathInvalid,
     Unauthenticated,
 )
 from idempotency.failures import answerable
 from idempotency.models import IdempotencyKey
 from idempotency.operations import Operation
-from idempotency.parameters import Parameters, fingerprint, read_key, read_parameters
+from idempotency.parameters import (
+    Parameters,
+    fingerprint,
+    read_key,
+    read_parameters,
+)
 from idempotency.phases import Response, error_body
 
 logger = logging.getLogger(__name__)
@@ -65,6 +72,7 @@ def _answer(
 ) -> HttpResponse:
     if request.method != "POST":
         raise MethodNotAllowed(f"{request.method} is not allowed here; use POST.")
+    refuse_large_body(request)
     user = _authenticate(request)
     key = read_key(request)
     parameters = read_parameters(
@@ -89,6 +97,7 @@ def perform(
 
     *Raises* an `IdempotencyError` where there is no answer (yet).
     """
+    _refuse_unstorable_path(request.path_info)
     new_key = _new_key(request, user, key, parameters)
     operation = operation_class(
         user=user,
@@ -153,6 +162,12 @@ def _authenticate(request: HttpRequest) -> Any:
     return user
 
 
+def _refuse_unstorable_path(path: str) -> None:
+    longest = IdempotencyKey._meta.get_field("request_path").max_length or 0
+    if len(path) > longest or "\x00" in path:
+        raise PathInvalid(f"The path has a NUL character or more than {longest} characters.")
+
+
 def _new_key(request: HttpRequest, user: Any, key: str, parameters: Parameters) -> NewKey:
     method = str(request.method)
     return NewKey(
@@ -169,6 +184,7 @@ def _new_key(request: HttpRequest, user: Any, key: str, parameters: Parameters) 
 def _origin_ip(request: HttpRequest) -> str | None:
     """The address that the request came from, where it is one (not so on a Unix socket)."""
     try:
-        return str(ipaddress.ip_address(request.META.get("REMOTE_ADDR", "")))
+        address = request.META.get("REMOTE_ADDR", "").partition("%")[0]  # without an IPv6 zone
+        return str(ipaddress.ip_address(address))
     except ValueError:
         return None

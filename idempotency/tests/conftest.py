@@ -1,0 +1,107 @@
+"""What the tests share: the bookshop with its ledger, a customer, and other connections."""
+
+import uuid
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from itertools import count
+from typing import Any
+
+import pytest
+from django.contrib.auth import get_user_model
+from django.db import connections, transaction
+from django.test import Client
+
+from idempotency import stage_job
+from idempotency.compat import Task
+from idempotency.models import IdempotencyKey
+from idempotency.tests.ledger import Ledger, running_ledger
+from idempotency.tests.tasks import note
+
+Elsewhere = Callable[..., Future[Any]]
+
+_numbers = count(1)
+
+
+@dataclass
+class Customer:
+    """A client of the bookshop's API with its credential."""
+
+    user: Any = field(
+        default_factory=lambda: get_user_model().objects.create_user(
+            f"customer-{next(_numbers)}@example.com", is_staff=True
+        )
+    )
+    order: dict[str, Any] = field(default_factory=lambda: {"title": "Emma", "price_cents": 900})
+
+    def send(self, key: str, *, to: str = "/orders", **changes: Any) -> Any:
+        """Posts the order, as JSON, with some fields changed."""
+        return self.post({**self.order, **changes}, key, to=to)
+
+    def post(
+        self,
+        body: Any,
+        key: str,
+        *,
+        to: str = "/orders",
+        content_type: str = "application/json",
+        **more: Any,
+    ) -> Any:
+        headers = {"Authorization": str(self.user.pk), "Idempotency-Key": key}
+        return Client().post(to, body, content_type, headers=headers, **more)
+
+
+@pytest.fixture(autouse=True)
+def bookshop(request, settings) -> None:
+    """Mounts the bookshop, or the operations of the test's own module where it mounts some."""
+    own = hasattr(request.module, "urlpatterns")
+    settings.ROOT_URLCONF = request.module.__name__ if own else "idempotency.tests.bookshop"
+    settings.IDEMPOTENCY = {"AUTHENTICATE": "idempotency.tests.bookshop.customer_of"}
+
+
+@pytest.fixture
+def ledger(settings) -> Iterator[Ledger]:
+    with running_ledger() as running:
+        settings.LEDGER_URL = running.url
+        yield running
+
+
+@pytest.fixture
+def customer(db: None) -> Customer:
+    return Customer()
+
+
+@pytest.fixture
+def key() -> str:
+    return str(uuid.uuid4())
+
+
+@pytest.fixture
+def stored(key: str) -> Callable[[], IdempotencyKey]:
+    """Reads the row of `key`."""
+    return lambda: IdempotencyKey.objects.get(idempotency_key=key)
+
+
+@pytest.fixture
+def elsewhere() -> Iterator[Elsewhere]:
+    """Calls a function in another thread, and so over another connection; returns its future."""
+
+    def call(function: Callable[..., Any], *args: Any) -> Any:
+        try:
+            return function(*args)
+        finally:
+            connections.close_all()
+
+    with ThreadPoolExecutor(max_workers=16) as pool:
+        yield lambda function, *args: pool.submit(call, function, *args)
+
+
+@pytest.fixture
+def stage(customer: Customer) -> Callable[..., uuid.UUID]:
+    """Stages a job in a transaction of its own."""
+
+    def stage(job: Task = note, **arguments: Any) -> uuid.UUID:
+        with transaction.atomic():
+            return stage_job(job, user_id=customer.user.pk, **arguments)
+
+    return stage
