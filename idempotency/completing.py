@@ -5,7 +5,6 @@ ago, and nobody holds its lease. The completer runs the operation itself, not an
 request, so the origin's address and the user stay those of the first one.
 """
 
-import logging
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,8 +17,6 @@ from idempotency.models import IdempotencyKey
 from idempotency.operations import Operation
 from idempotency.parameters import restore_parameters
 from idempotency.worker import should_stop
-
-logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,8 +54,7 @@ def complete_key(claim: Claim) -> bool:
         return False
     try:
         operation.resume(claim)
-    except IdempotencyError as error:
-        logger.info("key not completed: id=%s code=%s", claim.key.pk, error.code)
+    except IdempotencyError:
         return False
     return True
 

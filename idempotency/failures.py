@@ -59,6 +59,7 @@ def let_go(key: IdempotencyKey, lease: Lease, error: Exception) -> IdempotencyEr
         attempt_to(lambda: in_transaction(lambda: write_progress(lease, progress)), after=error)
     except LeaseLost as lost:
         return lost
+    logger.info("key let go: id=%s attempt=%s code=%s", key.pk, lease.attempt, answer.code)
     return answer
 
 
