@@ -5,7 +5,6 @@ ago, and nobody holds its lease. The completer runs the operation itself, not an
 request, so the origin's address and the user stay those of the first one.
 """
 
-import logging
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -23,8 +22,6 @@ from idempotency.models import IdempotencyKey
 from idempotency.operations import Operation
 from idempotency.parameters import restore_parameters
 from idempotency.worker import should_stop
-
-logger = logging.getLogger(__name__)
 
 
 class Outcome(StrEnum):
@@ -55,8 +52,7 @@ class Completed:
         return self.outcomes.total()
 
     def __str__(self) -> str:
-        each = " ".join(f"{outcome}={self.outcomes[outcome]}" for outcome in Outcome)
-        return f"succeeded={self.succeeded} failed={self.failed} {each}"
+        return " ".join(f"{outcome}={self.outcomes[outcome]}" for outcome in Outcome)
 
 
 def complete_due_keys(limit: int, *, concurrency: int = 1) -> Completed:
@@ -67,10 +63,12 @@ def complete_due_keys(limit: int, *, concurrency: int = 1) -> Completed:
             own. They spend their time waiting for the foreign system.
     """
     tickets = iter(range(limit))
-    if concurrency == 1:
-        return Completed(_complete_keys(tickets))
+    claim = _next_claim(tickets)
+    if claim is None or concurrency == 1:
+        return Completed(_complete_keys(claim, tickets))
+    claims = [claim, *[None] * (concurrency - 1)]
     with ThreadPoolExecutor(concurrency) as threads:
-        running = [threads.submit(_complete_keys_in_thread, tickets) for _ in range(concurrency)]
+        running = [threads.submit(_complete_keys_in_thread, each, tickets) for each in claims]
         counted = [thread.result() for thread in running]
     return Completed(sum(counted, Counter()))
 
@@ -86,25 +84,28 @@ def complete_key(claim: Claim) -> Outcome:
         response = operation.resume(claim)
     except NeedsReview:
         return Outcome.NEEDS_REVIEW
-    except IdempotencyError as error:
-        logger.info("key not completed: id=%s code=%s", claim.key.pk, error.code)
+    except IdempotencyError:
         return Outcome.POSTPONED
     return Outcome.FINISHED if response.status < 400 else Outcome.DECLINED
 
 
-def _complete_keys(tickets: Iterator[int]) -> Counter[Outcome]:
+def _complete_keys(claim: Claim | None, tickets: Iterator[int]) -> Counter[Outcome]:
     outcomes: Counter[Outcome] = Counter()
-    while not should_stop() and next(tickets, None) is not None:
-        claim = take_over_next_due_key()
-        if claim is None:
-            break
+    while claim is not None:
         outcomes[complete_key(claim)] += 1
+        claim = _next_claim(tickets)
     return outcomes
 
 
-def _complete_keys_in_thread(tickets: Iterator[int]) -> Counter[Outcome]:
+def _next_claim(tickets: Iterator[int]) -> Claim | None:
+    if should_stop() or next(tickets, None) is None:
+        return None
+    return take_over_next_due_key()
+
+
+def _complete_keys_in_thread(claim: Claim | None, tickets: Iterator[int]) -> Counter[Outcome]:
     try:
-        return _complete_keys(tickets)
+        return _complete_keys(claim or _next_claim(tickets), tickets)
     finally:
         connection.close()
 

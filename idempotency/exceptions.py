@@ -53,8 +53,16 @@ class KeyInvalid(IdempotencyError):
     status, code = 400, "idempotency_key_invalid"
 
 
+class PathInvalid(IdempotencyError):
+    status, code = 400, "path_invalid"
+
+
 class BodyMalformed(IdempotencyError):
     status, code = 400, "body_malformed"
+
+
+class LengthRequired(IdempotencyError):
+    status, code = 411, "length_required"
 
 
 class BodyTooLarge(IdempotencyError):

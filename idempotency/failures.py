@@ -73,6 +73,7 @@ def _record(key: IdempotencyKey, lease: Lease, error: Exception) -> IdempotencyE
         journal=[_journal_entry(answer, error)],
     )
     write_progress(lease, progress)
+    logger.info("key let go: id=%s attempt=%s code=%s", key.pk, lease.attempt, answer.code)
     return answer
 
 

@@ -68,8 +68,7 @@ class Reaped:
         return self.reaped + self.removed + self.needs_review
 
     def __str__(self) -> str:
-        counts = f"reaped={self.reaped} removed={self.removed}"
-        return f"{counts} needs_review={self.needs_review}"
+        return f"removed={self.removed} needs_review={self.needs_review}"
 
 
 def reap(limit: int) -> Reaped:

@@ -120,8 +120,8 @@ def _run_in_savepoint(
     except Exception as error:
         if may_succeed_when_repeated(error):
             raise
+        connection.set_rollback(False)  # what failed inside the ORM asked for the whole to go
         connection.savepoint_rollback(savepoint)
-        connection.set_rollback(False)  # what failed inside the ORM had asked for it
         operation.__dict__ = before
         return reached, error
 

@@ -10,6 +10,7 @@ from django.utils.module_loading import import_string
 from django.views.decorators.csrf import csrf_exempt
 
 from idempotency import conf
+from idempotency.bodies import refuse_large_body
 from idempotency.claims import (
     NewKey,
     StoredKey,
@@ -23,12 +24,18 @@ from idempotency.exceptions import (
     MethodNotAllowed,
     NeedsReview,
     ParametersMismatch,
+    PathInvalid,
     Unauthenticated,
 )
 from idempotency.failures import answerable
 from idempotency.models import IdempotencyKey
 from idempotency.operations import Operation
-from idempotency.parameters import Parameters, fingerprint, read_key, read_parameters
+from idempotency.parameters import (
+    Parameters,
+    fingerprint,
+    read_key,
+    read_parameters,
+)
 from idempotency.phases import Response, error_body
 
 logger = logging.getLogger(__name__)
@@ -55,7 +62,10 @@ def view_for(operation_class: type[Operation]) -> Callable[..., HttpResponse]:
 def error_response(error: IdempotencyError) -> JsonResponse:
     """An error as the client gets it: `{"error", "code", "retryable"}`."""
     body = error_body(str(error), code=error.code, retryable=error.retryable)
-    return JsonResponse(body, status=error.status, headers=error.headers)
+    response = JsonResponse(body, status=error.status, headers=error.headers)
+    # A 503 of ours is an answer, and the cause of a 500 is in the log already.
+    response._has_been_logged = True  # type: ignore[attr-defined]
+    return response
 
 
 def _answer(
@@ -63,11 +73,32 @@ def _answer(
 ) -> HttpResponse:
     if request.method != "POST":
         raise MethodNotAllowed(f"{request.method} is not allowed here; use POST.")
+    refuse_large_body(request)
     user = _authenticate(request)
     key = read_key(request)
     parameters = read_parameters(
         request, operation_class.params_form, operation_class.transient_fields
     )
+    return perform(request, operation_class, user, key, parameters, path_kwargs)
+
+
+def perform(
+    request: HttpRequest,
+    operation_class: type[Operation],
+    user: Any,
+    key: str,
+    parameters: Parameters,
+    path_kwargs: dict[str, Any],
+) -> HttpResponse:
+    """Runs an operation for a key and parameters that have been read, or replays its answer.
+
+    A view of a project's own calls it where the key comes another way than by the header, such as
+    from a hidden field of a web form. That view must have the attribute `operation_class`, by which
+    the completer finds the operation of the path.
+
+    *Raises* an `IdempotencyError` where there is no answer (yet).
+    """
+    _refuse_unstorable_path(request.path_info)
     new_key = _new_key(request, user, key, parameters)
     operation = operation_class(
         user=user,
@@ -138,6 +169,12 @@ def _authenticate(request: HttpRequest) -> Any:
     return user
 
 
+def _refuse_unstorable_path(path: str) -> None:
+    longest = IdempotencyKey._meta.get_field("request_path").max_length or 0
+    if len(path) > longest or "\x00" in path:
+        raise PathInvalid(f"The path has a NUL character or more than {longest} characters.")
+
+
 def _new_key(request: HttpRequest, user: Any, key: str, parameters: Parameters) -> NewKey:
     method = str(request.method)
     return NewKey(
@@ -154,6 +191,7 @@ def _new_key(request: HttpRequest, user: Any, key: str, parameters: Parameters) 
 def _origin_ip(request: HttpRequest) -> str | None:
     """The address that the request came from, where it is one (not so on a Unix socket)."""
     try:
-        return str(ipaddress.ip_address(request.META.get("REMOTE_ADDR", "")))
+        address = request.META.get("REMOTE_ADDR", "").partition("%")[0]  # without an IPv6 zone
+        return str(ipaddress.ip_address(address))
     except ValueError:
         return None

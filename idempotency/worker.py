@@ -37,11 +37,16 @@ class Stop:
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """What a batch did: `summary` is its log line, `is_full` says that there may be more."""
+    """What a batch did: its counts, more of them for the log, and whether there may be more."""
 
-    summary: str
+    counts: str
     did_something: bool
     is_full: bool
+    details: str = ""
+
+    @property
+    def summary(self) -> str:
+        return f"{self.counts} {self.details}".rstrip()
 
 
 def should_stop() -> bool:

@@ -12,7 +12,11 @@ from rides.models import User
 
 def demo_rider(request: HttpRequest) -> User | None:
     """Return the rider whose address the request carries, or None; one SELECT at most."""
-    address = request.headers.get("Authorization", "")
+    return demo_rider_at(request.headers.get("Authorization", ""))
+
+
+def demo_rider_at(address: str) -> User | None:
+    """Return the rider with an e-mail address, or None; one SELECT at most."""
     # PostgreSQL refuses a NUL, and no address that validates has anything else than this in it.
     if not settings.DEMO_AUTH or not address or not (address.isascii() and address.isprintable()):
         return None

@@ -20,6 +20,7 @@ from idempotency import (
     foreign_phase,
     stage_job,
 )
+from idempotency.exceptions import PhaseFailed
 from rides import payments
 from rides.forms import RideForm
 from rides.models import AuditRecord, Ride
@@ -36,8 +37,10 @@ CURRENCY = "usd"
 RESEND_WINDOW = timedelta(hours=20)
 
 
-class SimulatedFailure(Exception):
-    """What `raise_error` asks for: the request dies once its ride is recorded."""
+class SimulatedFailure(PhaseFailed):
+    """What `raise_error` asks for: the request dies once its ride is recorded. Being expected, it
+    is answered like any failure of a phase, and fills no log with its traceback.
+    """
 
 
 class CreateRide(Operation):
@@ -73,7 +76,10 @@ class CreateRide(Operation):
     @foreign_phase(RIDE_CREATED, window=RESEND_WINDOW, worst_case=payments.WORST_CASE)
     def charge_rider(self) -> payments.Charge:
         if self.transient.get("raise_error"):
-            raise SimulatedFailure("as raise_error asked")
+            raise SimulatedFailure(
+                "This request failed, as raise_error asked. Its ride is kept. "
+                "Retry with the same Idempotency-Key."
+            )
         return payments.charge(self.ride, idempotency_key=self.key.foreign_key)
 
     @charge_rider.lookup

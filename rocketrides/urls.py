@@ -1,9 +1,11 @@
-"""The project's addresses: the API, the admin, and a JSON answer for everything else."""
+"""The project's addresses: the admin, and those of the service."""
 
 from django.contrib import admin
 from django.urls import include, path
+from django.views.generic import RedirectView
 
 urlpatterns = [
+    path("admin", RedirectView.as_view(url="/admin/")),
     path("admin/", admin.site.urls),
     path("", include("rides.urls")),
 ]

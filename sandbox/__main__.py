@@ -16,9 +16,9 @@ DATA_DIR = LOCAL_DIR / "postgres"
 
 
 def main() -> None:
-    # kill(1) and Ctrl-C alike are to run what comes at the end of each block below.
-    signal.signal(signal.SIGTERM, start.interrupt)
-    signal.signal(signal.SIGINT, start.interrupt)
+    # Ctrl-C, kill(1) and a closed terminal alike are to run the end of each block below.
+    for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(signum, start.interrupt)
     try:
         match sys.argv[1:]:
             case ["start"]:

@@ -70,6 +70,8 @@ def in_use(data_dir: Path) -> Iterator[None]:
             with contextlib.suppress(BlockingIOError):
                 fcntl.flock(users, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 stop(data_dir)
+            # Closing the file would leave the lock to the processes that were forked meanwhile.
+            fcntl.flock(users, fcntl.LOCK_UN)
 
 
 def stop(data_dir: Path) -> None:

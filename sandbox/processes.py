@@ -35,7 +35,10 @@ def run_procfile(procfile: Path, env: dict[str, str], welcome: Callable[[], str]
     supervisor = Supervisor(welcome)
     for name, command in parse_procfile(procfile.read_text()).processes.items():
         supervisor.add_process(name, command, env=env, cwd=procfile.parent)
-    supervisor.loop()
+    try:
+        supervisor.loop()
+    finally:
+        supervisor.terminate()  # if the loop failed, on a closed terminal for example
 
 
 class Supervisor(Manager):
@@ -79,7 +82,7 @@ class ResidentProcess(Process):
         self._ending = ending
 
     def run(self, events: "Queue[Message] | None" = None, ignore_signals: bool = False) -> None:
-        os.setsid()  # else whoever kills the group of our parent kills us, and nobody ends the child
+        os.setsid()  # whoever kills our parent's whole group leaves us to end the child
         threading.Thread(target=self._watch, args=[os.getppid()], daemon=True).start()
         last = RESTART_AFTER_SECONDS[-1]
         for pause in itertools.chain(RESTART_AFTER_SECONDS, itertools.repeat(last)):
@@ -99,6 +102,7 @@ class ResidentProcess(Process):
     def _watch(self, parent_pid: int) -> None:
         while not self._ending.wait(CHECK_EVERY_SECONDS):
             if os.getppid() != parent_pid:
+                self._events.cancel_join_thread()  # nobody reads what is still to be sent
                 self._ending.set()
             elif self._child and self._child.poll() is not None:
                 # What a killed leader leaves holds its output open, and its port.

@@ -1,5 +1,6 @@
 """What the worker commands have in common: `--once`, the batch size, and the shared loop."""
 
+import logging
 from argparse import ArgumentParser
 from datetime import timedelta
 from typing import Any
@@ -8,6 +9,8 @@ from django.core.management.base import BaseCommand
 
 from idempotency import conf
 from idempotency.worker import Batch, run_worker
+
+logger = logging.getLogger(__name__)
 
 
 class WorkerCommand(BaseCommand):
@@ -23,10 +26,12 @@ class WorkerCommand(BaseCommand):
         )
 
     def handle(self, *, once: bool, batch_size: int, **options: Any) -> None:
-        if once:
-            self.stdout.write(self.run_batch(batch_size).summary)
-            return
         name = self.__class__.__module__.rpartition(".")[2]
+        if once:
+            batch = self.run_batch(batch_size)
+            logger.info("%s: %s", name, batch.summary)
+            self.stdout.write(batch.counts)
+            return
         run_worker(name, lambda: self.run_batch(batch_size), pause=self.pause())
 
     def run_batch(self, limit: int) -> Batch:

@@ -9,12 +9,14 @@ from typing import Any
 
 import pytest
 from django.contrib.auth import get_user_model
-from django.db import connection, connections
-from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db import connections, transaction
 from django.test import Client
 
+from idempotency import stage_job
+from idempotency.compat import Task
 from idempotency.models import IdempotencyKey
 from idempotency.tests.ledger import Ledger, running_ledger
+from idempotency.tests.tasks import note
 
 Elsewhere = Callable[..., Future[Any]]
 
@@ -95,8 +97,11 @@ def elsewhere() -> Iterator[Elsewhere]:
 
 
 @pytest.fixture
-def second_connection(db: None) -> Iterator[BaseDatabaseWrapper]:
-    """Another connection to the test's database, for this thread to use by hand."""
-    second = connection.copy()
-    yield second
-    second.close()
+def stage(customer: Customer) -> Callable[..., uuid.UUID]:
+    """Stages a job in a transaction of its own."""
+
+    def stage(job: Task = note, **arguments: Any) -> uuid.UUID:
+        with transaction.atomic():
+            return stage_job(job, user_id=customer.user.pk, **arguments)
+
+    return stage

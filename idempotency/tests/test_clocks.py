@@ -180,7 +180,7 @@ def test_a_clock_that_is_ahead_reaps_nothing_too_early(ahead, customer, key, sto
     customer.send(key)
     let_time_pass(RETENTION - HALF_AN_HOUR)
 
-    assert run_command("reaper", "--once") == "reaped=0 removed=0 needs_review=0\n"
+    assert run_command("reaper", "--once") == "reaped=0\n"
     assert customer.send(key).headers["Idempotent-Replayed"] == "true"
 
 
@@ -188,7 +188,7 @@ def test_a_clock_that_is_behind_reaps_in_time(behind, customer, key, stored, led
     customer.send(key)
     let_time_pass(RETENTION + HALF_AN_HOUR)
 
-    assert run_command("reaper", "--once") == "reaped=1 removed=0 needs_review=0\n"
+    assert run_command("reaper", "--once") == "reaped=1\n"
 
 
 @pytest.mark.parametrize(("waited", "deliveries"), [(HALF_AN_HOUR / 60, 1), (A_MINUTE * 2, 2)])

@@ -25,4 +25,9 @@ class Command(WorkerCommand):
 
     def run_batch(self, limit: int) -> Batch:
         done = complete_due_keys(limit, concurrency=self.concurrency)
-        return Batch(str(done), did_something=done.total > 0, is_full=done.total >= limit)
+        return Batch(
+            f"succeeded={done.succeeded} failed={done.failed}",
+            did_something=done.total > 0,
+            is_full=done.total >= limit,
+            details=str(done),
+        )

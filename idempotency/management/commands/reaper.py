@@ -9,4 +9,9 @@ class Command(WorkerCommand):
     def run_batch(self, limit: int) -> Batch:
         done = reap(limit)
         fullest = max(done.reaped, done.removed, done.needs_review)
-        return Batch(str(done), did_something=done.total > 0, is_full=fullest >= limit)
+        return Batch(
+            f"reaped={done.reaped}",
+            did_something=done.total > 0,
+            is_full=fullest >= limit,
+            details=str(done),
+        )

@@ -1,0 +1,175 @@
+"""The body of a request, read strictly: as a form or as JSON, field by field.
+
+What is missing, repeated, of another type or can't be stored is refused here, by name, before the
+operation's form sees it.
+"""
+
+import json
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from decimal import Decimal
+from typing import Any
+from urllib.parse import parse_qsl
+
+from django import forms
+from django.http import HttpRequest
+
+from idempotency import conf
+from idempotency.exceptions import (
+    BodyMalformed,
+    BodyTooLarge,
+    ContentTypeUnsupported,
+    LengthRequired,
+    ParametersInvalid,
+)
+
+MAX_FIELDS = 100
+MAX_NESTING = 50
+
+
+def read_body(request: HttpRequest, fields: Mapping[str, forms.Field]) -> dict[str, Any]:
+    """The body's fields with their values: texts of a form body, values of a JSON body.
+
+    *Raises* `BodyTooLarge`, `LengthRequired`, `ContentTypeUnsupported`, `BodyMalformed`,
+    `ParametersInvalid`.
+    """
+    body = _read_bytes(request)
+    if request.content_type == "application/json":
+        return _read_json(_as_text(body), fields)
+    if request.content_type == "application/x-www-form-urlencoded" or not body:
+        return _read_form(_as_text(body))
+    raise ContentTypeUnsupported(
+        f"The content type {request.content_type!r} is not supported; send "
+        "application/x-www-form-urlencoded or application/json."
+    )
+
+
+def refuse_large_body(request: HttpRequest) -> None:
+    """*Raises* `BodyTooLarge` by the announced length, before anything reads the body."""
+    limit = conf.current().max_body_bytes
+    if _announced_length(request) > limit:
+        raise BodyTooLarge(f"The body is larger than {limit} bytes.")
+
+
+def _read_bytes(request: HttpRequest) -> bytes:
+    """The whole body. Django reads no more than the announced length."""
+    refuse_large_body(request)
+    try:
+        body: bytes = request.read()
+    except OSError:
+        raise BodyMalformed("The body could not be read to its end.") from None
+    if len(body) < _announced_length(request):
+        raise BodyMalformed("The body is shorter than its Content-Length.")
+    return body
+
+
+def _announced_length(request: HttpRequest) -> int:
+    if "Transfer-Encoding" in request.headers:
+        # Django reads a body to its announced length, so of one in chunks it would see nothing.
+        raise LengthRequired("The body must be sent with a Content-Length, not in chunks.")
+    header = request.headers.get("Content-Length") or "0"
+    if not (header.isascii() and header.isdecimal() and len(header) < 20):
+        raise BodyMalformed("The Content-Length is not a number.")
+    return int(header)
+
+
+def _as_text(body: bytes) -> str:
+    try:
+        return body.decode()
+    except UnicodeDecodeError:
+        raise BodyMalformed("The body is not UTF-8.") from None
+
+
+def _read_form(text: str) -> dict[str, Any]:
+    try:
+        pairs = parse_qsl(text, keep_blank_values=True, errors="strict", max_num_fields=MAX_FIELDS)
+    except UnicodeDecodeError:
+        raise BodyMalformed("A field of the body is not UTF-8.") from None
+    except ValueError:
+        raise BodyMalformed(f"The body has more than {MAX_FIELDS} fields.") from None
+    return _without_repetition(pairs)
+
+
+def _read_json(text: str, fields: Mapping[str, forms.Field]) -> dict[str, Any]:
+    try:
+        parsed = json.loads(
+            text,
+            parse_float=Decimal,
+            parse_constant=_refuse_constant,
+            object_pairs_hook=_without_repetition,
+        )
+    except (ValueError, ArithmeticError, RecursionError):  # a number out of all range, nesting
+        raise BodyMalformed("The body is not valid JSON.") from None
+    if not isinstance(parsed, dict):
+        raise BodyMalformed("The body must be a JSON object.")
+    return {name: _as_submitted(name, value, fields.get(name)) for name, value in parsed.items()}
+
+
+def _as_submitted(name: str, value: Any, field: forms.Field | None) -> Any:
+    """A value of a JSON body as the form wants it: a document as text, its names in one order."""
+    if field is not None:
+        _refuse_other_json_type(name, value, field)
+    if isinstance(field, forms.JSONField) and value is not None:
+        refuse_unstorable_text(name, value)
+        return json.dumps(value, sort_keys=True, default=float)
+    return value
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is not JSON")
+
+
+def _without_repetition(pairs: Iterable[tuple[str, Any]]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for name, value in pairs:
+        if name in found:
+            raise ParametersInvalid(f"{shown(name)}: is given more than once.")
+        found[name] = value
+    return found
+
+
+def _refuse_other_json_type(name: str, value: Any, field: forms.Field) -> None:
+    """JSON has types, so they count: `"1.5"` is not a number, and `"false"` would be true."""
+    if value is None or isinstance(field, forms.JSONField):
+        return
+    is_number = isinstance(value, int | Decimal) and not isinstance(value, bool)
+    if isinstance(field, forms.BooleanField):
+        fits, wanted = isinstance(value, bool), "true or false"
+    elif isinstance(field, forms.IntegerField):  # DecimalField and FloatField are ones too
+        fits, wanted = is_number, "a number"
+    elif isinstance(field, forms.MultipleChoiceField | forms.ModelMultipleChoiceField):
+        fits, wanted = isinstance(value, list), "a list"
+    elif isinstance(field, forms.ModelChoiceField):
+        fits, wanted = isinstance(value, str) or is_number, "a string or a number"
+    else:
+        fits, wanted = isinstance(value, str), "a string"
+    if not fits:
+        raise ParametersInvalid(f"{name}: must be {wanted}.")
+
+
+def refuse_unstorable_text(name: str, value: Any) -> None:
+    """PostgreSQL stores neither NUL nor half a surrogate pair."""
+    for text in _texts_in(name, value):
+        if "\x00" in text:
+            raise ParametersInvalid(f"{name}: contains a NUL character.")
+        if re.search(r"[\ud800-\udfff]", text):
+            raise ParametersInvalid(f"{name}: contains half a character (a lone surrogate).")
+
+
+def _texts_in(name: str, value: Any, depth: int = 0) -> Iterator[str]:
+    if depth > MAX_NESTING:
+        raise ParametersInvalid(f"{name}: is nested more than {MAX_NESTING} levels deep.")
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict):
+        yield from value
+        for item in value.values():
+            yield from _texts_in(name, item, depth + 1)
+    elif isinstance(value, list):
+        for item in value:
+            yield from _texts_in(name, item, depth + 1)
+
+
+def shown(name: str) -> str:
+    """A field's name as the client sent it, made safe and short for a message."""
+    return ascii(name[:50])[1:-1]

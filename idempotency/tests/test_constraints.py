@@ -1,0 +1,132 @@
+"""What the database itself refuses, whoever writes and whatever the code forgets."""
+
+import uuid
+
+import pytest
+from django.db import DataError, IntegrityError, connection, transaction
+from django.db.models import ProtectedError
+
+from idempotency.models import IdempotencyKey, JobDelivery, StagedJob
+
+pytestmark = pytest.mark.django_db
+
+NOW = "2026-01-01T00:00Z"
+ANSWER = {
+    "recovery_point": "finished",
+    "response_code": 201,
+    "response_body": "{}",
+    "response_content_type": "application/json",
+}
+
+
+@pytest.fixture
+def create(customer):
+    """Writes a key that is valid but for `changes`."""
+
+    def create(**changes):
+        valid = {
+            "user": customer.user,
+            "idempotency_key": "a-key-long-enough-" + uuid.uuid4().hex,
+            "request_method": "POST",
+            "request_path": "/orders",
+            "request_params": {},
+            "fingerprint": "0" * 64,
+        }
+        return IdempotencyKey.objects.create(**{**valid, **changes})
+
+    return create
+
+
+def broken_by(write):
+    """The name of the constraint that a write breaks."""
+    with pytest.raises(IntegrityError) as refusal, transaction.atomic():
+        write()
+    return refusal.value.__cause__.diag.constraint_name
+
+
+def test_a_key_is_unique_for_its_user(create):
+    key = create()
+
+    assert (
+        broken_by(lambda: create(idempotency_key=key.idempotency_key))
+        == "idempotency_key_unique_per_user"
+    )
+
+
+@pytest.mark.parametrize(
+    ("changes", "constraint"),
+    [
+        ({"idempotency_key": "k" * 19}, "idempotency_key_long_enough"),
+        ({"recovery_point": ""}, "idempotency_key_recovery_point_named"),
+        ({"attempt": 0}, "idempotency_key_attempt_positive"),
+        ({"recovery_point": "finished"}, "idempotency_key_finished_means_answered"),
+        ({**ANSWER, "recovery_point": "paid"}, "idempotency_key_finished_means_answered"),
+        ({**ANSWER, "response_body": None}, "idempotency_key_finished_means_answered"),
+        ({**ANSWER, "response_content_type": None}, "idempotency_key_finished_means_answered"),
+        ({**ANSWER, "response_code": 99}, "idempotency_key_finished_means_answered"),
+        ({**ANSWER, "response_code": 600}, "idempotency_key_finished_means_answered"),
+        ({**ANSWER, "locked_at": NOW}, "idempotency_key_finished_means_answered"),
+        ({**ANSWER, "needs_review_at": NOW}, "idempotency_key_finished_means_answered"),
+        (
+            {"locked_at": NOW, "needs_review_at": NOW},
+            "idempotency_key_under_review_is_not_leased",
+        ),
+    ],
+)
+def test_a_key_that_makes_no_sense_is_refused(create, changes, constraint):
+    assert broken_by(lambda: create(**changes)) == constraint
+
+
+@pytest.mark.parametrize(
+    "changes", [{}, ANSWER, {"locked_at": NOW}, {"needs_review_at": NOW}, {"attempt": 7}]
+)
+def test_a_key_that_makes_sense_is_taken(create, changes):
+    assert create(**changes).pk
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"idempotency_key": "k" * 256}, {"recovery_point": "p" * 51}, {"fingerprint": "0" * 65}],
+)
+def test_lengths_are_the_databases_too(create, changes):
+    with pytest.raises(DataError), transaction.atomic():
+        create(**changes)
+
+
+def test_a_user_with_keys_cannot_be_deleted(create, customer):
+    create()
+
+    with pytest.raises(ProtectedError):
+        customer.user.delete()
+    assert "user_id" in broken_by(lambda: delete_behind_djangos_back(customer.user))
+
+
+def delete_behind_djangos_back(user):
+    with connection.cursor() as cursor:
+        cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")
+        cursor.execute(f"DELETE FROM {user._meta.db_table} WHERE id = %s", [user.pk])
+
+
+def test_every_key_has_a_foreign_key_of_its_own(create):
+    assert isinstance(create().foreign_key, uuid.UUID)
+    assert create().foreign_key != create().foreign_key
+
+
+# Jobs.
+
+
+@pytest.mark.parametrize("model", [StagedJob, JobDelivery])
+def test_a_job_is_there_once(model):
+    job_id = uuid.uuid4()
+    model.objects.create(job_id=job_id, job_name="a.task", job_args={})
+
+    assert "job_id" in broken_by(
+        lambda: model.objects.create(job_id=job_id, job_name="a.task", job_args={})
+    )
+
+
+def test_a_staged_job_has_a_name():
+    assert (
+        broken_by(lambda: StagedJob.objects.create(job_id=uuid.uuid4(), job_name="", job_args={}))
+        == "staged_job_named"
+    )

@@ -1,0 +1,130 @@
+"""With a million finished keys neither the completer nor the reaper reads more than its batch."""
+
+from datetime import timedelta
+
+import pytest
+from django.db import connection, transaction
+
+from idempotency import claims, reaping
+from idempotency.tests.conftest import Customer
+
+MILLION = 1_000_000
+UNFINISHED = 1_000
+BATCH = 100
+
+FILL = """
+INSERT INTO idempotency_idempotencykey
+       (user_id, idempotency_key, request_method, request_path, request_params, fingerprint,
+        foreign_key, created_at, last_run_at, run_after, attempt, recovery_point, last_error,
+        journal, response_code, response_body, response_content_type)
+SELECT %(user_id)s, 'a-key-long-enough-' || %(prefix)s || n, 'POST', '/orders', '{}', '',
+       gen_random_uuid(), at, at, at, 1, %(recovery_point)s, '',
+       '[]', %(code)s, %(body)s, %(type)s
+  FROM generate_series(1, %(rows)s) AS n, LATERAL (SELECT now() - n * interval '1 s' AS at) AS t
+"""
+
+
+@pytest.fixture(scope="module")
+def million(django_db_setup, django_db_blocker):
+    """A million finished keys, one a second for twelve days, among them a thousand unfinished. All
+    in a transaction that is rolled back, so that their foreign keys need no check either."""
+    with django_db_blocker.unblock(), transaction.atomic(), connection.cursor() as cursor:
+        number = Customer().user.pk
+        nothing = {"user_id": number, "code": None, "body": None, "type": None}
+        answer = {"user_id": number, "code": 201, "body": "{}", "type": "application/json"}
+        cursor.execute(
+            FILL, {**answer, "prefix": "f", "rows": MILLION, "recovery_point": "finished"}
+        )
+        cursor.execute(
+            FILL, {**nothing, "prefix": "u", "rows": UNFINISHED, "recovery_point": "ordered"}
+        )
+        cursor.execute("ANALYZE idempotency_idempotencykey")
+        yield number
+        transaction.set_rollback(True)
+
+
+@pytest.fixture
+def plan(million, django_db_blocker):
+    """Runs a statement, takes it back, and returns the nodes of its plan."""
+
+    def plan(statement, **values):
+        with django_db_blocker.unblock(), transaction.atomic(), connection.cursor() as cursor:
+            cursor.execute(f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {statement}", values)
+            [explained] = cursor.fetchone()[0]
+            transaction.set_rollback(True)
+        return list(nodes(explained["Plan"]))
+
+    return plan
+
+
+def nodes(node):
+    yield node
+    for child in node.get("Plans", []):
+        yield from nodes(child)
+
+
+def index_of(plan):
+    """The indexes by which a plan reads. It reads the table in no other way."""
+    assert not [node for node in plan if node["Node Type"] in ("Seq Scan", "Bitmap Heap Scan")]
+    return {node["Index Name"] for node in plan if "Index Name" in node}
+
+
+def rows_read(plan):
+    return max(
+        (node["Actual Rows"] + node.get("Rows Removed by Filter", 0)) * node["Actual Loops"]
+        for node in plan
+    )
+
+
+def pages_read(plan):
+    return plan[0]["Shared Hit Blocks"] + plan[0]["Shared Read Blocks"]
+
+
+def test_the_completer_reads_the_key_that_is_due(plan):
+    taken = plan(
+        claims.TAKE_OVER_NEXT_DUE_KEY,
+        event="taken_by_completer",
+        lock_timeout=timedelta(seconds=90),
+        completer_pause=timedelta(seconds=60),
+    )
+
+    assert "idempotency_key_due" in index_of(taken)
+    assert rows_read(taken) == 1
+    assert pages_read(taken) < 50
+
+
+def test_the_reaper_reads_the_keys_that_it_takes(plan):
+    found = plan(reaping.FIND_REAPABLE_KEYS, retention=timedelta(hours=72), limit=BATCH)
+
+    assert index_of(found) == {"idempotency_key_reapable"}
+    assert rows_read(found) == BATCH
+    assert pages_read(found) < BATCH * 5
+
+
+def test_the_reaper_finds_nothing_at_the_price_of_nothing(plan):
+    found = plan(reaping.FIND_REAPABLE_KEYS, retention=timedelta(days=365), limit=BATCH)
+
+    assert index_of(found) == {"idempotency_key_reapable"}
+    assert rows_read(found) == 0
+
+
+def test_the_review_looks_at_unfinished_keys_only(plan):
+    sent = plan(
+        reaping.SEND_OVERDUE_KEYS_TO_REVIEW,
+        retention=timedelta(minutes=15),
+        lock_timeout=timedelta(seconds=90),
+        limit=BATCH,
+    )
+
+    assert "idempotency_key_due" in index_of(sent)
+    assert rows_read(sent) <= UNFINISHED
+
+
+def test_a_request_reads_its_own_key(plan, million):
+    found = plan(
+        claims.FIND_KEY, user_id=million, idempotency_key=f"a-key-long-enough-f{MILLION // 2}"
+    )
+
+    assert index_of(found) == {"idempotency_key_unique_per_user"}
+    assert rows_read(found) == 1
+    assert pages_read(found) < 10

@@ -1,0 +1,174 @@
+"""A job on its way to the queue: staged with its phase, invisible until that commits, then handed
+over, exactly once and with nobody in between."""
+
+from datetime import timedelta
+from threading import Event
+
+import pytest
+from django.db import connection, transaction
+from django_tasks_db.models import DBTaskResult
+
+from idempotency import stage_job
+from idempotency.exceptions import StagedOutsideTransaction
+from idempotency.jobs import drain_staged_jobs, redeliver_overdue_jobs
+from idempotency.models import JobDelivery, StagedJob
+from idempotency.queue import run_queued_jobs
+from idempotency.tests.bookshop import audit_trail, send_confirmation
+from idempotency.tests.clock import let_time_pass
+from idempotency.tests.tasks import note, note_urgently
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+REDELIVERY = timedelta(seconds=60)
+
+
+def not_a_task() -> None:
+    raise AssertionError("nobody runs this")
+
+
+def queued():
+    """The ids of the jobs in the queue, in its order."""
+    results = DBTaskResult.objects.order_by("enqueued_at")
+    return [result.args_kwargs["args"][0] for result in results]
+
+
+def delivered():
+    return [str(job_id) for job_id in JobDelivery.objects.values_list("job_id", flat=True)]
+
+
+# Staging.
+
+
+def test_a_staged_job_is_invisible_until_its_transaction_commits(stage, elsewhere):
+    with transaction.atomic():
+        stage(what="one")
+        assert elsewhere(drain_staged_jobs, 10).result(timeout=5) == 0
+
+    assert drain_staged_jobs(10) == 1
+
+
+def test_a_job_of_a_transaction_that_is_rolled_back_is_never_sent(stage):
+    with transaction.atomic():
+        stage(what="one")
+        transaction.set_rollback(True)
+
+    assert drain_staged_jobs(10) == 0
+    assert queued() == []
+
+
+def test_a_job_cannot_be_staged_outside_a_transaction():
+    with pytest.raises(StagedOutsideTransaction, match="send_confirmation"):
+        stage_job(send_confirmation, title="Emma")
+
+
+def test_arguments_must_be_json():
+    with pytest.raises(TypeError), transaction.atomic():
+        stage_job(note, what=object())
+
+    assert not StagedJob.objects.exists()
+
+
+# Handing over.
+
+
+def test_a_drain_hands_over_what_it_removes_and_leaves_a_record(stage):
+    job_id = stage(what="one")
+
+    assert drain_staged_jobs(10) == 1
+
+    assert not StagedJob.objects.exists()
+    assert queued() == delivered() == [str(job_id)]
+    record = JobDelivery.objects.get()
+    assert (record.deliveries, record.last_error, record.set_aside_at) == (1, "", None)
+    assert record.job_args["kwargs"]["what"] == "one"
+
+
+def test_jobs_are_handed_over_in_the_order_of_their_staging(stage):
+    job_ids = [str(stage(what=str(n))) for n in range(5)]
+
+    assert [drain_staged_jobs(2) for _ in range(4)] == [2, 2, 1, 0]
+    assert queued() == job_ids
+
+
+def test_a_job_that_commits_late_is_not_lost(stage, elsewhere):
+    """Its id is lower than that of a job which was drained before it could be seen."""
+    staged, may_commit = Event(), Event()
+
+    def stage_and_linger():
+        with transaction.atomic():
+            job_id = stage(what="slow")
+            staged.set()
+            assert may_commit.wait(timeout=10)
+        return job_id
+
+    def let_it_commit_after_the_first_statement(execute, *call):
+        result = execute(*call)
+        may_commit.set()
+        slow.result(timeout=10)
+        return result
+
+    slow = elsewhere(stage_and_linger)
+    assert staged.wait(timeout=10)
+    quick = stage(what="quick")
+    with connection.execute_wrapper(let_it_commit_after_the_first_statement):
+        assert drain_staged_jobs(10) == 1
+    assert delivered() == [str(quick)]
+
+    assert drain_staged_jobs(10) == 1
+    assert sorted(delivered()) == sorted([str(quick), str(slow.result())])
+
+
+def test_two_enqueuers_take_different_jobs(stage, elsewhere):
+    for n in range(4):
+        stage(what=str(n))
+
+    with transaction.atomic():
+        assert drain_staged_jobs(2) == 2
+        assert elsewhere(drain_staged_jobs, 10).result(timeout=5) == 2
+
+    assert len(set(queued())) == len(queued()) == 4
+
+
+def test_a_drain_that_dies_has_removed_nothing(stage):
+    stage(what="one")
+    with transaction.atomic():
+        assert drain_staged_jobs(10) == 1
+        transaction.set_rollback(True)
+
+    assert queued() == delivered() == []
+    assert drain_staged_jobs(10) == 1
+
+
+def test_a_job_keeps_the_priority_of_its_task(stage):
+    stage(what="later")
+    stage(note_urgently)
+    drain_staged_jobs(10)
+
+    run_queued_jobs(10)
+
+    assert audit_trail() == ["urgent", "later"]
+
+
+@pytest.mark.parametrize(
+    "name", ["gone.task", "idempotency.tests.tasks.gone", f"{__name__}.not_a_task"]
+)
+def test_a_job_that_no_code_knows_is_set_aside_and_blocks_nobody(stage, name):
+    stage(what="poison")
+    StagedJob.objects.update(job_name=name)
+    good = stage(what="good")
+
+    assert drain_staged_jobs(10) == 1
+
+    assert queued() == [str(good)]
+    aside = JobDelivery.objects.get(set_aside_at__isnull=False)
+    assert aside.job_name == name
+    assert aside.last_error
+    let_time_pass(REDELIVERY * 100)
+    assert redeliver_overdue_jobs(10) == 1  # the good one
+
+
+def test_a_job_whose_task_does_not_take_its_arguments_is_set_aside(stage):
+    stage(note_urgently, colour="red")
+
+    assert drain_staged_jobs(10) == 0
+    assert "colour" in JobDelivery.objects.get(set_aside_at__isnull=False).last_error

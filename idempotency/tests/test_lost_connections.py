@@ -1,0 +1,77 @@
+"""The database goes away in the middle of a request: what was committed counts, and a retry goes
+on from there."""
+
+import pytest
+from django.db import close_old_connections
+from django.urls import path
+
+from idempotency import STARTED, Operation, RecoveryPoint, Response, atomic_phase
+from idempotency.models import IdempotencyKey, StagedJob
+from idempotency.tests import bookshop
+from idempotency.tests.bookshop import ORDERED, orders
+from idempotency.tests.sessions import backend_pid, end_connection
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+class Interrupted(Operation):
+    """Loses its connection in its second phase, the first time."""
+
+    interruptions = 0
+
+    @atomic_phase(STARTED)
+    def begin(self):
+        bookshop.audit("begun", self.user.pk)
+        return RecoveryPoint("begun")
+
+    @atomic_phase("begun")
+    def go_on(self):
+        if Interrupted.interruptions:
+            Interrupted.interruptions -= 1
+            end_connection(backend_pid())
+        bookshop.audit("ended", self.user.pk)
+        return Response(201, {})
+
+
+urlpatterns = [*bookshop.urlpatterns, path("interrupted", Interrupted.as_view())]
+
+
+def assert_unavailable(answer):
+    assert (answer.status_code, answer.json()["code"]) == (503, "database_unavailable")
+    assert answer.json()["retryable"] is True
+    assert answer.headers["Retry-After"] == "1"
+
+
+def test_a_connection_that_is_lost_during_the_foreign_call(customer, key, stored, ledger):
+    pid = backend_pid()
+    ending = ledger.meanwhile(lambda: end_connection(pid))
+
+    assert_unavailable(customer.send(key))
+
+    ending.result()
+    row = stored()
+    assert (row.recovery_point, row.locked_at) == (ORDERED, None)
+    assert row.last_error
+    assert customer.send(key).status_code == 201
+    assert len(ledger.payments) == len(orders()) == StagedJob.objects.count() == 1
+
+
+def test_a_connection_that_is_lost_inside_the_first_transaction(customer, key, stored, monkeypatch):
+    monkeypatch.setattr(Interrupted, "interruptions", 1)
+
+    assert_unavailable(customer.post({}, key, to="/interrupted"))
+
+    assert bookshop.audit_trail() == []
+    assert (stored().recovery_point, stored().locked_at) == (STARTED, None)
+    assert customer.post({}, key, to="/interrupted").status_code == 201
+    assert bookshop.audit_trail() == ["begun", "ended"]
+
+
+def test_a_connection_that_was_lost_before_the_request(customer, key, ledger, elsewhere):
+    elsewhere(end_connection, backend_pid()).result()
+
+    assert_unavailable(customer.send(key))
+
+    close_old_connections()  # as a server does after each request, and the test client does not
+    assert not IdempotencyKey.objects.exists()
+    assert customer.send(key).status_code == 201

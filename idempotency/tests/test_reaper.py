@@ -1,0 +1,139 @@
+"""The reaper: finished keys go after their retention; nothing unfinished is ever deleted."""
+
+from datetime import timedelta
+
+import pytest
+from django.db import transaction
+
+from idempotency.models import IdempotencyKey
+from idempotency.reaping import reap_finished_keys, send_overdue_keys_to_review
+from idempotency.tests.bookshop import ORDERED, Death, orders
+from idempotency.tests.clock import let_time_pass
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+RETENTION = timedelta(hours=72)
+A_MINUTE = timedelta(minutes=1)
+
+
+@pytest.fixture
+def unfinished(customer, key, ledger, stored):
+    customer.send(key, fails_in="pay")
+    return stored
+
+
+def test_a_finished_key_goes_after_its_retention(customer, key, ledger):
+    customer.send(key)
+
+    let_time_pass(RETENTION - A_MINUTE)
+    assert reap_finished_keys(10) == 0
+    let_time_pass(A_MINUTE)
+    assert reap_finished_keys(10) == 1
+    assert not IdempotencyKey.objects.exists()
+
+
+def test_what_the_request_made_stays(customer, key, ledger):
+    customer.send(key)
+    let_time_pass(RETENTION)
+
+    reap_finished_keys(10)
+
+    assert len(orders()) == 1
+
+
+def test_a_batch_takes_the_oldest_and_no_more_than_its_limit(customer, key, ledger):
+    for n in range(3):
+        customer.send(f"{key}-{n}")
+        let_time_pass(A_MINUTE)
+    let_time_pass(RETENTION)
+
+    assert reap_finished_keys(2) == 2
+    assert IdempotencyKey.objects.get().idempotency_key == f"{key}-2"
+
+
+def test_two_reapers_take_different_keys(customer, key, ledger, elsewhere):
+    for n in range(4):
+        customer.send(f"{key}-{n}")
+    let_time_pass(RETENTION)
+
+    with transaction.atomic():
+        assert reap_finished_keys(2) == 2
+        assert elsewhere(reap_finished_keys, 10).result(timeout=5) == 2
+
+    assert not IdempotencyKey.objects.exists()
+
+
+# Unfinished.
+
+
+def test_an_unfinished_key_is_never_deleted(unfinished):
+    let_time_pass(RETENTION * 10)
+
+    assert reap_finished_keys(10) == 0
+    assert unfinished().recovery_point == ORDERED
+
+
+def test_an_unfinished_key_past_its_retention_lands_on_the_review_list(unfinished):
+    let_time_pass(RETENTION - A_MINUTE)
+    assert send_overdue_keys_to_review(10) == 0
+    let_time_pass(A_MINUTE)
+    assert send_overdue_keys_to_review(10) == 1
+
+    row = unfinished()
+    assert row.is_under_review
+    assert (row.recovery_point, row.locked_at) == (ORDERED, None)
+    assert row.journal[-1]["event"] == "needs_review"
+    assert row.journal[-1]["attempt"] == row.attempt
+
+
+def test_a_key_lands_on_the_review_list_once(unfinished):
+    let_time_pass(RETENTION)
+    send_overdue_keys_to_review(10)
+    before = unfinished().journal
+
+    assert send_overdue_keys_to_review(10) == 0
+    assert unfinished().journal == before
+
+
+def test_a_key_that_somebody_works_on_is_left_to_them(customer, key, stored, ledger):
+    def reap():
+        IdempotencyKey.objects.update(created_at="2026-01-01T00:00Z")
+        return send_overdue_keys_to_review(10)
+
+    reaping = ledger.meanwhile(reap)
+
+    assert customer.send(key).status_code == 201
+    assert reaping.result() == 0
+    assert stored().is_finished
+
+
+def test_a_process_that_wakes_up_after_the_review_began_changes_nothing(
+    customer, key, stored, ledger
+):
+    def reap():
+        let_time_pass(RETENTION)
+        return send_overdue_keys_to_review(10)
+
+    reaping = ledger.meanwhile(reap)
+
+    assert customer.send(key).status_code == 409
+    assert reaping.result() == 1
+    assert stored().is_under_review
+    assert stored().recovery_point == ORDERED
+
+
+def test_a_request_that_died_long_ago_is_reviewed_too(customer, key, stored, ledger):
+    with pytest.raises(Death):
+        customer.send(key, dies_in="pay")
+    let_time_pass(RETENTION)
+
+    assert send_overdue_keys_to_review(10) == 1
+    assert stored().is_under_review
+
+
+def test_a_review_batch_has_its_limit(customer, key, ledger):
+    for n in range(3):
+        customer.send(f"{key}-{n}", fails_in="pay")
+    let_time_pass(RETENTION)
+
+    assert [send_overdue_keys_to_review(2) for _ in range(3)] == [2, 1, 0]

@@ -1,0 +1,150 @@
+"""Atomic phases in a row share one transaction: each is still undone or kept by itself."""
+
+import pytest
+from django.contrib.auth.models import Group
+from django.db import connection, transaction
+from django.test.utils import CaptureQueriesContext
+from django.urls import path
+
+from idempotency import (
+    FINISHED,
+    STARTED,
+    Operation,
+    RecoveryPoint,
+    Response,
+    atomic_phase,
+    stage_job,
+)
+from idempotency.claims import NewKey
+from idempotency.exceptions import PhaseFailed
+from idempotency.models import StagedJob
+from idempotency.tests import bookshop
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+def raise_mishap():
+    raise bookshop.Mishap("in two")
+
+
+def break_the_connections_statement():
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT 1/0")
+
+
+def save_a_row_that_is_there():
+    Group.objects.create(name="one")
+
+
+def break_an_inner_transaction():
+    with transaction.atomic(savepoint=False):
+        raise bookshop.Mishap("in two")
+
+
+class ThreeInARow(Operation):
+    """Three phases with no foreign call between them."""
+
+    trouble = None
+
+    @atomic_phase(STARTED)
+    def one(self):
+        Group.objects.create(name="one")
+        self.seen = ["one"]
+        return RecoveryPoint("two")
+
+    @atomic_phase("two")
+    def two(self):
+        Group.objects.create(name="two")
+        self.remembered = "two"
+        stage_job(bookshop.send_confirmation, title="two", user_id=self.user.pk)
+        if self.trouble:
+            type(self).trouble()
+        return RecoveryPoint("three")
+
+    @atomic_phase("three")
+    def three(self):
+        Group.objects.create(name="three")
+        return Response(201, {})
+
+
+urlpatterns = [path("three", ThreeInARow.as_view())]
+
+
+def groups():
+    return sorted(Group.objects.values_list("name", flat=True))
+
+
+@pytest.fixture
+def trouble(monkeypatch):
+    """Lets the second phase fail in a given way."""
+    return lambda how: monkeypatch.setattr(ThreeInARow, "trouble", staticmethod(how))
+
+
+def test_phases_in_a_row_commit_once(customer, key, stored):
+    with CaptureQueriesContext(connection) as statements:
+        answer = customer.post({}, key, to="/three")
+
+    assert answer.status_code == 201
+    assert [s["sql"] for s in statements].count("COMMIT") == 1
+    assert [entry["event"] for entry in stored().journal] == ["claimed", "one", "two", "three"]
+
+
+WAYS_TO_FAIL = [
+    raise_mishap,
+    break_the_connections_statement,
+    save_a_row_that_is_there,
+    break_an_inner_transaction,
+]
+
+
+@pytest.mark.parametrize("how", WAYS_TO_FAIL)
+def test_a_phase_that_fails_takes_nothing_back_of_the_one_before(
+    customer, key, stored, trouble, how
+):
+    trouble(how)
+
+    answer = customer.post({}, key, to="/three")
+
+    assert answer.status_code == 500
+    assert groups() == ["one"]
+    assert not StagedJob.objects.exists()
+    row = stored()
+    assert (row.recovery_point, row.locked_at) == ("two", None)
+    assert row.last_error
+    assert [entry["event"] for entry in row.journal] == ["claimed", "one", "internal_error"]
+
+
+@pytest.mark.parametrize("how", WAYS_TO_FAIL)
+def test_a_retry_goes_on_with_the_phase_that_failed(
+    customer, key, stored, trouble, monkeypatch, how
+):
+    trouble(how)
+    customer.post({}, key, to="/three")
+    monkeypatch.undo()
+
+    assert customer.post({}, key, to="/three").status_code == 201
+    assert groups() == ["one", "three", "two"]
+    assert stored().recovery_point == FINISHED
+
+
+def test_what_a_failed_phase_set_on_the_operation_is_undone(customer, key, trouble):
+    trouble(raise_mishap)
+    operation = ThreeInARow(user=customer.user, params={})
+
+    with pytest.raises(PhaseFailed):
+        operation.start(a_new_key(customer, key))
+
+    assert operation.seen == ["one"]
+    assert not hasattr(operation, "remembered")
+
+
+def a_new_key(customer, key):
+    return NewKey(
+        user_id=customer.user.pk,
+        idempotency_key=key,
+        request_method="POST",
+        request_path="/three",
+        request_params={},
+        fingerprint="",
+        origin_ip=None,
+    )

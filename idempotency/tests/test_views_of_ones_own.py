@@ -1,0 +1,69 @@
+"""A view of the project's own: the key comes in a hidden field of a web form, and pressing Submit
+twice still orders once."""
+
+from datetime import timedelta
+
+import pytest
+from django.test import Client
+from django.urls import path
+
+from idempotency.completing import Completed, complete_due_keys
+from idempotency.exceptions import IdempotencyError
+from idempotency.parameters import check_key, check_parameters
+from idempotency.tests.bookshop import Death, OrderForm, PlaceOrder, customer_of, orders
+from idempotency.tests.clock import let_time_pass
+from idempotency.views import error_response, perform
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+def order_page(request):
+    fields = request.POST.dict()
+    try:
+        key = check_key(fields.pop("key", ""))
+        parameters = check_parameters(fields, OrderForm, PlaceOrder.transient_fields)
+        return perform(request, PlaceOrder, customer_of(request), key, parameters, {})
+    except IdempotencyError as error:
+        return error_response(error)
+
+
+order_page.operation_class = PlaceOrder
+
+urlpatterns = [path("page", order_page)]
+
+
+@pytest.fixture
+def submit(customer, key, ledger):
+    """Presses Submit on one and the same page."""
+
+    def submit(**changes):
+        fields = {**customer.order, "key": key, **changes}
+        return Client().post("/page", fields, headers={"Authorization": str(customer.user.pk)})
+
+    return submit
+
+
+def test_pressing_submit_twice_orders_once(submit, ledger):
+    first, again = submit(), submit()
+
+    assert (first.status_code, again.status_code) == (201, 201)
+    assert again.content == first.content
+    assert again.headers["Idempotent-Replayed"] == "true"
+    assert len(orders()) == len(ledger.payments) == 1
+
+
+def test_the_fields_of_a_page_are_read_as_strictly(submit):
+    assert submit(key="short").json()["code"] == "idempotency_key_invalid"
+    assert submit(price_cents="").json()["code"] == "parameters_invalid"
+    assert submit(colour="red").json()["code"] == "parameters_invalid"
+    assert orders() == []
+
+
+def test_the_completer_finds_the_operation_of_such_a_view(submit, ledger):
+    with pytest.raises(Death):
+        submit(dies_in="pay")
+    let_time_pass(timedelta(seconds=300))
+
+    assert complete_due_keys(10) == Completed(succeeded=1, failed=0)
+    assert submit().headers["Idempotent-Replayed"] == "true"
+    assert len(ledger.payments) == 1

@@ -1,0 +1,79 @@
+"""Booking in a browser: a web form with a hidden idempotency key, so that Submit books once.
+
+The last part of the article, "beyond APIs". The key is made with the form, so pressing Submit
+twice, going back and submitting again, or reloading the answer all send the same key, and the
+operation behind it is the API's own.
+"""
+
+import json
+from typing import Any
+from uuid import uuid4
+
+from django.conf import settings
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import render
+
+from idempotency.exceptions import IdempotencyError, Unauthenticated
+from idempotency.failures import answerable
+from idempotency.parameters import check_key, check_parameters
+from idempotency.views import perform
+from rides.authentication import demo_rider_at
+from rides.operations import CreateRide
+from rides.views import not_found
+
+PLACES = {
+    "origin_lat": "37.7793",
+    "origin_lon": "-122.4193",
+    "target_lat": "37.8199",
+    "target_lon": "-122.4783",
+}
+RIDERS = ["user@example.com", "user-bad-source@example.com"]
+
+# What the form has besides the parameters.
+NOT_PARAMETERS = {"csrfmiddlewaretoken", "idempotency_key", "rider"}
+
+
+def book_a_ride(request: HttpRequest) -> HttpResponse:
+    """The form, and the answer to it. In the demo only, where an address is a credential."""
+    if not settings.DEMO_AUTH or request.method not in ("GET", "HEAD", "POST"):
+        return not_found(request)
+    if request.method != "POST":
+        return _show_form(request, {**PLACES, "rider": RIDERS[0], "idempotency_key": uuid4()})
+    try:
+        answer = _submit(request)
+    except Exception as error:
+        return _show_error(request, answerable(error))
+    replayed = answer.headers.get("Idempotent-Replayed") == "true"
+    return _show_answer(request, answer.status_code, json.loads(answer.content), replayed=replayed)
+
+
+# The completer finds the operation of a request by its path.
+book_a_ride.operation_class = CreateRide  # type: ignore[attr-defined]
+
+
+def _submit(request: HttpRequest) -> HttpResponse:
+    rider = demo_rider_at(request.POST.get("rider", ""))
+    if rider is None:
+        raise Unauthenticated("This rider is not known.")
+    key = check_key(request.POST.get("idempotency_key", ""))
+    submitted = {k: v for k, v in request.POST.items() if k not in NOT_PARAMETERS}
+    parameters = check_parameters(submitted, CreateRide.params_form, CreateRide.transient_fields)
+    return perform(request, CreateRide, rider, key, parameters, {})
+
+
+def _show_form(request: HttpRequest, values: dict[str, Any]) -> HttpResponse:
+    return render(request, "rides/form.html", {"values": values, "riders": RIDERS})
+
+
+def _show_answer(
+    request: HttpRequest, status: int, body: dict[str, Any], *, replayed: bool
+) -> HttpResponse:
+    context = {"message": body.get("message") or body["error"], "is_booked": status < 400}
+    return render(request, "rides/answer.html", {**context, "replayed": replayed}, status=status)
+
+
+def _show_error(request: HttpRequest, error: IdempotencyError) -> HttpResponse:
+    """An error, with a button that sends the same form again, where that can help."""
+    values = {k: v for k, v in request.POST.items() if k != "csrfmiddlewaretoken"}
+    context = {"message": str(error), "values": values, "retryable": error.retryable}
+    return render(request, "rides/answer.html", context, status=error.status)

@@ -1,0 +1,100 @@
+"""Beyond APIs: a web form with a hidden idempotency key, in whose page Submit books once."""
+
+import re
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+
+import pytest
+import requests
+
+from rides.models import Ride
+from rides.tests.booking import CHARGING, let_pass, run
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+class Browser:
+    """A person with the form open: the page's own hidden fields are sent back with it."""
+
+    def __init__(self, url):
+        self.session = requests.Session()
+        self.url = f"{url}/"
+        page = self.session.get(self.url, timeout=10)
+        assert page.status_code == 200
+        self.fields = dict(re.findall(r'<input[^>]* name="(\w+)" value="([^"]*)"', page.text))
+        self.fields["rider"] = "user@example.com"
+
+    def submit(self, **changed):
+        return self.session.post(self.url, data={**self.fields, **changed}, timeout=30)
+
+
+@pytest.fixture
+def browser(api, riders):
+    return Browser(api.url)
+
+
+def test_submitting_the_form_books_a_ride(browser, stand_in):
+    page = browser.submit()
+
+    assert page.status_code == 201
+    assert "Your pilot is on their way!" in page.text
+    assert (Ride.objects.count(), len(stand_in.charges("succeeded"))) == (1, 1)
+
+
+def test_pressing_submit_twice_books_once(browser, stand_in):
+    stand_in.add_fault("latency", seconds=0.3, path=CHARGING)
+    with ThreadPoolExecutor(2) as finger:
+        pages = list(finger.map(lambda _: browser.submit(), range(2)))
+
+    assert sorted(page.status_code for page in pages) == [201, 409]
+    again = browser.submit()
+    assert again.status_code == 201
+    assert "It was booked once" in again.text
+    assert (Ride.objects.count(), len(stand_in.charges("succeeded"))) == (1, 1)
+
+
+def test_a_failed_request_offers_to_be_sent_again_and_goes_on(browser, stand_in):
+    page = browser.submit(raise_error="true")
+    assert page.status_code == 500
+    assert "Send the same request again" in page.text
+
+    assert browser.submit().status_code == 201
+    assert (Ride.objects.count(), len(stand_in.charges("succeeded"))) == (1, 1)
+
+
+def test_a_form_whose_person_left_is_finished_by_the_completer(browser, stand_in):
+    browser.submit(raise_error="true")
+    let_pass(timedelta(minutes=6))
+
+    assert run("completer", "--once") == "succeeded=1 failed=0"
+    assert len(stand_in.charges("succeeded")) == 1
+
+
+def test_a_declined_card_is_said_on_the_page(browser):
+    page = browser.submit(rider="user-bad-source@example.com")
+
+    assert page.status_code == 402
+    assert "Your card was declined." in page.text
+    assert "Send the same request again" not in page.text
+
+
+@pytest.mark.parametrize(
+    ("changed", "status", "reason"),
+    [
+        ({"origin_lat": "91"}, 422, "origin_lat: must be between -90 and 90."),
+        ({"idempotency_key": ""}, 400, "Idempotency-Key"),
+        ({"rider": "nobody@example.com"}, 401, "This rider is not known."),
+        ({"rider": "\x00"}, 401, "This rider is not known."),
+    ],
+)
+def test_bad_input_is_named_and_books_nothing(browser, changed, status, reason):
+    page = browser.submit(**changed)
+
+    assert (page.status_code, Ride.objects.count()) == (status, 0)
+    assert reason in page.text
+
+
+def test_without_the_demos_credential_there_is_no_form(client, settings):
+    settings.DEMO_AUTH = False
+
+    assert client.get("/").status_code == 404

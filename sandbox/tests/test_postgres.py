@@ -1,0 +1,209 @@
+"""The embedded server: whoever starts it, whoever dies, there is one, and nothing is lost."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import psycopg2
+import pytest
+
+from rocketrides.environment import BASE_DIR
+from sandbox import postgres
+
+STARTER = """
+import sys
+from pathlib import Path
+from sandbox.postgres import database_url
+print(database_url(Path(sys.argv[1])), flush=True)
+sys.stdin.read()
+"""
+
+
+@pytest.fixture
+def new_dir() -> Iterator[Path]:
+    """A folder that is not there yet; its path is short enough for a socket, and has a space."""
+    folder = Path(tempfile.mkdtemp(prefix="p g"))
+    yield folder / "data"
+    postgres.stop(folder / "data")
+    shutil.rmtree(folder)
+
+
+@pytest.fixture(scope="session")
+def made_dir() -> Iterator[Path]:
+    folder = Path(tempfile.mkdtemp(prefix="p g"))
+    postgres.database_url(folder / "data")
+    postgres.stop(folder / "data")
+    yield folder / "data"
+    shutil.rmtree(folder)
+
+
+@pytest.fixture
+def data_dir(new_dir: Path, made_dir: Path) -> Path:
+    """The folder of a server that was stopped; a copy, because making one takes half a second."""
+    subprocess.run(["cp", "-a", made_dir, new_dir], check=True)
+    return new_dir
+
+
+def query(url: str, sql: str) -> str:
+    """Return the first column of the first row, or nothing."""
+    connection = psycopg2.connect(url)
+    connection.autocommit = True
+    with connection.cursor() as cursor:
+        cursor.execute(sql)
+        found = str(cursor.fetchone()[0]) if cursor.description else ""
+    connection.close()
+    return found
+
+
+def server(data_dir: Path) -> psutil.Process:
+    found = postgres.server_process(data_dir)
+    assert found
+    return found
+
+
+def has_ended(process: psutil.Process) -> bool:
+    # In a container whose first process reaps nothing, an ended one stays as a zombie.
+    return not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
+
+
+def starter(data_dir: Path) -> subprocess.Popen[str]:
+    """A process of its own, in a group of its own, that has the server run and stays."""
+    return subprocess.Popen(
+        [sys.executable, "-c", STARTER, str(data_dir)],
+        cwd=BASE_DIR,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def said(process: subprocess.Popen[str]) -> str:
+    assert process.stdout
+    return process.stdout.readline().strip()
+
+
+def test_it_is_made_on_the_first_call_and_found_on_the_next(new_dir: Path) -> None:
+    url = postgres.database_url(new_dir)
+    first = server(new_dir).pid
+
+    assert postgres.database_url(new_dir) == url
+    assert server(new_dir).pid == first
+    assert query(url, "SELECT current_database()") == "rocketrides"
+    assert query(url, "SHOW listen_addresses") == ""
+
+
+def test_only_its_owner_may_enter_its_folder(data_dir: Path) -> None:
+    postgres.database_url(data_dir)
+
+    assert data_dir.stat().st_mode & 0o777 == 0o700
+
+
+@pytest.mark.parametrize("signum", [signal.SIGKILL, signal.SIGINT])
+def test_it_survives_the_end_of_the_group_that_started_it(
+    data_dir: Path, signum: signal.Signals
+) -> None:
+    process = starter(data_dir)
+    url = said(process)
+    os.killpg(process.pid, signum)
+    process.communicate(timeout=10)
+
+    assert process.returncode == -signum
+    assert query(url, "SELECT 1") == "1"
+
+
+def test_several_starters_at_once_start_one(new_dir: Path) -> None:
+    processes = [starter(new_dir) for _ in range(4)]
+    urls = [said(process) for process in processes]
+    for process in processes:
+        process.communicate(timeout=10)
+
+    assert urls == [postgres.url(new_dir, "rocketrides")] * 4
+    assert (new_dir / "log").read_text().count("starting PostgreSQL") == 1
+
+
+def test_stop_ends_it_and_the_data_is_there_at_the_next_start(data_dir: Path) -> None:
+    url = postgres.database_url(data_dir)
+    query(url, "CREATE TABLE rides AS SELECT 7 AS id")
+    ended = server(data_dir)
+    postgres.stop(data_dir)
+
+    assert has_ended(ended)
+    assert query(postgres.database_url(data_dir), "SELECT id FROM rides") == "7"
+
+
+def test_stop_without_a_server_does_nothing(new_dir: Path) -> None:
+    postgres.stop(new_dir)
+
+    assert not new_dir.exists()
+
+
+def test_a_killed_server_is_started_again_with_what_was_committed(data_dir: Path) -> None:
+    query(postgres.database_url(data_dir), "CREATE TABLE rides AS SELECT 7 AS id")
+    server(data_dir).kill()
+
+    assert query(postgres.database_url(data_dir), "SELECT id FROM rides") == "7"
+
+
+def test_a_pid_file_whose_number_is_another_process_s_is_no_obstacle(data_dir: Path) -> None:
+    postgres.database_url(data_dir)
+    pid_file = data_dir / "postmaster.pid"
+    lines = pid_file.read_text().splitlines()
+    postgres.stop(data_dir)
+    pid_file.write_text("\n".join([str(os.getpid()), *lines[1:]]))
+    shutil.copystat(data_dir / "PG_VERSION", pid_file)
+
+    assert query(postgres.database_url(data_dir), "SELECT 1") == "1"
+
+
+def test_stop_never_signals_another_process_that_has_the_number(new_dir: Path) -> None:
+    new_dir.mkdir()
+    (new_dir / "postmaster.pid").write_text(f"{os.getpid()}\n")
+
+    postgres.stop(new_dir)  # PostgreSQL's own pg_ctl would interrupt this very process
+
+
+def test_a_half_made_folder_of_a_killed_start_is_no_obstacle(new_dir: Path) -> None:
+    unfinished = new_dir.parent / "data.unfinished"
+    unfinished.mkdir()
+    (unfinished / "PG_VERSION").write_text("18\n")
+
+    assert query(postgres.database_url(new_dir), "SELECT 1") == "1"
+
+
+def test_it_ends_after_its_last_user(data_dir: Path) -> None:
+    with postgres.in_use(data_dir):
+        with postgres.in_use(data_dir):
+            process = server(data_dir)
+        assert not has_ended(process)
+
+    assert has_ended(process)
+
+
+def test_a_folder_that_cannot_be_written_is_refused_in_one_line(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(postgres.PostgresUnavailable) as refusal:
+        postgres.database_url(tmp_path / "file" / "data")
+
+    assert str(refusal.value).startswith("PostgreSQL cannot run: ")
+    assert "\n" not in str(refusal.value)
+
+
+def test_a_path_too_long_for_a_socket_is_refused_in_one_line(tmp_path: Path) -> None:
+    with pytest.raises(postgres.PostgresUnavailable, match="too long for a socket"):
+        postgres.database_url(tmp_path / ("long" * 25))
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root has to let another user pass")
+def test_root_opens_the_folders_above_for_passing_through_and_no_more(new_dir: Path) -> None:
+    assert new_dir.parent.stat().st_mode & 0o777 == 0o700
+    postgres.database_url(new_dir)
+
+    assert new_dir.parent.stat().st_mode & 0o777 == 0o701
+    assert server(new_dir).username() == "nobody"

@@ -1,0 +1,190 @@
+"""`make start`, really started: what answers, what ends, what stays."""
+
+import contextlib
+import http.client
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlencode
+
+import psutil
+import pytest
+
+from rocketrides.environment import BASE_DIR
+from sandbox import postgres
+
+PLACES = {"origin_lat": "0.0", "origin_lon": "0.0", "target_lat": "0.0", "target_lon": "0.0"}
+# Set to nothing, so that no .env of the developer's sets them.
+UNCONFIGURED = dict.fromkeys(["DATABASE_URL", "STRIPE_API_KEY", "STRIPE_API_BASE"], "")
+END_WITHIN_SECONDS = 5
+
+
+@dataclass(frozen=True)
+class Demo:
+    """A demo that was started; its lines are in `log`."""
+
+    process: psutil.Popen
+    environment: dict[str, str]
+    log: Path
+
+    @property
+    def data_dir(self) -> Path:
+        return Path(self.environment["LOCAL_DIR"]) / "postgres"
+
+    def everything(self) -> list[psutil.Process]:
+        """Return each process that the demo consists of, PostgreSQL included."""
+        server = postgres.server_process(self.data_dir)
+        assert server
+        return [self.process, server, *self.process.children(recursive=True)]
+
+    def book(self, key: str) -> http.client.HTTPResponse:
+        port = int(self.environment["PORT"])
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+        headers = {"Authorization": "user@example.com", "Idempotency-Key": key}
+        content = {"Content-Type": "application/x-www-form-urlencoded"}
+        connection.request("POST", "/rides", urlencode(PLACES), headers | content)
+        return connection.getresponse()
+
+
+@pytest.fixture
+def environment() -> Iterator[dict[str, str]]:
+    """A folder and ports of its own, used by nobody else."""
+    folder = Path(tempfile.mkdtemp(prefix="demo"))
+    ports = [socket.create_server(("127.0.0.1", 0)) for _ in range(2)]
+    api, stand_in = [str(port.getsockname()[1]) for port in ports]
+    for port in ports:
+        port.close()
+    addresses = {"LOCAL_DIR": str(folder), "PORT": api, "SANDBOX_STRIPE_PORT": stand_in}
+    yield {**os.environ, **UNCONFIGURED, **addresses}
+    postgres.stop(folder / "postgres")
+    shutil.rmtree(folder)
+
+
+@contextlib.contextmanager
+def running_demo(environment: dict[str, str]) -> Iterator[Demo]:
+    """Start the demo as the Makefile does, wait for its last line, and leave nothing of it."""
+    log = Path(environment["LOCAL_DIR"]) / "lines"
+    with log.open("w") as lines:
+        process = psutil.Popen(
+            [sys.executable, "-m", "sandbox", "start"],
+            cwd=BASE_DIR,
+            env=environment,
+            stdout=lines,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+    demo = Demo(process, environment, log)
+    try:
+        wait_until(lambda: "Ctrl-C ends everything" in log.read_text(), log)
+        yield demo
+    finally:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.terminate()
+        process.wait(10)
+
+
+def wait_until(holds: Callable[[], bool], log: Path) -> None:
+    deadline = time.monotonic() + 30
+    while not holds():
+        assert time.monotonic() < deadline, log.read_text()
+        time.sleep(0.05)
+
+
+def has_ended(process: psutil.Process) -> bool:
+    with contextlib.suppress(psutil.NoSuchProcess):
+        return process.status() == psutil.STATUS_ZOMBIE
+    return True
+
+
+def remaining(processes: list[psutil.Process]) -> list[psutil.Process]:
+    """Return those that still run after five seconds."""
+    _, alive = psutil.wait_procs(processes, timeout=END_WITHIN_SECONDS)
+    return [process for process in alive if not has_ended(process)]
+
+
+def test_it_says_where_to_look_ends_in_five_seconds_and_goes_on_at_the_next_start(
+    environment: dict[str, str],
+) -> None:
+    key = str(uuid.uuid4())
+    with running_demo(environment) as demo:
+        first = demo.book(key)
+        answer = (first.status, first.read())
+        everything = demo.everything()
+        demo.process.terminate()
+
+        assert answer[0] == 201
+        assert remaining(everything) == []
+    with running_demo(environment) as demo:
+        replay = demo.book(key)
+        everything = demo.everything()
+        os.killpg(demo.process.pid, signal.SIGINT)  # as Ctrl-C in a terminal
+
+        assert (replay.status, replay.read()) == answer
+        assert replay.headers["Idempotent-Replayed"] == "true"
+        assert remaining(everything) == []
+
+    lines = demo.log.read_text()
+    address = f"http://127.0.0.1:{environment['PORT']}"
+    assert f"curl -i -X POST {address}/rides" in lines
+    assert re.search(rf"{address}/admin/ .*admin@example.com, password rocket", lines)
+    assert "KeyboardInterrupt" not in lines
+
+
+def test_a_killed_api_is_started_again(environment: dict[str, str]) -> None:
+    with running_demo(environment) as demo:
+        [api] = [
+            process
+            for process in demo.process.children(recursive=True)
+            if "granian" in " ".join(process.cmdline()) and process.pid == os.getpgid(process.pid)
+        ]
+        api.kill()
+        wait_until(lambda: "started again" in demo.log.read_text(), demo.log)
+        wait_until(lambda: answers(demo), demo.log)
+
+
+def answers(demo: Demo) -> bool:
+    with contextlib.suppress(OSError, http.client.HTTPException):
+        return demo.book(str(uuid.uuid4())).status == 201
+    return False
+
+
+def test_a_killed_demo_leaves_no_process_but_postgresql_and_the_next_start_adopts_that(
+    environment: dict[str, str],
+) -> None:
+    with running_demo(environment) as demo:
+        server = postgres.server_process(demo.data_dir)
+        others = [process for process in demo.everything() if process != server]
+        demo.process.kill()
+
+        assert remaining(others) == []
+    with running_demo(environment) as demo:
+        assert postgres.server_process(demo.data_dir) == server
+        assert demo.book(str(uuid.uuid4())).status == 201
+
+
+def test_a_taken_port_is_one_clear_line(environment: dict[str, str]) -> None:
+    with socket.create_server(("127.0.0.1", int(environment["PORT"]))):
+        result = subprocess.run(
+            [sys.executable, "-m", "sandbox", "start"],
+            cwd=BASE_DIR,
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=30,
+            check=False,
+        )
+
+    assert result.returncode == 1
+    [line] = result.stderr.splitlines()
+    assert f"Port {environment['PORT']} cannot be used" in line
+    assert postgres.server_process(Path(environment["LOCAL_DIR"]) / "postgres") is None
