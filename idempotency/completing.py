@@ -66,6 +66,7 @@ def complete_due_keys(limit: int, *, concurrency: int = 1) -> Completed:
     claim = _next_claim(tickets)
     if claim is None or concurrency == 1:
         return Completed(_complete_keys(claim, tickets))
+    connection.close()  # each thread opens its own
     claims = [claim, *[None] * (concurrency - 1)]
     with ThreadPoolExecutor(concurrency) as threads:
         running = [threads.submit(_complete_keys_in_thread, each, tickets) for each in claims]

@@ -70,12 +70,18 @@ class IdempotencyKey(models.Model):
                 condition=Q(attempt__gte=1), name="idempotency_key_attempt_positive"
             ),
             models.CheckConstraint(
-                condition=Q(
-                    recovery_point=FINISHED,
-                    response_code__isnull=False,
-                    response_code__range=(100, 599),
-                    locked_at__isnull=True,
-                    needs_review_at__isnull=True,
+                condition=(
+                    Q(
+                        recovery_point=FINISHED,
+                        response_code__isnull=False,
+                        response_code__range=(100, 599),
+                        locked_at__isnull=True,
+                        needs_review_at__isnull=True,
+                    )
+                    & (
+                        Q(response_body__isnull=False, response_content_type__isnull=False)
+                        | Q(response_body__isnull=True, response_content_type__isnull=True)
+                    )
                 )
                 | (
                     ~Q(recovery_point=FINISHED)

@@ -147,3 +147,8 @@ urlpatterns = [
     path("orders", PlaceOrder.as_view()),
     path("serializable/orders", PlaceOrderSerializably.as_view()),
 ]
+
+
+def counted(completed):
+    """How many keys of a completer's batch have their final answer, and how many do not."""
+    return completed.succeeded, completed.failed
