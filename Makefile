@@ -7,7 +7,7 @@ STAMP  := $(VENV)/installed-$(DJANGO)
 
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
-.PHONY: help start test test-newest stop checks
+.PHONY: help start test test-newest bench-draining bench-reaping stop checks
 
 help:  ## say what there is
 	@sed -n 's/^\([a-z-]*\):.*## /make \1	/p' Makefile | expand -t 18
@@ -21,6 +21,12 @@ test: $(STAMP)  ## lint, type-check and test
 test-newest: PYTHON := python3.13
 test-newest:  ## the same on Python 3.13 with the newest Django, in .venv-newest
 	@$(MAKE) --no-print-directory test VENV=.venv-newest PYTHON=$(PYTHON) DJANGO=Django==6.1.3
+
+bench-draining: $(STAMP)  ## after an outage: keys a second of one completer, and what a client notices
+	@python -m bench.draining
+
+bench-reaping: $(STAMP)  ## a reaper's batch at 10 thousand, 1 and 10 million keys
+	@python -m bench.reaping
 
 stop: $(STAMP)  ## end the PostgreSQL that a killed demo or a bare manage.py left running
 	@python -m sandbox stop
