@@ -12,6 +12,7 @@ import statistics
 import time
 from argparse import ArgumentParser
 from collections.abc import Callable
+from typing import Any
 
 from bench.draining import bench_database
 from sandbox.stripe.process import running_stand_in
@@ -64,7 +65,7 @@ def _fill(rows: int, size: int) -> int:
         for count, age in ((overdue, "4 days"), (size - rows - overdue, "1 hour")):
             first = rows + 1
             rows += max(0, count)
-            values = {"user_id": user.pk, "age": age, "first": first, "last": rows}
+            values: dict[str, Any] = {"user_id": user.pk, "age": age, "first": first, "last": rows}
             cursor.execute(FILL, values)
         cursor.execute("VACUUM (ANALYZE) idempotency_idempotencykey")
     return rows

@@ -66,7 +66,7 @@ def _record(key: IdempotencyKey, lease: Lease, error: Exception) -> IdempotencyE
     if answer.retry_after_seconds is None:
         answer.retry_after_seconds = client_delay_seconds(lease.attempt)
     progress = Progress(
-        recovery_point=key.recovery_point,
+        recovery_point=None,
         last_error=_described(error),
         needs_review=isinstance(answer, NeedsReview),
         run_again_in=PARKED_FOR if isinstance(answer, Parked) else completer_delay(lease.attempt),

@@ -218,7 +218,7 @@ def _hand_over(job_id: uuid.UUID, job_name: str, arguments: dict[str, Any]) -> b
     try:
         queued = _task_named(job_name)
         inspect.signature(queued.func).bind(*args, **kwargs)
-    except (ImportError, TypeError) as error:
+    except Exception as error:  # whatever its module fails with, no other job should wait for it
         with connection.cursor() as cursor:
             cursor.execute(SET_JOB_ASIDE, {"job_id": job_id, "last_error": repr(error)})
         logger.error("job set aside: job_id=%s job_name=%s error=%r", job_id, job_name, error)

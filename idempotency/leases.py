@@ -51,7 +51,8 @@ class Lease:
 class Progress:
     """Where one transaction takes the key: the argument of `write_progress`."""
 
-    recovery_point: str
+    recovery_point: str | None
+    """None leaves it as it is, which is not known after a COMMIT whose answer was lost."""
     keeps_lease: bool = False
     begins_foreign_phase: bool = False
     response: Response | None = None
@@ -66,7 +67,7 @@ class Progress:
 # in the WHERE: a process that lost its lease matches no row, and its transaction is rolled back.
 WRITE_PROGRESS = f"""
 UPDATE idempotency_idempotencykey
-   SET recovery_point        = %(recovery_point)s,
+   SET recovery_point        = COALESCE(%(recovery_point)s, recovery_point),
        locked_at             = CASE WHEN %(keeps_lease)s THEN clock_timestamp() END,
        foreign_sent_at       = CASE WHEN %(begins_foreign_phase)s THEN clock_timestamp()
                                     ELSE foreign_sent_at END,

@@ -162,7 +162,7 @@ class Operation:
     def _adopt(self, stretch: Stretch) -> Response | None:
         """Takes over what a transaction did, now that it has committed."""
         self.lease = stretch.lease
-        self.key.recovery_point = stretch.progress.recovery_point
+        self.key.recovery_point = stretch.progress.recovery_point or self.key.recovery_point
         if stretch.progress.begins_foreign_phase:
             self.key.foreign_sent_at = self.key.last_run_at
         if stretch.failure is not None:

@@ -7,12 +7,19 @@ An address is no secret, so this works only where `DEMO_AUTH` is on, which setti
 from django.conf import settings
 from django.http import HttpRequest
 
+from idempotency.authentication import session_user
 from rides.models import User
 
 
 def demo_rider(request: HttpRequest) -> User | None:
     """Return the rider whose address the request carries, or None; one SELECT at most."""
     return demo_rider_at(request.headers.get("Authorization", ""))
+
+
+def session_rider(request: HttpRequest) -> User | None:
+    """Return the rider of the browser's session, or None: staff have no customer to charge."""
+    user = session_user(request)
+    return user if user is not None and user.stripe_customer_id else None
 
 
 def demo_rider_at(address: str) -> User | None:

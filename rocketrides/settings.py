@@ -122,12 +122,15 @@ IDEMPOTENCY: dict[str, Any] = {
     for name in ("LOCK_TIMEOUT", "COMPLETER_GRACE", "COMPLETER_PAUSE", "RETENTION")
     if os.environ.get(f"{name}_SECONDS")
 }
-if DEMO_AUTH:
-    IDEMPOTENCY["AUTHENTICATE"] = "rides.authentication.demo_rider"
+IDEMPOTENCY["AUTHENTICATE"] = (
+    "rides.authentication.demo_rider" if DEMO_AUTH else "rides.authentication.session_rider"
+)
 
 # --- PostgreSQL, and the queue in it --------------------------------------------------------------
 
 DATABASES = {"default": env.db_url_config(DATABASE_URL)}
+if DATABASES["default"].get("ENGINE") != "django.db.backends.postgresql":
+    refuse_to_start("DATABASE_URL does not name a PostgreSQL database")
 # Kept open for good and not pinged before each request, which would cost a statement. When the
 # server restarts, the request that meets a dead connection fails, and Django opens a new one.
 DATABASES["default"].setdefault("CONN_MAX_AGE", None)
@@ -168,6 +171,7 @@ LOGGING = {
     "loggers": {
         "django": {"level": LOG_LEVEL},  # named, so that it loses the handlers Django gave it
         "django.request": {"level": "ERROR"},  # a client's 4xx is an answer, not an event
+        "django.security.DisallowedHost": {"level": "CRITICAL"},  # as is this one's 400
         # Else several lines for each call, and for each look into the empty queue.
         "stripe": {"level": "WARNING"},
         "django_tasks": {"level": "WARNING"},

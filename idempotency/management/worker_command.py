@@ -1,7 +1,7 @@
 """What the worker commands have in common: `--once`, the batch size, and the shared loop."""
 
 import logging
-from argparse import ArgumentParser
+from argparse import ArgumentParser, ArgumentTypeError
 from datetime import timedelta
 from typing import Any
 
@@ -13,6 +13,14 @@ from idempotency.worker import Batch, run_worker
 logger = logging.getLogger(__name__)
 
 
+def positive(text: str) -> int:
+    """A command's argument: a whole number from 1 on."""
+    number = int(text)
+    if number < 1:
+        raise ArgumentTypeError(f"{text} is not a whole number from 1 on")
+    return number
+
+
 class WorkerCommand(BaseCommand):
     """A subclass says what a batch is (`run_batch`) and how long to pause when idle (`pause`)."""
 
@@ -20,7 +28,7 @@ class WorkerCommand(BaseCommand):
         parser.add_argument("--once", action="store_true", help="Run one batch and exit.")
         parser.add_argument(
             "--batch-size",
-            type=int,
+            type=positive,
             default=conf.current().batch_size,
             help="The most rows that one batch takes (default: %(default)s).",
         )

@@ -2,7 +2,7 @@ from argparse import ArgumentParser
 from typing import Any
 
 from idempotency.completing import complete_due_keys
-from idempotency.management.worker_command import WorkerCommand
+from idempotency.management.worker_command import WorkerCommand, positive
 from idempotency.worker import Batch
 
 
@@ -13,7 +13,7 @@ class Command(WorkerCommand):
         super().add_arguments(parser)
         parser.add_argument(
             "--concurrency",
-            type=int,
+            type=positive,
             default=1,
             help="How many keys to run at a time, each with a database connection of its own "
             "(default: %(default)s).",
