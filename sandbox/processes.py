@@ -30,10 +30,15 @@ RESTART_AFTER_SECONDS = (1, 2, 4, 8)  # then always the last
 END_WITHIN_SECONDS = 4  # the stand-in and PostgreSQL follow, and all is to end within five
 
 
-def run_procfile(procfile: Path, env: dict[str, str], welcome: Callable[[], str]) -> None:
-    """Run the processes of `procfile` until SIGINT or SIGTERM; print `welcome()` once they run."""
+def run_procfile(
+    procfile: Path, besides: dict[str, str], env: dict[str, str], welcome: Callable[[], str]
+) -> None:
+    """Run the processes of `procfile`, and others `besides`, until SIGINT or SIGTERM; print
+    `welcome()` once they run.
+    """
     supervisor = Supervisor(welcome)
-    for name, command in parse_procfile(procfile.read_text()).processes.items():
+    named = {**besides, **parse_procfile(procfile.read_text()).processes}
+    for name, command in named.items():
         supervisor.add_process(name, command, env=env, cwd=procfile.parent)
     try:
         supervisor.loop()

@@ -4,6 +4,7 @@
 """
 
 import contextlib
+import shlex
 from collections.abc import Iterator
 
 from django.conf import settings
@@ -38,6 +39,15 @@ def own_stand_in() -> Iterator[None]:
             yield
     except StandInFailed as error:
         raise SystemExit(str(error)) from None
+
+
+def stand_in_to_run() -> dict[str, str]:
+    """The command of a stand-in beside the Procfile's processes, unless another one is in use."""
+    if not settings.STRIPE_STAND_IN or StandIn(settings.STRIPE_API_BASE).is_healthy():
+        return {}
+    data = shlex.quote(str(settings.LOCAL_DIR / "stripe"))
+    port = settings.STRIPE_STAND_IN_PORT
+    return {"stripe": f"exec python -m sandbox.stripe --port {port} --data {data}"}
 
 
 def prepare_database() -> None:
