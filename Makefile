@@ -5,9 +5,10 @@ VENV   ?= .venv
 DJANGO ?=
 STAMP  := $(VENV)/installed-$(DJANGO)
 
-export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
+export PATH := $(abspath $(VENV))/bin:$(PATH)
 
-.PHONY: help start test test-newest bench-draining bench-reaping stop checks
+.PHONY: help start test test-newest test-queue bench-draining bench-reaping stop checks \
+	brokers
 
 help:  ## say what there is
 	@sed -n 's/^\([a-z-]*\):.*## /make \1	/p' Makefile | expand -t 18
@@ -21,6 +22,11 @@ test: $(STAMP)  ## lint, type-check and test
 test-newest: PYTHON := python3.13
 test-newest:  ## the same on Python 3.13 with the newest Django, in .venv-newest
 	@$(MAKE) --no-print-directory test VENV=.venv-newest PYTHON=$(PYTHON) DJANGO=Django==6.1.3
+
+test-queue: export QUEUES ?= database redis rabbitmq
+test-queue: export KILLS ?= 10
+test-queue: $(VENV)/installed-queue brokers  ## the job queue on real brokers; KILLS=500 is the long form
+	@python -m sandbox during python -m pytest -r s rides/tests/queues
 
 bench-draining: $(STAMP)  ## after an outage: keys a second of one completer, and what a client notices
 	@python -m bench.draining
@@ -38,6 +44,19 @@ checks:
 	python manage.py makemigrations --check --dry-run
 	python manage.py check
 	python -m pytest -n 2 --dist loadfile
+
+# Debian's packages. The tests run the programs themselves and leave the system's services alone.
+brokers:
+	@command -v redis-server >/dev/null && test -x /usr/lib/rabbitmq/bin/rabbitmq-server && exit 0; \
+	test "$$(id -u)" = 0 && command -v apt-get >/dev/null || \
+		{ echo "NOT TESTED below: brokers that are not installed, which only root can do" >&2; exit 0; }; \
+	echo "Installing redis-server and rabbitmq-server"; \
+	apt-get -qq update && DEBIAN_FRONTEND=noninteractive apt-get -qq install -y \
+		--no-install-recommends redis-server rabbitmq-server >/dev/null
+
+$(VENV)/installed-queue: $(STAMP) requirements-queue.txt
+	@pip install --quiet --disable-pip-version-check --requirement requirements-queue.txt
+	@touch $@
 
 $(STAMP): requirements.txt
 	@test -w . || { echo "This folder is not writable: $(CURDIR)" >&2; exit 1; }

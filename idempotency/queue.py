@@ -4,7 +4,6 @@ That package has a command of its own, `db_worker`. It is driven from here inste
 job worker stops, backs off and logs like the other workers do.
 """
 
-from dataclasses import dataclass, field
 from typing import Any
 
 from django.utils.crypto import get_random_string
@@ -12,21 +11,9 @@ from django_tasks_db.compat import DEFAULT_TASK_BACKEND_ALIAS, TaskResultStatus
 from django_tasks_db.management.commands.db_worker import Worker
 from django_tasks_db.models import DBTaskResult
 
-from idempotency.worker import should_stop
+from idempotency.worker import JobsRun, should_stop
 
 ALL_QUEUES = "*"
-
-
-@dataclass(slots=True)
-class JobsRun:
-    """How many jobs of a batch ended well and how many did not."""
-
-    succeeded: int = field(default=0)
-    failed: int = field(default=0)
-
-    @property
-    def total(self) -> int:
-        return self.succeeded + self.failed
 
 
 def run_queued_jobs(limit: int) -> JobsRun:

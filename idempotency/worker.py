@@ -49,6 +49,18 @@ class Batch:
         return f"{self.counts} {self.details}".rstrip()
 
 
+@dataclass(slots=True)
+class JobsRun:
+    """How many jobs of a batch ended well and how many did not."""
+
+    succeeded: int = 0
+    failed: int = 0
+
+    @property
+    def total(self) -> int:
+        return self.succeeded + self.failed
+
+
 def should_stop() -> bool:
     """Whether a signal asked this process to leave. Long batches look between their items."""
     return Stop.asked
@@ -80,12 +92,12 @@ def run_worker(name: str, run_batch: Callable[[], Batch], *, pause: timedelta) -
 
 
 def _wait_out(name: str, error: Exception, failures: int) -> None:
-    """Usually the database is away: the connection is given up, the next batch opens a new one.
-    Anything else is a bug, and is logged as one.
+    """Usually the database is away: the connection is given up, the next batch opens a new one. Or
+    the broker is. Anything else is a bug, and is logged as one.
     """
     connection.close()
     back_off = min(2.0 ** (failures - 1), LONGEST_BACK_OFF.total_seconds())
-    is_a_bug = not isinstance(error, DatabaseError | InterfaceError)
+    is_a_bug = not isinstance(error, DatabaseError | InterfaceError | OSError)
     logger.warning(
         "%s: batch failed, next in %.0f s: error=%r", name, back_off, error, exc_info=is_a_bug
     )

@@ -119,7 +119,13 @@ USE_I18N = False
 
 IDEMPOTENCY: dict[str, Any] = {
     name: timedelta(seconds=env.int(f"{name}_SECONDS"))
-    for name in ("LOCK_TIMEOUT", "COMPLETER_GRACE", "COMPLETER_PAUSE", "RETENTION")
+    for name in (
+        "LOCK_TIMEOUT",
+        "COMPLETER_GRACE",
+        "COMPLETER_PAUSE",
+        "RETENTION",
+        "REDELIVERY_AFTER",
+    )
     if os.environ.get(f"{name}_SECONDS")
 }
 IDEMPOTENCY["AUTHENTICATE"] = (
@@ -147,6 +153,14 @@ DATABASES["default"]["OPTIONS"] = {
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 TASKS = {"default": {"BACKEND": "django_tasks_db.DatabaseBackend"}}
+
+TASKS_BROKER_URL = env.str("TASKS_BROKER_URL", default="")
+if TASKS_BROKER_URL:
+    from rocketrides.broker import celery_settings
+
+    TASKS = {"default": {"BACKEND": "idempotency.backends.CeleryBackend"}}
+    INSTALLED_APPS.append("django_tasks_fennel")
+    vars().update(celery_settings(TASKS_BROKER_URL))
 
 # --- E-mail ---------------------------------------------------------------------------------------
 
@@ -177,5 +191,7 @@ LOGGING = {
         "django_tasks": {"level": "WARNING"},
         "django.tasks": {"level": "WARNING"},
         "django_tasks_db": {"level": "WARNING"},
+        "celery": {"level": "WARNING"},
+        "kombu": {"level": "WARNING"},
     },
 }

@@ -1,0 +1,33 @@
+"""The queue on a broker, as a backend of Django's tasks: django-tasks-fennel's, which is Celery's.
+
+Apart from `broker`, since whoever hands jobs over needs no worker.
+"""
+
+from collections.abc import Iterable
+from typing import Any
+
+from django.core.checks import CheckMessage
+from django_tasks_fennel import CeleryBackend as FennelBackend
+from kombu.exceptions import OperationalError
+
+
+class CeleryBackend(FennelBackend):
+    """Fennel's, less two things: what is done, the delivery record knows; and `broker` runs a job
+    when it comes, not later.
+    """
+
+    supports_get_result = False
+    supports_defer = False
+
+    def enqueue(self, *args: Any, **kwargs: Any) -> Any:
+        """As fennel's. *Raises* `ConnectionError` where the broker is away, whichever it is."""
+        try:
+            return super().enqueue(*args, **kwargs)
+        except OperationalError as error:
+            raise ConnectionError(f"The broker is away: {(error.__cause__ or error)!r}") from error
+
+    def check(self, **kwargs: Any) -> Iterable[CheckMessage]:
+        """Nothing: what fennel checks is the app's installation, which `settings` does, and advice
+        on results and priorities, which would greet every command of the project.
+        """
+        return []
