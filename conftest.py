@@ -7,6 +7,8 @@ import pytest
 from sandbox.stripe.control import StandIn
 from sandbox.stripe.process import running_stand_in
 
+pytest_plugins = ["idempotency.testing.pytest_plugin"]
+
 
 @pytest.fixture(scope="session")
 def stand_in_process() -> Iterator[StandIn]:

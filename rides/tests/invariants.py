@@ -1,0 +1,135 @@
+"""What must hold of every booking once all is at rest, whatever was killed, lost or repeated.
+
+All of the promises in one place: those of the core, which hold for any operation, and the ride's
+own, which compare our tables with Stripe's ledger. Each is a function of a trial that raises
+`AssertionError`; its name is what a report says.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+from django.conf import settings
+
+from idempotency.models import JobDelivery, StagedJob
+from idempotency.testing import INVARIANTS as OF_ANY_OPERATION
+from idempotency.testing import Trial
+from rides.models import AuditRecord, Ride
+from rides.operations import FARE_CENTS
+from sandbox.stripe.control import StandIn
+
+Invariant = Callable[[Trial], None]
+
+DEFINITE = (201, 402)
+"""The final answers to a valid booking: it is paid for, or the card was declined."""
+
+
+def at_most_one_charge_for_a_key(trial: Trial) -> None:
+    taken = succeeded(charges_of(trial))
+    assert len(taken) <= 1, f"{len(taken)} charges: {[charge['id'] for charge in taken]}"
+
+
+def a_booked_ride_is_paid_for(trial: Trial) -> None:
+    """Exactly one charge succeeded where the rider was told so, and the ride names it."""
+    if status_of(trial) == 201:
+        taken = [charge["id"] for charge in succeeded(charges_of(trial))]
+        named = [ride.stripe_charge_id for ride in rides_of(trial)]
+        assert taken == named, f"charges {taken}, rides name {named}"
+        assert len(taken) == 1, f"{len(taken)} charges"
+
+
+def no_unknown_outcome_is_final(trial: Trial) -> None:
+    """Final is "paid", or "declined" where Stripe's ledger says that nothing was taken."""
+    if not trial.final_answers:
+        return
+    charges = charges_of(trial)
+    assert status_of(trial) in DEFINITE, f"a final {status_of(trial)}"
+    if status_of(trial) == 402:
+        assert charges, "declined, says the answer; Stripe was never asked"
+        assert not succeeded(charges), "declined, says the answer; Stripe took the money"
+
+
+def one_ride_for_a_key(trial: Trial) -> None:
+    count = len(rides_of(trial))
+    assert count == 1, f"{count} rides"
+
+
+def one_receipt_for_a_booked_ride(trial: Trial) -> None:
+    """In effect: the records that came with it. And none where nothing was booked."""
+    wanted = 1 if status_of(trial) == 201 else 0
+    sent = audited(trial, AuditRecord.Action.RECEIPT_SENT)
+    assert sent == wanted, f"{sent} receipts"
+
+
+def no_job_is_left(trial: Trial) -> None:
+    staged, delivered = StagedJob.objects.count(), JobDelivery.objects.count()
+    assert (staged, delivered) == (0, 0), f"{staged} staged, {delivered} delivered"
+
+
+def one_audit_record_for_a_transition(trial: Trial) -> None:
+    created = audited(trial, AuditRecord.Action.RIDE_CREATED)
+    assert created == 1, f"{created} records of one ride"
+
+
+def the_ledger_is_that_of_the_rides(trial: Trial) -> None:
+    """The same charges on both sides, and the same sum: what an auditor would reconcile."""
+    key_is_open = not trial.final_answers
+    taken = {charge["id"]: charge["amount"] for charge in succeeded(ledger())}
+    paid = dict(
+        Ride.objects.filter(stripe_charge_id__isnull=False).values_list(
+            "stripe_charge_id", "amount_cents"
+        )
+    )
+    if key_is_open:  # a person will say whose these are
+        taken = {
+            charge: cents
+            for charge, cents in taken.items()
+            if charge not in {c["id"] for c in charges_of(trial)}
+        }
+    assert taken.keys() == paid.keys(), f"on one side only: {taken.keys() ^ paid.keys()}"
+    assert sum(taken.values()) == sum(paid.values()) == len(paid) * FARE_CENTS
+
+
+OF_A_BOOKING: tuple[Invariant, ...] = (
+    at_most_one_charge_for_a_key,
+    a_booked_ride_is_paid_for,
+    no_unknown_outcome_is_final,
+    one_ride_for_a_key,
+    one_receipt_for_a_booked_ride,
+    no_job_is_left,
+    one_audit_record_for_a_transition,
+    the_ledger_is_that_of_the_rides,
+)
+
+EVERY_INVARIANT: tuple[Invariant, ...] = (*OF_ANY_OPERATION, *OF_A_BOOKING)
+
+
+# What they look at.
+
+
+def ledger() -> list[dict[str, Any]]:
+    """Every charge attempted at the stand-in that the settings lead to."""
+    return StandIn(settings.STRIPE_API_BASE).charges()
+
+
+def charges_of(trial: Trial) -> list[dict[str, Any]]:
+    """The charges attempted for the trial's rides, under whatever key they were sent."""
+    rides = {str(ride.pk) for ride in rides_of(trial)}
+    return [charge for charge in ledger() if charge["metadata"].get("ride_id") in rides]
+
+
+def succeeded(charges: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [charge for charge in charges if charge["status"] == "succeeded"]
+
+
+def rides_of(trial: Trial) -> list[Ride]:
+    return list(Ride.objects.filter(idempotency_key__idempotency_key=trial.idempotency_key))
+
+
+def status_of(trial: Trial) -> int | None:
+    return trial.final_answer.status if trial.final_answer else None
+
+
+def audited(trial: Trial, action: AuditRecord.Action) -> int:
+    rides = [ride.pk for ride in rides_of(trial)]
+    records = AuditRecord.objects.filter(resource_type="ride", resource_id__in=rides)
+    return records.filter(action=action).count()
