@@ -9,7 +9,7 @@ from idempotency.testing.boundaries import Boundary, Kind, Moment
 from idempotency.testing.exploring import Report, explore
 from idempotency.testing.faults import Fault
 from idempotency.testing.invariants import INVARIANTS
-from idempotency.testing.plans import each_fault_once, every_combination
+from idempotency.testing.plans import by_turns, every_combination
 from idempotency.testing.recoveries import Recovery
 from idempotency.testing.trials import Answer, Experiment, Trial
 
@@ -24,7 +24,7 @@ __all__ = [
     "Recovery",
     "Report",
     "Trial",
-    "each_fault_once",
+    "by_turns",
     "every_combination",
     "explore",
 ]

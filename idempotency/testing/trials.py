@@ -151,8 +151,10 @@ def _in_this_process(trial: Trial) -> Iterator[None]:
     """
     try:
         trial.hear(_watched_attempt(trial))
-    except Aborted:
-        pass
+    except (Exception, Aborted):
+        # A request answers whatever happens, but a worker's batch ends with the error.
+        if not trial.watch.has_struck:
+            raise
     finally:
         if trial.fault is Fault.ABORT:
             _forget_connections()
@@ -170,6 +172,7 @@ def _in_a_process(trial: Trial) -> Iterator[None]:
         end_idle_transactions()
     yield
     if os.WIFSTOPPED(status):
+        trial.experiment.settle()  # the world goes on to its end, and then the frozen one wakes
         child.thaw()
         child.wait()
     trial.hear(child.result())

@@ -1,11 +1,30 @@
-"""A booking that dies at every boundary there is, in every way, and is recovered in every way."""
+"""A booking that dies at every boundary there is, in every way, and is recovered in every way.
+
+The boundaries are found by the run, which says how many there were. With `CRASHES=all` the less
+travelled ways are tried in every combination too, and all of it at the strictest isolation level.
+"""
+
+import os
 
 import pytest
 
+from idempotency import READ_COMMITTED, SERIALIZABLE
+from idempotency.testing import by_turns, every_combination
 from rides import payments
-from rides.tests.trials import booking_of
+from rides.operations import CreateRide
+from rides.tests.trials import (
+    booking_of,
+    completing_of,
+    enqueuing_of,
+    looking_up_of,
+    working_of,
+)
 
-pytestmark = pytest.mark.django_db(transaction=True)
+ALL = os.environ.get("CRASHES") == "all"
+PLAN = every_combination if ALL else by_turns
+LEVELS = [READ_COMMITTED, SERIALIZABLE] if ALL else [READ_COMMITTED]
+
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.timeout(600)]
 
 
 @pytest.fixture(autouse=True)
@@ -17,5 +36,32 @@ def no_second_try(monkeypatch):
     payments._connected_client.cache_clear()
 
 
+@pytest.fixture(autouse=True, params=LEVELS)
+def isolation(request, monkeypatch):
+    monkeypatch.setattr(CreateRide, "isolation", request.param)
+
+
 def test_a_booking_survives_every_fault_at_every_boundary(crash_everywhere, rider, stand_in):
-    crash_everywhere(booking_of(rider, stand_in))
+    report = crash_everywhere(booking_of(rider, stand_in), every_combination)
+
+    assert report.struck == set(report.boundaries)
+
+
+def test_a_booking_whose_card_is_declined_survives(crash_everywhere, rider_with_bad_card, stand_in):
+    crash_everywhere(booking_of(rider_with_bad_card, stand_in), PLAN)
+
+
+def test_a_completer_that_sends_the_charge_again_survives(crash_everywhere, rider, stand_in):
+    crash_everywhere(completing_of(booking_of(rider, stand_in)), PLAN)
+
+
+def test_a_retry_that_looks_the_charge_up_survives(crash_everywhere, rider, stand_in):
+    crash_everywhere(looking_up_of(booking_of(rider, stand_in)), PLAN)
+
+
+def test_an_enqueuer_survives(crash_everywhere, rider, stand_in):
+    crash_everywhere(enqueuing_of(booking_of(rider, stand_in)), PLAN)
+
+
+def test_a_worker_survives(crash_everywhere, rider, stand_in):
+    crash_everywhere(working_of(booking_of(rider, stand_in)), PLAN)

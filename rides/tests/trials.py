@@ -6,26 +6,32 @@ same ones.
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import timedelta
 from urllib.parse import urlencode
 
 from django.test import Client
 
 from idempotency import conf
+from idempotency.completing import complete_due_keys
 from idempotency.jobs import drain_staged_jobs, redeliver_overdue_jobs
 from idempotency.queue import run_queued_jobs
 from idempotency.testing import Experiment
-from idempotency.testing.clock import let_deliveries_age
+from idempotency.testing.clock import (
+    let_deliveries_age,
+    let_key_age,
+    until_anybody_may_take_over,
+)
 from idempotency.testing.trials import HttpAnswer
 from rides import payments
 from rides.models import User
-from rides.operations import CreateRide
+from rides.operations import RESEND_WINDOW, CreateRide
 from rides.tests.booking import CHARGING, COORDINATES
 from rides.tests.invariants import OF_A_BOOKING
 from sandbox.stripe.control import StandIn
 
 FORM = "application/x-www-form-urlencoded"
-MOST_JOBS = 100
+MOST_JOBS = MOST_KEYS = 100
 
 
 def booking_of(rider: User, stand_in: StandIn) -> Experiment:
@@ -54,6 +60,48 @@ def booking_of(rider: User, stand_in: StandIn) -> Experiment:
         # The child would send on the parent's open connection to Stripe.
         after_fork=payments._connected_client.cache_clear,
     )
+
+
+def completing_of(booking: Experiment) -> Experiment:
+    """The completer's attempt at a booking whose charge was made and whose answer was lost."""
+
+    def prepare(key: str) -> None:
+        ask_and_lose_the_answer(booking, key)
+        let_key_age(key, until_anybody_may_take_over())
+
+    return replace(booking, prepare=prepare, attempt=lambda _: complete_due_keys(MOST_KEYS))
+
+
+def looking_up_of(booking: Experiment) -> Experiment:
+    """A client's retry so late that the charge is looked up and never sent again."""
+
+    def prepare(key: str) -> None:
+        ask_and_lose_the_answer(booking, key)
+        let_key_age(key, RESEND_WINDOW)
+
+    return replace(booking, prepare=prepare)
+
+
+def enqueuing_of(booking: Experiment) -> Experiment:
+    """The enqueuer, as it hands the receipt of a booking to the queue."""
+    return replace(booking, prepare=booking.ask, attempt=lambda _: drain_staged_jobs(MOST_JOBS))
+
+
+def working_of(booking: Experiment) -> Experiment:
+    """The worker, as it sends the receipt of a booking."""
+
+    def prepare(key: str) -> None:
+        booking.ask(key)
+        drain_staged_jobs(MOST_JOBS)
+
+    return replace(booking, prepare=prepare, attempt=lambda _: run_queued_jobs(MOST_JOBS))
+
+
+def ask_and_lose_the_answer(booking: Experiment, key: str) -> None:
+    assert booking.lose_answer is not None
+    with booking.lose_answer():
+        answer = booking.ask(key)
+    assert answer.status == 503, answer
 
 
 def deliver_everything() -> None:
