@@ -21,7 +21,7 @@ def every_client_is_answered(trial: Trial) -> None:
 
 def final_answers_are_identical(trial: Trial) -> None:
     """In status and in every byte of the body, the stored answer included."""
-    answers = {(answer.status, answer.body) for answer in trial.final_answers}
+    answers: set[tuple[int | None, bytes]] = {(a.status, a.body) for a in trial.final_answers}
     key = _key(trial)
     if key.is_finished and not key.is_tombstone:
         answers.add((key.response_code, str(key.response_body).encode()))
