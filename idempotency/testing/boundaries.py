@@ -66,12 +66,12 @@ class Watch:
     """Numbers the boundaries that one attempt reaches, and strikes at one of them.
 
     Args:
-        target: where to strike; None to look only.
+        is_target: where to strike, once; nowhere unless it is given.
         strike: what happens there, at the very moment.
     """
 
     lose_answer: LoseAnswer | None = None
-    target: Boundary | None = None
+    is_target: Callable[[Boundary], bool] = lambda _: False
     strike: Callable[[Boundary], None] = lambda _: None
     found: list[Boundary] = field(default_factory=list)
     transactions_during_foreign_calls: list[str] = field(default_factory=list)
@@ -83,9 +83,10 @@ class Watch:
             self.strike(self.found[-1])
 
     def arrive(self, kind: Kind, moment: Moment, step: str) -> bool:
-        """Whether this is where to strike. A boundary that has become another one is not."""
-        self.found.append(Boundary(len(self.found) + 1, kind, moment, step))
-        return self.found[-1] == self.target
+        """Whether this is where to strike."""
+        boundary = Boundary(len(self.found) + 1, kind, moment, step)
+        self.found.append(boundary)
+        return not self.has_struck and self.is_target(boundary)
 
     @contextmanager
     def on(self, operation: type[Operation]) -> Iterator[None]:

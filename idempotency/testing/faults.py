@@ -18,18 +18,27 @@ from idempotency.testing.boundaries import Boundary, Kind, Moment
 class Fault(StrEnum):
     """What happens at a boundary."""
 
+    NONE = "no fault"
     RAISE = "exception"
     DISCONNECT = "lost connection"
     ABORT = "abort"
     KILL = "kill -9"
     FREEZE = "freeze"
+    DUPLICATE = "duplicate"
 
     @property
     def needs_process(self) -> bool:
         """Whether the attempt runs in a process of its own, since it does not survive."""
         return self in (Fault.KILL, Fault.FREEZE)
 
+    @property
+    def needs_recovery(self) -> bool:
+        """Whether the attempt is cut short: a duplicate only disturbs it."""
+        return self is not Fault.DUPLICATE
+
     def can_strike(self, boundary: Boundary) -> bool:
+        if self is Fault.NONE:
+            return False
         return self is not Fault.DISCONNECT or boundary.kind is not Kind.FOREIGN
 
 
@@ -76,4 +85,5 @@ STRIKES: dict[Fault, Callable[[Boundary], None]] = {
     Fault.ABORT: abort,
     Fault.KILL: kill,
     Fault.FREEZE: freeze,
+    # DUPLICATE strikes with a client of its own: see `duplicates`.
 }

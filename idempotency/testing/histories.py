@@ -8,6 +8,7 @@ import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from django.db import connection
@@ -18,7 +19,8 @@ _TABLE = IdempotencyKey._meta.db_table
 
 START_RECORDING = f"""
 CREATE TABLE IF NOT EXISTS idempotency_testing_history
-       (id bigserial PRIMARY KEY, idempotency_key text NOT NULL, before jsonb, after jsonb);
+       (id bigserial PRIMARY KEY, at timestamptz NOT NULL DEFAULT clock_timestamp(),
+        idempotency_key text NOT NULL, before jsonb, after jsonb);
 CREATE INDEX IF NOT EXISTS idempotency_testing_history_by_key
     ON idempotency_testing_history (idempotency_key);
 CREATE OR REPLACE FUNCTION idempotency_testing_record() RETURNS trigger LANGUAGE plpgsql AS $$
@@ -39,7 +41,7 @@ DROP TABLE IF EXISTS idempotency_testing_history;
 """
 
 READ_HISTORY = """
-SELECT before::text, after::text
+SELECT at, before::text, after::text
   FROM idempotency_testing_history
  WHERE idempotency_key = %(idempotency_key)s
  ORDER BY id
@@ -54,8 +56,14 @@ class Change:
     deleted.
     """
 
+    at: datetime
     before: Row | None
     after: Row | None
+
+    def time(self, column: str) -> datetime | None:
+        """A time of the row as it was before, where it was set."""
+        value = self.before and self.before[column]
+        return datetime.fromisoformat(value) if value else None
 
 
 @contextmanager
@@ -71,7 +79,8 @@ def recorded_histories() -> Iterator[None]:
 def history_of(idempotency_key: str) -> list[Change]:
     with connection.cursor() as cursor:
         cursor.execute(READ_HISTORY, {"idempotency_key": idempotency_key})
-        return [Change(_row(before), _row(after)) for before, after in cursor.fetchall()]
+        rows = cursor.fetchall()
+    return [Change(at, _row(before), _row(after)) for at, before, after in rows]
 
 
 def _row(text: str | None) -> Row | None:

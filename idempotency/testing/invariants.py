@@ -4,8 +4,9 @@ Each is a function of a trial that raises `AssertionError`. An adopter adds thei
 request may exist how often in their tables, and at the foreign system.
 """
 
+from idempotency import conf
 from idempotency.models import FINISHED, IdempotencyKey
-from idempotency.testing.histories import Row
+from idempotency.testing.histories import Change, Row
 from idempotency.testing.trials import Trial
 
 # What a finished key may still lose, to the reaper, and what does not count as a change: times.
@@ -54,9 +55,28 @@ def fencing_tokens_never_fall(trial: Trial) -> None:
 
 def a_lease_is_taken_with_a_new_token_only(trial: Trial) -> None:
     """A claim that does not raise the token leaves the fence open to the one before it."""
+    for change in trial.history():
+        if change.before and change.after and _is_claim(change):
+            tokens = change.before["attempt"], change.after["attempt"]
+            assert tokens[0] < tokens[1], "claimed with the old token"
+
+
+def a_live_lease_is_not_taken(trial: Trial) -> None:
+    """Whoever claims a key finds it let go, or its lease run out."""
+    for change in trial.history():
+        since = change.time("locked_at")
+        if since and _is_claim(change):
+            held = change.at - since
+            assert held >= conf.current().lock_timeout, f"taken from its owner after {held}"
+
+
+def a_lease_is_let_go_by_its_owner(trial: Trial) -> None:
+    """With the entry in the journal that says how the attempt ended."""
     for before, after in _updates(trial):
-        is_claim = after["last_run_at"] > before["last_run_at"]
-        assert not is_claim or after["attempt"] > before["attempt"], "claimed with the old token"
+        if before["locked_at"] and not after["locked_at"]:
+            entries = after["journal"][len(before["journal"]) :]
+            authors = {entry["attempt"] for entry in entries}
+            assert authors == {before["attempt"]}, f"let go by {authors or 'nobody'}"
 
 
 def only_the_owner_writes(trial: Trial) -> None:
@@ -98,6 +118,8 @@ INVARIANTS = (
     recovery_points_never_go_back,
     fencing_tokens_never_fall,
     a_lease_is_taken_with_a_new_token_only,
+    a_live_lease_is_not_taken,
+    a_lease_is_let_go_by_its_owner,
     only_the_owner_writes,
     a_finished_key_never_changes,
     the_foreign_key_never_changes,
@@ -110,6 +132,12 @@ def _key(trial: Trial) -> IdempotencyKey:
     key = trial.key()
     assert key is not None, "the key is not there"
     return key
+
+
+def _is_claim(change: Change) -> bool:
+    if not change.before or not change.after:
+        return False
+    return bool(change.after["last_run_at"] > change.before["last_run_at"])
 
 
 def _updates(trial: Trial) -> list[tuple[Row, Row]]:

@@ -14,7 +14,7 @@ Plan = Callable[[Iterable[Boundary]], Iterator[Case]]
 def every_combination(boundaries: Iterable[Boundary]) -> Iterator[Case]:
     """Every fault at every boundary, recovered in every way."""
     for boundary, fault, recovery in product(boundaries, Fault, Recovery):
-        if fault.can_strike(boundary):
+        if fault.can_strike(boundary) and (fault.needs_recovery or recovery is Recovery.CLIENT):
             yield boundary, fault, recovery
 
 

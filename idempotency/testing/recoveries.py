@@ -1,4 +1,6 @@
-"""Who finds what a failed attempt left: the client that retries, the completer, or both at once."""
+"""Who finds what a failed attempt left: the client that retries, the completer, both at once, or a
+client whose request dies as well.
+"""
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -9,7 +11,10 @@ from typing import TYPE_CHECKING, Any
 from django.db import connections
 
 from idempotency.completing import complete_due_keys
+from idempotency.testing.boundaries import Kind, Watch
 from idempotency.testing.clock import let_key_age, until_anybody_may_take_over
+from idempotency.testing.faults import kill
+from idempotency.testing.processes import fork
 
 if TYPE_CHECKING:
     from idempotency.testing.trials import Answer, Experiment
@@ -26,17 +31,21 @@ class Recovery(StrEnum):
     CLIENT = "client"
     COMPLETER = "completer"
     BOTH = "both at once"
+    KILLED = "client, killed too"
 
 
 def recover(experiment: "Experiment", key: str, recovery: Recovery) -> Iterator["Answer"]:
     """Lets the lease run out and one recovery happen; yields what the client was told meanwhile."""
     let_key_age(key, until_anybody_may_take_over())
-    if recovery is Recovery.CLIENT:
-        yield experiment.ask(key)
-    elif recovery is Recovery.COMPLETER:
-        complete_due_keys(MOST_KEYS)
-    else:
-        yield _both_at_once(lambda: experiment.ask(key), lambda: complete_due_keys(MOST_KEYS))
+    match recovery:
+        case Recovery.CLIENT:
+            yield experiment.ask(key)
+        case Recovery.COMPLETER:
+            complete_due_keys(MOST_KEYS)
+        case Recovery.BOTH:
+            yield _both_at_once(lambda: experiment.ask(key), lambda: complete_due_keys(MOST_KEYS))
+        case Recovery.KILLED:
+            yield from _ask_and_be_killed(experiment, key)
 
 
 def ask_until_final(experiment: "Experiment", key: str) -> Iterator["Answer"]:
@@ -47,6 +56,23 @@ def ask_until_final(experiment: "Experiment", key: str) -> Iterator["Answer"]:
         if answer.is_final:
             return
         let_key_age(key, until_anybody_may_take_over())
+
+
+def _ask_and_be_killed(experiment: "Experiment", key: str) -> Iterator["Answer"]:
+    """Before the foreign call; so a lease is left that is not the one of the first attempt. Where
+    no call is needed any more, the client gets its answer.
+    """
+    watch = Watch(is_target=lambda boundary: boundary.kind is Kind.FOREIGN, strike=kill)
+
+    def ask() -> "Answer":
+        with watch.on(experiment.operation):
+            return experiment.ask(key)
+
+    child = fork(ask, after_fork=experiment.after_fork)
+    child.wait()
+    answer = child.result()
+    if answer is not None:
+        yield answer
 
 
 def _both_at_once(ask: Callable[[], "Answer"], complete: Callable[[], Any]) -> "Answer":

@@ -18,6 +18,7 @@ from idempotency.models import IdempotencyKey
 from idempotency.operations import Operation
 from idempotency.testing.activity import end_idle_transactions
 from idempotency.testing.boundaries import Boundary, LoseAnswer, Watch
+from idempotency.testing.duplicates import Duplicate
 from idempotency.testing.faults import STRIKES, Aborted, Fault
 from idempotency.testing.histories import Change, history_of
 from idempotency.testing.processes import fork
@@ -97,7 +98,7 @@ class Trial:
 
     experiment: Experiment
     boundary: Boundary | None = None
-    fault: Fault | None = None
+    fault: Fault = Fault.NONE
     recovery: Recovery = Recovery.CLIENT
     idempotency_key: str = field(default_factory=lambda: str(uuid.uuid4()))
     answers: list[Answer] = field(default_factory=list)
@@ -105,7 +106,8 @@ class Trial:
     was_struck: bool = False
 
     def __str__(self) -> str:
-        return f"{self.fault} at {self.boundary}, recovered by {self.recovery}"
+        where = f" at {self.boundary}" if self.boundary else ""
+        return f"{self.fault}{where}, recovered by {self.recovery}"
 
     @property
     def final_answers(self) -> list[Answer]:
@@ -130,11 +132,15 @@ def run_trial(trial: Trial) -> Trial:
     """Prepares, strikes, recovers and settles; afterwards everything is at rest."""
     experiment, key = trial.experiment, trial.idempotency_key
     experiment.prepare(key)
+    duplicate = Duplicate(partial(experiment.ask, key))
     trial.watch = Watch(
-        experiment.lose_answer, trial.boundary, STRIKES[trial.fault] if trial.fault else nothing
+        experiment.lose_answer,
+        is_target=lambda boundary: boundary == trial.boundary,
+        strike={**STRIKES, Fault.DUPLICATE: duplicate.strike}.get(trial.fault, nothing),
     )
-    begin = _in_a_process if trial.fault and trial.fault.needs_process else _in_this_process
+    begin = _in_a_process if trial.fault.needs_process else _in_this_process
     with begin(trial):
+        trial.hear(duplicate.answer())
         for answer in recover(experiment, key, trial.recovery):
             trial.hear(answer)
     for answer in ask_until_final(experiment, key):
