@@ -48,6 +48,11 @@ def no_unknown_outcome_is_final(trial: Trial) -> None:
         assert not succeeded(charges), "declined, says the answer; Stripe took the money"
 
 
+def past_the_window_nothing_is_sent(trial: Trial) -> None:
+    """Stripe may have forgotten the key, so a charge that it does not show is never sent again."""
+    assert not charges_of(trial), "sent again, and nobody knows what the first one did"
+
+
 def one_ride_for_a_key(trial: Trial) -> None:
     count = len(rides_of(trial))
     assert count == 1, f"{count} rides"
@@ -68,6 +73,8 @@ def no_job_is_left(trial: Trial) -> None:
 def one_audit_record_for_a_transition(trial: Trial) -> None:
     created = audited(trial, AuditRecord.Action.RIDE_CREATED)
     assert created == 1, f"{created} records of one ride"
+    records = AuditRecord.objects.filter(action=AuditRecord.Action.RIDE_CREATED)
+    assert records.count() == Ride.objects.count(), "a record of a ride that there never was"
 
 
 def the_ledger_is_that_of_the_rides(trial: Trial) -> None:
@@ -100,7 +107,11 @@ OF_A_BOOKING: tuple[Invariant, ...] = (
     the_ledger_is_that_of_the_rides,
 )
 
-EVERY_INVARIANT: tuple[Invariant, ...] = (*OF_ANY_OPERATION, *OF_A_BOOKING)
+EVERY_INVARIANT: tuple[Invariant, ...] = (
+    *OF_ANY_OPERATION,
+    *OF_A_BOOKING,
+    past_the_window_nothing_is_sent,
+)
 
 
 # What they look at.

@@ -13,10 +13,13 @@ from idempotency.testing import by_turns, every_combination
 from rides import payments
 from rides.operations import CreateRide
 from rides.tests.trials import (
+    after_a_saved_failure_of,
     booking_of,
     completing_of,
     enqueuing_of,
+    looking_up_in_vain_of,
     looking_up_of,
+    reaping_of,
     working_of,
 )
 
@@ -56,7 +59,19 @@ def test_a_completer_that_sends_the_charge_again_survives(crash_everywhere, ride
 
 
 def test_a_retry_that_looks_the_charge_up_survives(crash_everywhere, rider, stand_in):
-    crash_everywhere(looking_up_of(booking_of(rider, stand_in)), PLAN)
+    crash_everywhere(looking_up_of(booking_of(rider, stand_in), stand_in), PLAN)
+
+
+def test_a_retry_that_looks_for_a_charge_in_vain_survives(crash_everywhere, rider, stand_in):
+    crash_everywhere(looking_up_in_vain_of(booking_of(rider, stand_in), stand_in), PLAN)
+
+
+def test_a_retry_after_an_error_that_stripe_saved_survives(crash_everywhere, rider, stand_in):
+    crash_everywhere(after_a_saved_failure_of(booking_of(rider, stand_in), stand_in), PLAN)
+
+
+def test_a_reaper_survives(crash_everywhere, rider, stand_in):
+    crash_everywhere(reaping_of(booking_of(rider, stand_in)), PLAN)
 
 
 def test_an_enqueuer_survives(crash_everywhere, rider, stand_in):

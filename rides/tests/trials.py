@@ -8,13 +8,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import timedelta
+from functools import partial
 from urllib.parse import urlencode
 
 from django.test import Client
 
-from idempotency import conf
+from idempotency import conf, jobs, reaping
 from idempotency.completing import complete_due_keys
-from idempotency.jobs import drain_staged_jobs, redeliver_overdue_jobs
 from idempotency.queue import run_queued_jobs
 from idempotency.testing import Experiment
 from idempotency.testing.clock import (
@@ -27,7 +27,7 @@ from rides import payments
 from rides.models import User
 from rides.operations import RESEND_WINDOW, CreateRide
 from rides.tests.booking import CHARGING, COORDINATES
-from rides.tests.invariants import OF_A_BOOKING
+from rides.tests.invariants import OF_A_BOOKING, past_the_window_nothing_is_sent
 from sandbox.stripe.control import StandIn
 
 FORM = "application/x-www-form-urlencoded"
@@ -43,19 +43,11 @@ def booking_of(rider: User, stand_in: StandIn) -> Experiment:
         headers = {"Authorization": rider.email, "Idempotency-Key": key}
         return client.post("/rides", urlencode(COORDINATES), FORM, headers=headers)
 
-    @contextmanager
-    def lose_answer() -> Iterator[None]:
-        stand_in.add_fault("reset_after", path=CHARGING)
-        try:
-            yield
-        finally:
-            stand_in.clear_faults()
-
     return Experiment(
         operation=CreateRide,
         send=send,
         invariants=OF_A_BOOKING,
-        lose_answer=lose_answer,
+        lose_answer=partial(failing, stand_in, "reset_after"),
         settle=deliver_everything,
         # The child would send on the parent's open connection to Stripe.
         after_fork=payments._connected_client.cache_clear,
@@ -72,19 +64,55 @@ def completing_of(booking: Experiment) -> Experiment:
     return replace(booking, prepare=prepare, attempt=lambda _: complete_due_keys(MOST_KEYS))
 
 
-def looking_up_of(booking: Experiment) -> Experiment:
-    """A client's retry so late that the charge is looked up and never sent again."""
+def looking_up_of(booking: Experiment, stand_in: StandIn) -> Experiment:
+    """A client's retry so late that Stripe has forgotten the key, and the charge is looked up."""
 
     def prepare(key: str) -> None:
         ask_and_lose_the_answer(booking, key)
         let_key_age(key, RESEND_WINDOW)
+        stand_in.prune_keys()
 
     return replace(booking, prepare=prepare)
 
 
+def looking_up_in_vain_of(booking: Experiment, stand_in: StandIn) -> Experiment:
+    """The same where Stripe knows of no charge: a person must look, and nothing is sent."""
+
+    def prepare(key: str) -> None:
+        with failing(stand_in, "reset_before"):
+            booking.ask(key)
+        let_key_age(key, RESEND_WINDOW)
+
+    invariants = (*booking.invariants, past_the_window_nothing_is_sent)
+    return replace(booking, prepare=prepare, lose_answer=None, invariants=invariants)
+
+
+def after_a_saved_failure_of(booking: Experiment, stand_in: StandIn) -> Experiment:
+    """A retry to which Stripe repeats the error that it saved, although it took the money."""
+
+    def prepare(key: str) -> None:
+        with failing(stand_in, "error_after"):
+            booking.ask(key)
+        let_key_age(key, until_anybody_may_take_over())
+
+    return replace(booking, prepare=prepare, lose_answer=None)
+
+
+def reaping_of(booking: Experiment) -> Experiment:
+    """The reaper, as it comes to a booking whose outcome is not known after all that time."""
+
+    def prepare(key: str) -> None:
+        ask_and_lose_the_answer(booking, key)
+        let_key_age(key, conf.current().tombstone_retention)
+
+    return replace(booking, prepare=prepare, attempt=lambda _: reaping.reap(MOST_KEYS))
+
+
 def enqueuing_of(booking: Experiment) -> Experiment:
     """The enqueuer, as it hands the receipt of a booking to the queue."""
-    return replace(booking, prepare=booking.ask, attempt=lambda _: drain_staged_jobs(MOST_JOBS))
+    return replace(
+        booking, prepare=booking.ask, attempt=lambda _: jobs.drain_staged_jobs(MOST_JOBS)
+    )
 
 
 def working_of(booking: Experiment) -> Experiment:
@@ -92,9 +120,19 @@ def working_of(booking: Experiment) -> Experiment:
 
     def prepare(key: str) -> None:
         booking.ask(key)
-        drain_staged_jobs(MOST_JOBS)
+        jobs.drain_staged_jobs(MOST_JOBS)
 
     return replace(booking, prepare=prepare, attempt=lambda _: run_queued_jobs(MOST_JOBS))
+
+
+@contextmanager
+def failing(stand_in: StandIn, kind: str) -> Iterator[None]:
+    """Every charge in the block fails in that way."""
+    stand_in.add_fault(kind, path=CHARGING)
+    try:
+        yield
+    finally:
+        stand_in.clear_faults()
 
 
 def ask_and_lose_the_answer(booking: Experiment, key: str) -> None:
@@ -107,6 +145,6 @@ def ask_and_lose_the_answer(booking: Experiment, key: str) -> None:
 def deliver_everything() -> None:
     """Enqueuer and worker at work until every job is done, those that were lost on the way too."""
     let_deliveries_age(conf.current().redelivery_after + timedelta(seconds=1))
-    drain_staged_jobs(MOST_JOBS)
-    redeliver_overdue_jobs(MOST_JOBS)
+    jobs.drain_staged_jobs(MOST_JOBS)
+    jobs.redeliver_overdue_jobs(MOST_JOBS)
     run_queued_jobs(MOST_JOBS)
