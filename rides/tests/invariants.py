@@ -48,6 +48,11 @@ def no_unknown_outcome_is_final(trial: Trial) -> None:
         assert not succeeded(charges), "declined, says the answer; Stripe took the money"
 
 
+def a_good_card_pays_in_the_end(trial: Trial) -> None:
+    """Where nothing was wrong but what was done to the service, the ride is booked."""
+    assert status_of(trial) == 201, f"{status_of(trial) or 'no answer'}"
+
+
 def past_the_window_nothing_is_sent(trial: Trial) -> None:
     """Stripe may have forgotten the key, so a charge that it does not show is never sent again."""
     assert not charges_of(trial), "sent again, and nobody knows what the first one did"
@@ -100,6 +105,7 @@ OF_A_BOOKING: tuple[Invariant, ...] = (
 EVERY_INVARIANT: tuple[Invariant, ...] = (
     *OF_ANY_OPERATION,
     *OF_A_BOOKING,
+    a_good_card_pays_in_the_end,
     past_the_window_nothing_is_sent,
 )
 

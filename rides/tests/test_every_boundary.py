@@ -16,6 +16,7 @@ from rides.tests.trials import (
     after_a_saved_failure_of,
     booking_of,
     completing_of,
+    declining_of,
     enqueuing_of,
     looking_up_in_vain_of,
     looking_up_of,
@@ -51,7 +52,7 @@ def test_a_booking_survives_every_fault_at_every_boundary(crash_everywhere, ride
 
 
 def test_a_booking_whose_card_is_declined_survives(crash_everywhere, rider_with_bad_card, stand_in):
-    crash_everywhere(booking_of(rider_with_bad_card, stand_in), PLAN)
+    crash_everywhere(declining_of(booking_of(rider_with_bad_card, stand_in)), PLAN)
 
 
 def test_a_completer_that_sends_the_charge_again_survives(crash_everywhere, rider, stand_in):
