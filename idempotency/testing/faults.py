@@ -31,11 +31,6 @@ class Fault(StrEnum):
         """Whether the attempt runs in a process of its own, since it does not survive."""
         return self in (Fault.KILL, Fault.FREEZE)
 
-    @property
-    def needs_recovery(self) -> bool:
-        """Whether the attempt is cut short: a duplicate only disturbs it."""
-        return self is not Fault.DUPLICATE
-
     def can_strike(self, boundary: Boundary) -> bool:
         if self is Fault.NONE:
             return False

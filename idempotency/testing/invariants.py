@@ -55,7 +55,7 @@ def fencing_tokens_never_fall(trial: Trial) -> None:
 
 def a_lease_is_taken_with_a_new_token_only(trial: Trial) -> None:
     """A claim that does not raise the token leaves the fence open to the one before it."""
-    for change in trial.history():
+    for change in trial.history:
         if change.before and change.after and _is_claim(change):
             tokens = change.before["attempt"], change.after["attempt"]
             assert tokens[0] < tokens[1], "claimed with the old token"
@@ -63,7 +63,7 @@ def a_lease_is_taken_with_a_new_token_only(trial: Trial) -> None:
 
 def a_live_lease_is_not_taken(trial: Trial) -> None:
     """Whoever claims a key finds it let go, or its lease run out."""
-    for change in trial.history():
+    for change in trial.history:
         since = change.time("locked_at")
         if since and _is_claim(change):
             held = change.at - since
@@ -99,7 +99,7 @@ def the_foreign_key_never_changes(trial: Trial) -> None:
 
 
 def nothing_unfinished_is_deleted(trial: Trial) -> None:
-    deleted = [change.before for change in trial.history() if change.after is None]
+    deleted = [change.before for change in trial.history if change.after is None]
     points = [before["recovery_point"] for before in deleted if before]
     assert set(points) <= {FINISHED}, f"deleted at {points}"
 
@@ -129,7 +129,7 @@ INVARIANTS = (
 
 
 def _key(trial: Trial) -> IdempotencyKey:
-    key = trial.key()
+    key = trial.key
     assert key is not None, "the key is not there"
     return key
 
@@ -141,4 +141,4 @@ def _is_claim(change: Change) -> bool:
 
 
 def _updates(trial: Trial) -> list[tuple[Row, Row]]:
-    return [(c.before, c.after) for c in trial.history() if c.before and c.after]
+    return [(c.before, c.after) for c in trial.history if c.before and c.after]

@@ -9,7 +9,7 @@ import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cached_property, partial
 from typing import Any, Protocol
 
 from django.db import close_old_connections, connections
@@ -92,7 +92,7 @@ class Experiment:
         return None
 
 
-@dataclass(kw_only=True)
+@dataclass(kw_only=True, eq=False)
 class Trial:
     """What happened to one key: what the invariants look at."""
 
@@ -117,10 +117,14 @@ class Trial:
     def final_answer(self) -> Answer | None:
         return next(iter(self.final_answers), None)
 
+    @cached_property
     def key(self) -> IdempotencyKey | None:
+        """The row as it is at rest; None where there is none."""
         return IdempotencyKey.objects.filter(idempotency_key=self.idempotency_key).first()
 
+    @cached_property
     def history(self) -> list[Change]:
+        """Every committed change of the row, to the end."""
         return history_of(self.idempotency_key)
 
     def hear(self, answer: Answer | None) -> None:
