@@ -104,6 +104,8 @@ class Trial:
     answers: list[Answer] = field(default_factory=list)
     watch: Watch = field(default_factory=Watch)
     was_struck: bool = False
+    at_rest: object = field(default_factory=object)
+    """When the world was looked at: what is read of all of it at once can be kept that long."""
 
     def __str__(self) -> str:
         where = f" at {self.boundary}" if self.boundary else ""
