@@ -16,6 +16,7 @@ KEYS_AGE_SECONDS = 40.0  # Stripe's 24 hours, where the window of 20 is 10 s
 MOST_AT_ONCE = 3
 PAUSE_SECONDS = (0.3, 1.5)
 STALL_SECONDS = 1.5  # longer than the client waits
+IN_THE_AIR_SECONDS = 0.6  # and shorter
 FAULT_SECONDS = (0.5, 2.0)
 FAULTS = (
     *("conflict", "rate_limit", "reset_before", "reset_after", "latency", "error_before"),
@@ -32,6 +33,9 @@ def kill_child_of_api(world: World, dice: random.Random) -> None:
 
 
 def freeze(service: str, world: World, dice: random.Random) -> None:
+    """With calls in the air, so that it wakes in the middle of something."""
+    world.stand_in.add_fault("latency", times=8, seconds=IN_THE_AIR_SECONDS, path="POST /v1")
+    world.ending.wait(IN_THE_AIR_SECONDS / 2)
     world.freeze(service)
 
 
