@@ -5,6 +5,7 @@ and which promises did not hold. It fails if there is one, or if too little was 
 """
 
 import argparse
+import contextlib
 import os
 import random
 import sys
@@ -12,6 +13,7 @@ import tempfile
 import threading
 import time
 from collections import Counter
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -34,13 +36,20 @@ def main() -> int:
     seed = options.seed if options.seed is not None else random.SystemRandom().randrange(1 << 30)
     names = [name for name in NEMESES if any(part in name for part in options.nemeses)]
     say(f"chaos: seed {seed}, {options.minutes:g} minutes, {options.clients} keys at once")
-    with (
-        tempfile.TemporaryDirectory(prefix="chaos-") as folder,
-        running_world(Path(folder), options.port) as world,
-    ):
+    with folder_for(options) as folder, running_world(folder, options.port) as world:
         os.environ.update(world.environment())
         django.setup()
         return run(world, Schedule(names, seed), seed, options)
+
+
+@contextlib.contextmanager
+def folder_for(options: argparse.Namespace) -> Iterator[Path]:
+    if options.keep:
+        options.keep.mkdir(parents=True)
+        yield options.keep
+        return
+    with tempfile.TemporaryDirectory(prefix="chaos-") as folder:
+        yield Path(folder)
 
 
 def parse() -> argparse.Namespace:
@@ -49,6 +58,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--seed", type=int, help="of an earlier run, to repeat it")
     parser.add_argument("--clients", type=int, default=8, help="keys at once (default: 8)")
     parser.add_argument("--port", type=int, default=5099, help="of the API (default: 5099)")
+    parser.add_argument("--keep", type=Path, help="a new folder for the logs and the database")
     parser.add_argument(
         "--nemeses",
         nargs="*",
