@@ -12,14 +12,13 @@ import sys
 import tempfile
 import threading
 import time
-from collections import Counter
 from collections.abc import Iterator
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import django
 
+from proof import outcome
 from proof.nemeses import NEMESES, Schedule
 from proof.world import World, running_world, serving
 
@@ -28,18 +27,20 @@ if TYPE_CHECKING:
 
 RIDERS = 100
 BAD_CARDS = 10
-MOST_SHOWN = 10
 
 
 def main() -> int:
     options = parse()
     seed = options.seed if options.seed is not None else random.SystemRandom().randrange(1 << 30)
     names = [name for name in NEMESES if any(part in name for part in options.nemeses)]
-    say(f"chaos: seed {seed}, {options.minutes:g} minutes, {options.clients} keys at once")
+    sys.stdout.write(f"seed {seed}: {options.minutes:g} minutes, {options.clients} keys at once\n")
+    sys.stdout.flush()
     with folder_for(options) as folder, running_world(folder, options.port) as world:
         os.environ.update(world.environment())
         django.setup()
-        return run(world, Schedule(names, seed), seed, options)
+        result = run(world, Schedule(names, seed), seed, options)
+    sys.stdout.write(f"{result}\n")
+    return 1 if result.failures else 0
 
 
 @contextlib.contextmanager
@@ -68,35 +69,34 @@ def parse() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def run(world: World, schedule: Schedule, seed: int, options: argparse.Namespace) -> int:
+def run(
+    world: World, schedule: Schedule, seed: int, options: argparse.Namespace
+) -> "outcome.Outcome":
     # Only now: they import models.
     from idempotency.testing.histories import recorded_histories
     from proof import verdict
     from proof.clients import Clients, wait_until_up
     from proof.people import make_riders
 
-    riders = make_riders(RIDERS, BAD_CARDS)
-    clients = Clients(options.port, riders, seed)
+    clients = Clients(options.port, make_riders(RIDERS, BAD_CARDS), seed)
+    began_at = time.monotonic()
     with recorded_histories():
-        began_at = time.monotonic()
         with serving(world):
             wait_until_up(options.port)
             load(world, schedule, clients, options)
-            world.stand_in.clear_faults()
-            verdict.forget_connections()
+            world.end_faults()
             seconds = verdict.wait_for_rest()
             verdict.tell_everybody(clients)
             seconds = max(seconds, verdict.wait_for_rest())
-        violations = verdict.violations_of(clients.bookings)
-        seen = verdict.sightings(world, clients)
-        minutes = (time.monotonic() - began_at) / 60
-        report(schedule, clients, minutes, seconds)
-    if seconds >= verdict.AT_REST_WITHIN_SECONDS:
-        violations[f"not at rest within {seconds:.0f} s"] += 1
-    for sighting in seen:
-        say(f"{sighting.name:<44}{sighting.count:>8}")
-    missing = [s.name for s in seen if schedule.happened and not s.is_enough(options.minutes)]
-    return conclude(violations, missing, schedule, clients)
+        return outcome.Outcome(
+            minutes=(time.monotonic() - began_at) / 60,
+            keys=len(clients.bookings),
+            told=clients.told,
+            happened=schedule.happened,
+            seconds_to_rest=seconds,
+            sightings=verdict.sightings(world, clients),
+            violations=verdict.violations_of(clients.bookings),
+        )
 
 
 def load(world: World, schedule: Schedule, clients: "Clients", options: argparse.Namespace) -> None:
@@ -105,44 +105,10 @@ def load(world: World, schedule: Schedule, clients: "Clients", options: argparse
     traffic = threading.Thread(target=clients.run, args=[options.clients, stop])
     for thread in (nemeses, traffic):
         thread.start()
-    time.sleep(options.minutes * 60)
+    stop.wait(options.minutes * 60)
     stop.set()
     for thread in (nemeses, traffic):
         thread.join()
-
-
-def report(schedule: Schedule, clients: "Clients", minutes: float, seconds: float) -> None:
-    say(f"\n{datetime.now(UTC):%Y-%m-%d %H:%M} UTC, {minutes:.1f} minutes, {os.cpu_count()} cores")
-    say(f"{'keys':<44}{len(clients.bookings):>8}")
-    requests = sum(n for what, n in clients.told.items() if what.isdigit() or " " in what)
-    say(f"{'requests':<44}{requests:>8}")
-    for what, count in sorted(clients.told.items()):
-        if what.isdigit() or " " in what:
-            say(f"  {what:<42}{count:>8}")
-    say(f"{'seconds until all was at rest':<44}{seconds:>8.1f}")
-    say("\nwhat happened")
-    for name, count in sorted(schedule.happened.items()):
-        say(f"  {name:<42}{count:>8}")
-    say("\nwhat was seen")
-
-
-def conclude(
-    violations: Counter[str], missing: list[str], schedule: Schedule, clients: "Clients"
-) -> int:
-    answers_of_a_fault = [status for status in clients.told if status.startswith("5")]
-    if not schedule.happened and answers_of_a_fault:
-        violations[f"answers {answers_of_a_fault} although nothing happened"] += 1
-    say(f"\n{'violations':<44}{violations.total():>8}")
-    for violation in list(violations)[:MOST_SHOWN]:
-        say(f"  {violation}")
-    for name in missing:
-        say(f"not seen often enough: {name}")
-    return 1 if violations or missing else 0
-
-
-def say(line: str) -> None:
-    sys.stdout.write(f"{line}\n")
-    sys.stdout.flush()
 
 
 if __name__ == "__main__":

@@ -51,9 +51,13 @@ def stripe_fails(kind: str, world: World, dice: random.Random) -> None:
     """For a while, in that way, a part of the calls."""
     seed, seconds = dice.randrange(1 << 30), dice.uniform(*FAULT_SECONDS)
     times = dice.randint(3, 40)
-    wait = {"seconds": STALL_SECONDS} if kind in ("stall", "latency") else {}
     world.stand_in.add_fault(
-        kind, share=dice.uniform(0.2, 0.9), seed=seed, times=times, path="POST /v1", **wait
+        kind,
+        share=dice.uniform(0.2, 0.9),
+        seed=seed,
+        times=times,
+        path="POST /v1",
+        seconds=STALL_SECONDS,
     )
     world.ending.wait(seconds)
 

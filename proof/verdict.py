@@ -7,7 +7,7 @@ import time
 from collections import Counter
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from itertools import chain, product
 
 from django.db import connection, connections
 from django.http import HttpResponse
@@ -15,11 +15,11 @@ from django.http import HttpResponse
 from idempotency.models import FINISHED, IdempotencyKey, JobDelivery, StagedJob
 from idempotency.testing import INVARIANTS, Experiment, Trial
 from proof.clients import Booking, Clients
+from proof.outcome import AT_REST_WITHIN_SECONDS, Sighting
 from proof.world import World
 from rides.operations import CreateRide
 from rides.tests.invariants import OF_A_KEY, OF_ALL_OF_THEM, Invariant
 
-AT_REST_WITHIN_SECONDS = 60.0
 LOOK_AGAIN_SECONDS = 0.2
 ASKING_AT_ONCE = 16
 MOST_ASKED = 10
@@ -39,7 +39,8 @@ EVERYTHING = Experiment(operation=CreateRide, send=nobody_asks, invariants=())
 
 
 def wait_for_rest() -> float:
-    """Return after how many seconds nothing was left to do; more than it may take, if ever."""
+    """Return after how many seconds nothing was left to do; the limit, where there still is."""
+    connections.close_all()  # PostgreSQL was restarted meanwhile
     began_at = time.monotonic()
     while (passed := time.monotonic() - began_at) < AT_REST_WITHIN_SECONDS:
         if is_at_rest():
@@ -69,8 +70,8 @@ def tell_everybody(clients: Clients) -> None:
         list(pool.map(ask, clients.bookings))
 
 
-def violations_of(bookings: Iterable[Booking]) -> Counter[str]:
-    """How often each check did not hold; the first example of each is printed by the caller."""
+def violations_of(bookings: Iterable[Booking]) -> list[str]:
+    """What did not hold, of every key and of all of them together."""
     at_rest = object()
     trials = [
         Trial(
@@ -81,13 +82,13 @@ def violations_of(bookings: Iterable[Booking]) -> Counter[str]:
         )
         for booking in bookings
     ]
-    found: Counter[str] = Counter()
-    for trial in trials:
-        for invariant in (*INVARIANTS, *OF_A_KEY):
-            found.update(violation_of(invariant, trial))
-    for invariant in OF_ALL_OF_THEM:
-        found.update(violation_of(invariant, trials[-1]))
-    return found
+    of_each = product(trials, (*INVARIANTS, *OF_A_KEY))
+    of_all = product(trials[-1:], OF_ALL_OF_THEM)
+    return [
+        violation
+        for trial, invariant in chain(of_each, of_all)
+        for violation in violation_of(invariant, trial)
+    ]
 
 
 def violation_of(invariant: Invariant, trial: Trial) -> list[str]:
@@ -96,18 +97,6 @@ def violation_of(invariant: Invariant, trial: Trial) -> list[str]:
     except AssertionError as error:
         return [f"{invariant.__name__}: key {trial.idempotency_key}: {error}"]
     return []
-
-
-@dataclass(frozen=True)
-class Sighting:
-    """Something that a run must have seen, so that its silence means something."""
-
-    name: str
-    count: int
-    wanted_a_minute: float
-
-    def is_enough(self, minutes: float) -> bool:
-        return self.count >= self.wanted_a_minute * minutes
 
 
 def sightings(world: World, clients: Clients) -> list[Sighting]:
@@ -127,12 +116,8 @@ def sightings(world: World, clients: Clients) -> list[Sighting]:
         Sighting("replays", clients.told["replays"], 50),
         Sighting("look-ups at Stripe", lookups, 1),
         Sighting("outcomes that were not known", events["outcome_unknown"], 10),
+        Sighting("calls to Stripe that went wrong", world.foreign_faults, 20),
         Sighting("processes killed", world.kills, 5),
         Sighting("PostgreSQL restarts", world.restarts_of_postgres, 1),
         Sighting("left to a person", under_review, 0),
     ]
-
-
-def forget_connections() -> None:
-    """PostgreSQL was restarted meanwhile."""
-    connections.close_all()

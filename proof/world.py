@@ -46,6 +46,7 @@ class World:
     processes: dict[str, "subprocess.Popen[bytes]"] = field(default_factory=dict)
     kills: int = 0
     restarts_of_postgres: int = 0
+    foreign_faults: int = 0
     levels: Iterator[str] = field(
         default_factory=lambda: itertools.cycle(["SERIALIZABLE", "READ COMMITTED"])
     )
@@ -120,6 +121,11 @@ class World:
         self.ending.wait(FREEZE_SECONDS)
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGCONT)
+
+    def end_faults(self) -> None:
+        """Stripe is well again; how many calls went wrong is remembered."""
+        self.foreign_faults += sum(fault["fired"] for fault in self.stand_in.faults())
+        self.stand_in.clear_faults()
 
     # The database.
 
