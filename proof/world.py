@@ -51,7 +51,10 @@ class World:
         default_factory=lambda: itertools.cycle(["SERIALIZABLE", "READ COMMITTED"])
     )
     ending: threading.Event = field(default_factory=threading.Event)
-    lock: threading.RLock = field(default_factory=threading.RLock)
+    hands: dict[str, threading.Lock] = field(
+        default_factory=lambda: {service: threading.Lock() for service in SERVICES}
+    )
+    """One at a time: whom a freeze has stopped, that one wakes and is not killed in its sleep."""
 
     @property
     def database(self) -> Path:
@@ -94,9 +97,8 @@ class World:
         """Start what has died, until the run ends."""
         while not self.ending.wait(LOOK_AFTER_SECONDS):
             for service in SERVICES:
-                with self.lock:
-                    if not self.ending.is_set() and self.processes[service].poll() is not None:
-                        self.start(service)
+                if not self.ending.is_set() and self.processes[service].poll() is not None:
+                    self.start(service)
 
     def signal(self, service: str, number: signal.Signals) -> None:
         with contextlib.suppress(ProcessLookupError):
@@ -104,23 +106,24 @@ class World:
 
     def kill(self, service: str) -> None:
         """End it and all its children at once, as a power cut would."""
-        self.signal(service, signal.SIGKILL)
-        self.kills += 1
+        with self.hands[service]:
+            self.signal(service, signal.SIGKILL)
+            self.kills += 1
 
     def kill_child(self, service: str, which: int) -> None:
         """End one worker process of a server, which then starts another."""
-        with contextlib.suppress(psutil.NoSuchProcess, IndexError):
+        with self.hands[service], contextlib.suppress(psutil.NoSuchProcess):
             children = psutil.Process(self.processes[service].pid).children(recursive=True)
-            children[which % len(children) if children else 0].kill()
-            self.kills += 1
+            if children:
+                children[which % len(children)].kill()
+                self.kills += 1
 
     def freeze(self, service: str) -> None:
         """Stop it past its leases, and let it go on as if nothing had happened."""
-        process = self.processes[service]
-        self.signal(service, signal.SIGSTOP)
-        self.ending.wait(FREEZE_SECONDS)
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGCONT)
+        with self.hands[service]:
+            self.signal(service, signal.SIGSTOP)
+            self.ending.wait(FREEZE_SECONDS)
+            self.signal(service, signal.SIGCONT)
 
     def end_faults(self) -> None:
         """Stripe is well again; how many calls went wrong is remembered."""
