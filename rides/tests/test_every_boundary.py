@@ -1,15 +1,19 @@
 """A booking that dies at every boundary there is, in every way, and is recovered in every way.
 
 The boundaries are found by the run, which says how many there were. With `CRASHES=all` the less
-travelled ways are tried in every combination too, and all of it at the strictest isolation level.
+travelled ways are tried in every combination too, and all of it at the strictest isolation level;
+with `KILLS=5000` a booking is killed that often.
 """
 
 import os
+from collections.abc import Iterator
+from itertools import cycle, islice, product
 
 import pytest
 
 from idempotency import READ_COMMITTED, SERIALIZABLE
-from idempotency.testing import by_turns, every_combination
+from idempotency.testing import Boundary, Fault, Recovery, by_turns, every_combination
+from idempotency.testing.plans import Case
 from rides import payments
 from rides.operations import CreateRide
 from rides.tests.trials import (
@@ -25,6 +29,7 @@ from rides.tests.trials import (
 )
 
 ALL = os.environ.get("CRASHES") == "all"
+KILLS = int(os.environ.get("KILLS", "0"))
 PLAN = every_combination if ALL else by_turns
 LEVELS = [READ_COMMITTED, SERIALIZABLE] if ALL else [READ_COMMITTED]
 
@@ -49,6 +54,18 @@ def test_a_booking_survives_every_fault_at_every_boundary(crash_everywhere, ride
     report = crash_everywhere(booking_of(rider, stand_in), every_combination)
 
     assert report.struck == set(report.boundaries)
+
+
+@pytest.mark.skipif(not KILLS, reason="set KILLS to how many there are to be")
+@pytest.mark.timeout(7200)
+def test_a_booking_survives_thousands_of_kills(crash_everywhere, rider, stand_in):
+    def kills(boundaries: list[Boundary]) -> Iterator[Case]:
+        every = product(boundaries, [Fault.KILL], Recovery)
+        return islice(cycle(every), KILLS)
+
+    report = crash_everywhere(booking_of(rider, stand_in), kills)
+
+    assert report.trials[Fault.KILL] == KILLS
 
 
 def test_a_booking_whose_card_is_declined_survives(crash_everywhere, rider_with_bad_card, stand_in):
