@@ -7,6 +7,8 @@ import pytest
 from sandbox.stripe.control import StandIn
 from sandbox.stripe.process import running_stand_in
 
+pytest_plugins = ["idempotency.testing.pytest_plugin"]
+
 
 @pytest.fixture(scope="session")
 def stand_in_process() -> Iterator[StandIn]:
@@ -21,3 +23,14 @@ def stand_in(stand_in_process: StandIn, settings) -> StandIn:
     settings.STRIPE_API_KEY = "sk_test_sandbox"
     settings.STRIPE_API_BASE = stand_in_process.base_url
     return stand_in_process
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say which check caught which of the bugs that were planted."""
+    reports = [r for how in ("passed", "failed") for r in terminalreporter.getreports(how)]
+    rows = [text for r in reports for name, text in r.user_properties if name == "seeded bug"]
+    if rows:
+        caught = sum("NOT CAUGHT" not in row for row in rows)
+        terminalreporter.section(f"{caught} of {len(rows)} seeded bugs caught")
+        for row in rows:
+            terminalreporter.write_line(row)

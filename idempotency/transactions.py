@@ -60,6 +60,10 @@ def waited_too_long_for_a_lock(error: Exception) -> bool:
 
 def database_is_away(error: Exception) -> bool:
     """The connection was lost, refused or ended by the server."""
+    if type(error) is DatabaseError and error.__cause__:
+        # Without a kind and without a code: psycopg2's words for a server that is gone without any
+        # of its own, as after an immediate stop.
+        return _sqlstate_of(error) is None
     if not isinstance(error, OperationalError | InterfaceError):
         return False
     return not may_succeed_when_repeated(error) and not waited_too_long_for_a_lock(error)

@@ -102,6 +102,8 @@ class Connection(asyncio.Protocol):
             self._transport.close()
 
     def _reset(self) -> None:
+        if self._transport.is_closing():
+            return  # the client has left already, and its socket with it
         # Closing a socket that lingers for 0 seconds sends RST in place of FIN.
         linger = struct.pack("ii", 1, 0)
         connection = self._transport.get_extra_info("socket")

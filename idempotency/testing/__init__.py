@@ -1,0 +1,30 @@
+"""A crash at every boundary: what an adopter points at their own operations.
+
+An attempt is run once under observation, which finds its boundaries, and then once for each
+boundary, fault and recovery; after each run the invariants are checked. For tests only: nothing
+of the app imports this.
+"""
+
+from idempotency.testing.boundaries import Boundary, Kind, Moment
+from idempotency.testing.exploring import Report, explore
+from idempotency.testing.faults import Fault
+from idempotency.testing.invariants import INVARIANTS
+from idempotency.testing.plans import by_turns, every_combination
+from idempotency.testing.recoveries import Recovery
+from idempotency.testing.trials import Answer, Experiment, Trial
+
+__all__ = [
+    "INVARIANTS",
+    "Answer",
+    "Boundary",
+    "Experiment",
+    "Fault",
+    "Kind",
+    "Moment",
+    "Recovery",
+    "Report",
+    "Trial",
+    "by_turns",
+    "every_combination",
+    "explore",
+]

@@ -1,0 +1,169 @@
+"""The boundaries of an attempt: the moments between which a process can die and it matters.
+
+They are found by watching, never listed: what goes to the database through Django's connection,
+and what the operation's foreign phases call. A new statement is a new boundary by itself.
+"""
+
+import functools
+import re
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+from unittest.mock import patch
+
+from django.db import connection
+
+from idempotency.operations import Operation
+from idempotency.phases import ForeignPhase
+from idempotency.testing.activity import open_transaction
+
+LoseAnswer = Callable[[], AbstractContextManager[Any]]
+"""In the block, what the foreign system is asked for is done, and its answer never arrives."""
+
+_VERB = re.compile(r"\s*(\w+)")
+_TABLE = re.compile(r"\b(?:FROM|INTO|UPDATE)\s+\"?(\w+)", re.IGNORECASE)
+
+
+class Kind(StrEnum):
+    """Whom the step of a boundary goes to."""
+
+    STATEMENT = "statement"
+    TRANSACTION = "transaction"
+    FOREIGN = "foreign"
+
+
+class Moment(StrEnum):
+    """On which side of its step a boundary lies."""
+
+    BEFORE = "before"
+    APPLIED = "applied but not answered:"
+    AFTER = "after"
+
+
+@dataclass(frozen=True, slots=True)
+class Boundary:
+    """The `number`-th moment of an attempt, such as "before COMMIT"."""
+
+    number: int
+    kind: Kind
+    moment: Moment
+    step: str
+
+    def __str__(self) -> str:
+        return f"{self.number}. {self.moment} {self.step}"
+
+
+class AnswerNotLost(BaseException):
+    """A foreign call returned although `lose_answer` was to see to it that it does not. No code
+    under test may take it for an error of its own.
+    """
+
+
+@dataclass
+class Watch:
+    """Numbers the boundaries that one attempt reaches, and strikes at one of them.
+
+    Args:
+        is_target: where to strike, once; nowhere unless it is given.
+        strike: what happens there, at the very moment.
+    """
+
+    lose_answer: LoseAnswer | None = None
+    is_target: Callable[[Boundary], bool] = lambda _: False
+    strike: Callable[[Boundary], None] = lambda _: None
+    found: list[Boundary] = field(default_factory=list)
+    transactions_during_foreign_calls: list[str] = field(default_factory=list)
+    has_struck: bool = False
+
+    def reach(self, kind: Kind, moment: Moment, step: str) -> None:
+        if self.arrive(kind, moment, step):
+            self.has_struck = True
+            self.strike(self.found[-1])
+
+    def arrive(self, kind: Kind, moment: Moment, step: str) -> bool:
+        """Whether this is where to strike."""
+        boundary = Boundary(len(self.found) + 1, kind, moment, step)
+        self.found.append(boundary)
+        return not self.has_struck and self.is_target(boundary)
+
+    @contextmanager
+    def on(self, operation: type[Operation]) -> Iterator[None]:
+        """Watches what this thread does in the block."""
+        with ExitStack() as stack:
+            stack.enter_context(connection.execute_wrapper(self._statement))
+            for step in ("commit", "rollback"):
+                original = getattr(connection, f"_{step}")
+                watched = self._ending_transaction(step.upper(), original)
+                stack.enter_context(patch.object(connection, f"_{step}", watched))
+            for phase in operation.phases():
+                if isinstance(phase, ForeignPhase):
+                    self._watch_phase(stack, operation, phase)
+            yield
+
+    def _watch_phase(
+        self, stack: ExitStack, operation: type[Operation], phase: ForeignPhase
+    ) -> None:
+        call = self._foreign(phase.method, self.lose_answer)
+        stack.enter_context(patch.object(phase, "method", call))
+        if phase.lookup_name:
+            # A look-up changes nothing, so there is nothing that was applied.
+            lookup = self._foreign(getattr(operation, phase.lookup_name), None)
+            stack.enter_context(patch.object(operation, phase.lookup_name, lookup))
+
+    def _statement(
+        self, execute: Callable[..., Any], sql: str, parameters: Any, many: bool, context: Any
+    ) -> Any:
+        step = named(sql)
+        self.reach(Kind.STATEMENT, Moment.BEFORE, step)
+        result = execute(sql, parameters, many, context)
+        self.reach(Kind.STATEMENT, Moment.AFTER, step)
+        return result
+
+    def _ending_transaction(self, step: str, original: Callable[[], Any]) -> Callable[[], Any]:
+        def watched() -> None:
+            self.reach(Kind.TRANSACTION, Moment.BEFORE, step)
+            original()
+            self.reach(Kind.TRANSACTION, Moment.AFTER, step)
+
+        return watched
+
+    def _foreign(self, method: Callable[..., Any], lose_answer: LoseAnswer | None) -> Any:
+        @functools.wraps(method)
+        def watched(*arguments: Any) -> Any:
+            step = method.__name__
+            self._note_open_transaction(step)
+            self.reach(Kind.FOREIGN, Moment.BEFORE, step)
+            if lose_answer and self.arrive(Kind.FOREIGN, Moment.APPLIED, step):
+                return self._call_unanswered(method, arguments, lose_answer)
+            try:
+                return method(*arguments)
+            finally:
+                self.reach(Kind.FOREIGN, Moment.AFTER, step)
+
+        return watched
+
+    def _call_unanswered(
+        self, method: Callable[..., Any], arguments: tuple[Any, ...], lose_answer: LoseAnswer
+    ) -> Any:
+        boundary = self.found[-1]
+        try:
+            with lose_answer():
+                method(*arguments)
+        except Exception:
+            self.has_struck = True
+            self.strike(boundary)
+            raise
+        raise AnswerNotLost(f"{method.__name__} was answered")
+
+    def _note_open_transaction(self, step: str) -> None:
+        state = open_transaction(connection)
+        if state:
+            self.transactions_during_foreign_calls.append(f"{step}: {state}")
+
+
+def named(sql: object) -> str:
+    """A statement in two words, such as "INSERT rides_ride"."""
+    found = (_VERB.match(str(sql)), _TABLE.search(str(sql)))
+    return " ".join(match[1] for match in found if match)

@@ -1,0 +1,84 @@
+"""The ways to fail at a boundary, each as close to the real thing as a test can come.
+
+Some leave the process alive, and it has to clean up; from the others nothing of it remains but
+what the database and the foreign system have.
+"""
+
+import os
+import signal
+import socket
+from collections.abc import Callable
+from enum import StrEnum
+
+from django.db import connection
+
+from idempotency.testing.boundaries import Boundary, Kind, Moment
+
+
+class Fault(StrEnum):
+    """What happens at a boundary."""
+
+    NONE = "no fault"
+    RAISE = "exception"
+    DISCONNECT = "lost connection"
+    ABORT = "abort"
+    KILL = "kill -9"
+    FREEZE = "freeze"
+    DUPLICATE = "duplicate"
+
+    @property
+    def needs_process(self) -> bool:
+        """Whether the attempt runs in a process of its own, since it does not survive."""
+        return self in (Fault.KILL, Fault.FREEZE)
+
+    def can_strike(self, boundary: Boundary) -> bool:
+        if self is Fault.NONE:
+            return False
+        return self is not Fault.DISCONNECT or boundary.kind is not Kind.FOREIGN
+
+
+class Mishap(Exception):
+    """An error at a moment that nobody foresaw, as the handler of a time limit raises it."""
+
+
+class Aborted(BaseException):
+    """The process is told to leave: like `SystemExit`, it passes every `except Exception`."""
+
+
+def raise_mishap(boundary: Boundary) -> None:
+    # Where the answer was lost, that is the error, and the attempt has it already.
+    if boundary.moment is not Moment.APPLIED:
+        raise Mishap(str(boundary))
+
+
+def abort(boundary: Boundary) -> None:
+    raise Aborted(str(boundary))
+
+
+def disconnect(boundary: Boundary) -> None:
+    """Breaks the socket to the database. What comes next on it fails, with the driver's own error;
+    after a step that is a statement here, since its answer has been read.
+    """
+    with socket.socket(fileno=os.dup(connection.connection.fileno())) as line:
+        line.shutdown(socket.SHUT_RDWR)
+    if boundary.moment is Moment.AFTER:
+        with connection.wrap_database_errors:
+            connection.connection.cursor().execute("SELECT 1")
+
+
+def kill(boundary: Boundary) -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def freeze(boundary: Boundary) -> None:
+    os.kill(os.getpid(), signal.SIGSTOP)
+
+
+STRIKES: dict[Fault, Callable[[Boundary], None]] = {
+    Fault.RAISE: raise_mishap,
+    Fault.DISCONNECT: disconnect,
+    Fault.ABORT: abort,
+    Fault.KILL: kill,
+    Fault.FREEZE: freeze,
+    # DUPLICATE strikes with a client of its own: see `duplicates`.
+}

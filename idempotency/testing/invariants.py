@@ -1,0 +1,144 @@
+"""What must hold of any operation's key once everything is at rest, whatever happened to it.
+
+Each is a function of a trial that raises `AssertionError`. An adopter adds their own: what of a
+request may exist how often in their tables, and at the foreign system.
+"""
+
+from idempotency import conf
+from idempotency.models import FINISHED, IdempotencyKey
+from idempotency.testing.histories import Change, Row
+from idempotency.testing.trials import Trial
+
+# What a finished key may still lose, to the reaper, and what does not count as a change: times.
+_REAPED = {"request_params", "origin_ip", "response_body", "response_content_type", "journal"}
+_TIMES = {"created_at", "last_run_at", "locked_at", "run_after", "foreign_sent_at"}
+
+
+def every_client_is_answered(trial: Trial) -> None:
+    """The last answer is final, or a person has the request on their list."""
+    last = trial.answers[-1]
+    assert last.is_final or _key(trial).is_under_review, f"the client still waits: {last}"
+
+
+def final_answers_are_identical(trial: Trial) -> None:
+    """In status and in every byte of the body, the stored answer included."""
+    answers: set[tuple[int | None, bytes]] = {(a.status, a.body) for a in trial.final_answers}
+    key = _key(trial)
+    if key.is_finished and not key.is_tombstone:
+        answers.add((key.response_code, str(key.response_body).encode()))
+    assert len(answers) <= 1, f"different final answers: {answers}"
+
+
+def nothing_is_left_unfinished(trial: Trial) -> None:
+    """Finished, or with a person; nothing in between."""
+    key = _key(trial)
+    assert key.is_finished or key.is_under_review, f"left at {key.recovery_point}"
+
+
+def no_lease_is_left(trial: Trial) -> None:
+    """At rest nobody works, so nobody holds a lease."""
+    assert _key(trial).locked_at is None, "a lease has no living owner"
+
+
+def recovery_points_never_go_back(trial: Trial) -> None:
+    phases = trial.experiment.operation.phases()
+    order = [*(phase.recovery_point for phase in phases), FINISHED]
+    for before, after in _updates(trial):
+        points = before["recovery_point"], after["recovery_point"]
+        assert order.index(points[0]) <= order.index(points[1]), f"{points[0]} -> {points[1]}"
+
+
+def fencing_tokens_never_fall(trial: Trial) -> None:
+    for before, after in _updates(trial):
+        assert before["attempt"] <= after["attempt"], f"{before['attempt']} -> {after['attempt']}"
+
+
+def a_lease_is_taken_with_a_new_token_only(trial: Trial) -> None:
+    """A claim that does not raise the token leaves the fence open to the one before it."""
+    for change in trial.history:
+        if change.before and change.after and _is_claim(change):
+            tokens = change.before["attempt"], change.after["attempt"]
+            assert tokens[0] < tokens[1], "claimed with the old token"
+
+
+def a_live_lease_is_not_taken(trial: Trial) -> None:
+    """Whoever claims a key finds it let go, or its lease run out."""
+    for change in trial.history:
+        since = change.time("locked_at")
+        if since and _is_claim(change):
+            held = change.at - since
+            assert held >= conf.current().lock_timeout, f"taken from its owner after {held}"
+
+
+def a_lease_is_let_go_by_its_owner(trial: Trial) -> None:
+    """With the entry in the journal that says how the attempt ended."""
+    for before, after in _updates(trial):
+        if before["locked_at"] and not after["locked_at"]:
+            assert after["journal"] != before["journal"], "let go by nobody"
+            author = after["journal"][-1]["attempt"]
+            assert author == before["attempt"], f"let go by {author}"
+
+
+def only_the_owner_writes(trial: Trial) -> None:
+    """Each entry of the journal is by the attempt that holds the key, so attempts never fall."""
+    attempts = [entry["attempt"] for entry in _key(trial).journal]
+    assert attempts == sorted(attempts), f"written out of turn: {attempts}"
+
+
+def a_finished_key_never_changes(trial: Trial) -> None:
+    for before, after in _updates(trial):
+        if before["recovery_point"] == FINISHED:
+            changed = {name for name in before if before[name] != after[name]} - _TIMES
+            assert changed <= (_REAPED if after["response_body"] is None else set()), changed
+
+
+def the_foreign_key_never_changes(trial: Trial) -> None:
+    """It is what the foreign system recognises the request by."""
+    for before, after in _updates(trial):
+        assert before["foreign_key"] == after["foreign_key"], "sent under two foreign keys"
+
+
+def nothing_unfinished_is_deleted(trial: Trial) -> None:
+    deleted = [change.before for change in trial.history if change.after is None]
+    points = [before["recovery_point"] for before in deleted if before]
+    assert set(points) <= {FINISHED}, f"deleted at {points}"
+
+
+def no_transaction_is_open_during_a_foreign_call(trial: Trial) -> None:
+    """By PostgreSQL's own account."""
+    found = trial.watch.transactions_during_foreign_calls
+    assert not found, found
+
+
+INVARIANTS = (
+    every_client_is_answered,
+    final_answers_are_identical,
+    nothing_is_left_unfinished,
+    no_lease_is_left,
+    recovery_points_never_go_back,
+    fencing_tokens_never_fall,
+    a_lease_is_taken_with_a_new_token_only,
+    a_live_lease_is_not_taken,
+    a_lease_is_let_go_by_its_owner,
+    only_the_owner_writes,
+    a_finished_key_never_changes,
+    the_foreign_key_never_changes,
+    nothing_unfinished_is_deleted,
+    no_transaction_is_open_during_a_foreign_call,
+)
+
+
+def _key(trial: Trial) -> IdempotencyKey:
+    key = trial.key
+    assert key is not None, "the key is not there"
+    return key
+
+
+def _is_claim(change: Change) -> bool:
+    if not change.before or not change.after:
+        return False
+    return bool(change.after["last_run_at"] > change.before["last_run_at"])
+
+
+def _updates(trial: Trial) -> list[tuple[Row, Row]]:
+    return [(c.before, c.after) for c in trial.history if c.before and c.after]

@@ -1,0 +1,217 @@
+"""One trial: an attempt that fails at a boundary, its recovery, and what the clients were told.
+
+What is tried is an `Experiment`, which the adopter writes; everything here works on any operation.
+"""
+
+import json
+import os
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import cached_property, partial
+from typing import Any, Protocol
+
+from django.db import close_old_connections, connections
+
+from idempotency.models import IdempotencyKey
+from idempotency.operations import Operation
+from idempotency.testing.activity import end_idle_transactions
+from idempotency.testing.boundaries import Boundary, LoseAnswer, Watch
+from idempotency.testing.duplicates import Duplicate
+from idempotency.testing.faults import STRIKES, Aborted, Fault
+from idempotency.testing.histories import Change, history_of
+from idempotency.testing.processes import fork
+from idempotency.testing.recoveries import Recovery, ask_until_final, recover
+
+
+class HttpAnswer(Protocol):
+    """What of Django's `HttpResponse` is looked at."""
+
+    status_code: int
+    content: bytes
+    headers: Any
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a client was told."""
+
+    status: int
+    body: bytes
+    is_replay: bool
+
+    @property
+    def is_final(self) -> bool:
+        """Whether the client may take it as the outcome: it is not told to try again."""
+        try:
+            body = json.loads(self.body)
+        except ValueError:
+            return self.status < 500
+        return not (isinstance(body, dict) and body.get("retryable"))
+
+
+def nothing(*_: Any) -> None:
+    """Where an experiment says nothing, there is nothing to do."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Experiment:
+    """What is to be crashed, and how to tell whether it survived.
+
+    Args:
+        send: sends the request with the given idempotency key through Django, in this process.
+        lose_answer: a context manager in which a call to the foreign system is carried out there
+            and its answer is lost. Without one, that boundary is not tried.
+        invariants: called with the trial when everything is at rest; each raises `AssertionError`.
+        prepare: brings the key to where the attempt begins.
+        attempt: what is crashed, where that is not the request: a completer, an enqueuer.
+        settle: does what other processes would do in the end, such as running the jobs.
+        after_fork: gives up, in a forked process, the connections that it must not share.
+    """
+
+    operation: type[Operation]
+    send: Callable[[str], HttpAnswer]
+    invariants: tuple[Callable[["Trial"], None], ...]
+    lose_answer: LoseAnswer | None = None
+    prepare: Callable[[str], object] = nothing
+    attempt: Callable[[str], object] | None = None
+    settle: Callable[[], object] = nothing
+    after_fork: Callable[[], None] = nothing
+
+    def ask(self, key: str) -> Answer:
+        """What a client is told who sends the request now."""
+        with _connections_as_a_server_keeps_them():
+            return _answer_from(self.send(key))
+
+    def make_attempt(self, key: str) -> Answer | None:
+        if self.attempt is None:
+            return self.ask(key)
+        with _connections_as_a_server_keeps_them():
+            self.attempt(key)
+        return None
+
+
+@dataclass(kw_only=True, eq=False)
+class Trial:
+    """What happened to one key: what the invariants look at."""
+
+    experiment: Experiment
+    boundary: Boundary | None = None
+    fault: Fault = Fault.NONE
+    recovery: Recovery = Recovery.CLIENT
+    idempotency_key: str = field(default_factory=lambda: str(uuid.uuid4()))
+    answers: list[Answer] = field(default_factory=list)
+    watch: Watch = field(default_factory=Watch)
+    was_struck: bool = False
+    at_rest: object = field(default_factory=object)
+    """When the world was looked at: what is read of all of it at once can be kept that long."""
+
+    def __str__(self) -> str:
+        where = f" at {self.boundary}" if self.boundary else ""
+        return f"{self.fault}{where}, recovered by {self.recovery}"
+
+    @property
+    def final_answers(self) -> list[Answer]:
+        return [answer for answer in self.answers if answer.is_final]
+
+    @property
+    def final_answer(self) -> Answer | None:
+        return next(iter(self.final_answers), None)
+
+    @cached_property
+    def key(self) -> IdempotencyKey | None:
+        """The row as it is at rest; None where there is none."""
+        return IdempotencyKey.objects.filter(idempotency_key=self.idempotency_key).first()
+
+    @cached_property
+    def history(self) -> list[Change]:
+        """Every committed change of the row, to the end."""
+        return history_of(self.idempotency_key)
+
+    def hear(self, answer: Answer | None) -> None:
+        if answer is not None:
+            self.answers.append(answer)
+
+
+def run_trial(trial: Trial) -> Trial:
+    """Prepares, strikes, recovers and settles; afterwards everything is at rest."""
+    experiment, key = trial.experiment, trial.idempotency_key
+    experiment.prepare(key)
+    duplicate = Duplicate(partial(experiment.ask, key))
+    trial.watch = Watch(
+        experiment.lose_answer,
+        is_target=lambda boundary: boundary == trial.boundary,
+        strike={**STRIKES, Fault.DUPLICATE: duplicate.strike}.get(trial.fault, nothing),
+    )
+    begin = _in_a_process if trial.fault.needs_process else _in_this_process
+    with begin(trial):
+        trial.hear(duplicate.answer())
+        for answer in recover(experiment, key, trial.recovery):
+            trial.hear(answer)
+    for answer in ask_until_final(experiment, key):
+        trial.hear(answer)
+    experiment.settle()
+    trial.hear(experiment.ask(key))
+    return trial
+
+
+@contextmanager
+def _in_this_process(trial: Trial) -> Iterator[None]:
+    """An attempt that is over when the recovery begins. Of an aborted one only memory is left, and
+    that is thrown away: a process that ended has no connections.
+    """
+    try:
+        trial.hear(_watched_attempt(trial))
+    except (Exception, Aborted):
+        # A request answers whatever happens, but a worker's batch ends with the error.
+        if not trial.watch.has_struck:
+            raise
+    finally:
+        if trial.fault is Fault.ABORT:
+            _forget_connections()
+    trial.was_struck = trial.watch.has_struck
+    yield
+
+
+@contextmanager
+def _in_a_process(trial: Trial) -> Iterator[None]:
+    """An attempt that is killed before the recovery, or frozen until after it."""
+    child = fork(partial(_watched_attempt, trial), after_fork=trial.experiment.after_fork)
+    status = child.wait()
+    trial.was_struck = os.WIFSTOPPED(status) or os.WIFSIGNALED(status)
+    if os.WIFSTOPPED(status):
+        end_idle_transactions()
+    yield
+    if os.WIFSTOPPED(status):
+        trial.experiment.settle()  # the world goes on to its end, and then the frozen one wakes
+        child.thaw()
+        child.wait()
+    trial.hear(child.result())
+
+
+def _watched_attempt(trial: Trial) -> Answer | None:
+    with trial.watch.on(trial.experiment.operation):
+        return trial.experiment.make_attempt(trial.idempotency_key)
+
+
+@contextmanager
+def _connections_as_a_server_keeps_them() -> Iterator[None]:
+    """Django's test client leaves a broken connection open, which no server does."""
+    close_old_connections()
+    try:
+        yield
+    finally:
+        close_old_connections()
+
+
+def _forget_connections() -> None:
+    for wrapper in connections.all(initialized_only=True):
+        if wrapper.connection is not None:
+            wrapper.connection.close()
+        del connections[wrapper.alias]
+
+
+def _answer_from(response: HttpAnswer) -> Answer:
+    is_replay = "Idempotent-Replayed" in response.headers
+    return Answer(response.status_code, response.content, is_replay)

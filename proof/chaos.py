@@ -1,0 +1,115 @@
+"""`python -m proof.chaos`: the service under load while everything happens to it that can.
+
+It prints the seed of the run, and at the end a table: what was tried, what happened, what was seen,
+and which promises did not hold. It fails if there is one, or if too little was seen.
+"""
+
+import argparse
+import contextlib
+import os
+import random
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import django
+
+from proof import outcome
+from proof.nemeses import NEMESES, Schedule
+from proof.world import World, running_world, serving
+
+if TYPE_CHECKING:
+    from proof.clients import Clients
+
+RIDERS = 100
+BAD_CARDS = 10
+
+
+def main() -> int:
+    options = parse()
+    seed = options.seed if options.seed is not None else random.SystemRandom().randrange(1 << 30)
+    names = [name for name in NEMESES if any(part in name for part in options.nemeses)]
+    sys.stdout.write(f"seed {seed}: {options.minutes:g} minutes, {options.clients} keys at once\n")
+    sys.stdout.flush()
+    with folder_for(options) as folder, running_world(folder, options.port) as world:
+        os.environ.update(world.environment())
+        django.setup()
+        result = run(world, Schedule(names, seed), seed, options)
+    sys.stdout.write(f"{result}\n")
+    return 1 if result.failures else 0
+
+
+@contextlib.contextmanager
+def folder_for(options: argparse.Namespace) -> Iterator[Path]:
+    if options.keep:
+        options.keep.mkdir(parents=True)
+        yield options.keep
+        return
+    with tempfile.TemporaryDirectory(prefix="chaos-") as folder:
+        yield Path(folder)
+
+
+def parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m proof.chaos", description=__doc__)
+    parser.add_argument("--minutes", type=float, default=1.0)
+    parser.add_argument("--seed", type=int, help="of an earlier run, to repeat it")
+    parser.add_argument("--clients", type=int, default=8, help="keys at once (default: 8)")
+    parser.add_argument("--port", type=int, default=5099, help="of the API (default: 5099)")
+    parser.add_argument("--keep", type=Path, help="a new folder for the logs and the database")
+    parser.add_argument(
+        "--nemeses",
+        nargs="*",
+        default=[""],
+        help="only those with one of these words in their names; none at all for a calm run",
+    )
+    return parser.parse_args()
+
+
+def run(
+    world: World, schedule: Schedule, seed: int, options: argparse.Namespace
+) -> "outcome.Outcome":
+    # Only now: they import models.
+    from idempotency.testing.histories import recorded_histories
+    from proof import verdict
+    from proof.clients import Clients, wait_until_up
+    from proof.people import make_riders
+
+    clients = Clients(options.port, make_riders(RIDERS, BAD_CARDS), seed)
+    began_at = time.monotonic()
+    with recorded_histories():
+        with serving(world):
+            wait_until_up(options.port)
+            load(world, schedule, clients, options)
+            world.end_faults()
+            seconds = verdict.wait_for_rest()
+            verdict.tell_everybody(clients)
+            seconds = max(seconds, verdict.wait_for_rest())
+        return outcome.Outcome(
+            minutes=(time.monotonic() - began_at) / 60,
+            keys=len(clients.bookings),
+            told=clients.told,
+            happened=schedule.happened,
+            seconds_to_rest=seconds,
+            sightings=verdict.sightings(world, clients),
+            violations=verdict.violations_of(clients.bookings),
+        )
+
+
+def load(world: World, schedule: Schedule, clients: "Clients", options: argparse.Namespace) -> None:
+    stop = threading.Event()
+    nemeses = threading.Thread(target=schedule.run, args=[world, stop])
+    traffic = threading.Thread(target=clients.run, args=[options.clients, stop])
+    for thread in (nemeses, traffic):
+        thread.start()
+    stop.wait(options.minutes * 60)
+    stop.set()
+    for thread in (nemeses, traffic):
+        thread.join()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,128 @@
+"""The clients of a chaos run: they book, several of them with one key, and do as they are told.
+
+Whoever gets no final answer asks again. Some hang up before there is an answer. What each was told
+is kept, because in the end all of it must fit together.
+"""
+
+import contextlib
+import http.client
+import json
+import random
+import threading
+import time
+import uuid
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from urllib.parse import urlencode
+
+from idempotency.testing import Answer
+
+PATIENCE_SECONDS = 20.0
+LONGEST_PAUSE_SECONDS = 1.0
+HANGS_UP_AFTER_SECONDS = (0.001, 0.2)
+DUPLICATES = (1, 2, 2, 3, 4, 8, 16)
+A_CROWD = 256
+A_CROWD_EVERY = 400  # keys
+
+FORM = {
+    "origin_lat": "37.7793",
+    "origin_lon": "-122.4193",
+    "target_lat": "34.0522",
+    "target_lon": "-118.2437",
+}
+TAKEN_OVER = b"taken this request over"
+
+
+@dataclass(frozen=True)
+class Booking:
+    """One key, the rider who sends it, and what came back."""
+
+    rider: str
+    key: str = field(default_factory=lambda: str(uuid.uuid4()))
+    answers: list[Answer] = field(default_factory=list)
+
+
+class Clients:
+    """Keeps so many keys going at once until it is told to stop."""
+
+    def __init__(self, port: int, riders: list[str], seed: int) -> None:
+        self.bookings: list[Booking] = []
+        self.told: Counter[str] = Counter()
+        self._port = port
+        self._riders = riders
+        self._dice = random.Random(seed)  # noqa: S311 - repeatable, and nothing secret
+        self._lock = threading.Lock()
+
+    def run(self, at_once: int, stop: threading.Event) -> None:
+        with ThreadPoolExecutor(at_once) as keys:
+            for _ in range(at_once):
+                keys.submit(self._book_one_after_the_other, stop)
+
+    def ask(self, booking: Booking, *, patience: float = PATIENCE_SECONDS) -> Answer | None:
+        """Send the request once. None where there was no answer."""
+        try:
+            answer = send(self._port, booking, patience)
+        except (OSError, http.client.HTTPException):
+            self._count("no answer")
+            return None
+        self._count(str(answer.status), is_replay=answer.is_replay, body=answer.body)
+        booking.answers.append(answer)
+        return answer
+
+    def _book_one_after_the_other(self, stop: threading.Event) -> None:
+        while not stop.is_set():
+            with self._lock:
+                booking = Booking(self._dice.choice(self._riders))
+                self.bookings.append(booking)
+                is_crowd = len(self.bookings) % A_CROWD_EVERY == 0
+                count = A_CROWD if is_crowd else self._dice.choice(DUPLICATES)
+                seed = self._dice.randrange(1 << 30)
+            with ThreadPoolExecutor(count) as clients:
+                for number in range(count):
+                    dice = random.Random(seed + number)  # noqa: S311
+                    clients.submit(self._be_a_client, booking, dice, stop)
+
+    def _be_a_client(self, booking: Booking, dice: random.Random, stop: threading.Event) -> None:
+        if dice.random() < 0.1:
+            self.ask(booking, patience=dice.uniform(*HANGS_UP_AFTER_SECONDS))
+        pause = 0.05
+        while not stop.is_set():
+            answer = self.ask(booking)
+            if answer is not None and (answer.is_final or b"needs_review" in answer.body):
+                return
+            stop.wait(pause * dice.uniform(0.5, 1.5))
+            pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
+
+    def _count(self, what: str, *, is_replay: bool = False, body: bytes = b"") -> None:
+        with self._lock:
+            self.told[what] += 1
+            self.told["replays"] += is_replay
+            self.told["fenced"] += TAKEN_OVER in body
+
+
+def send(port: int, booking: Booking, patience: float) -> Answer:
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=patience)
+    headers = {
+        "Authorization": booking.rider,
+        "Idempotency-Key": booking.key,
+        "Content-Type": "application/x-www-form-urlencoded",
+    }
+    with contextlib.closing(connection):
+        connection.request("POST", "/rides", urlencode(FORM), headers)
+        response = connection.getresponse()
+        body = response.read()
+    return Answer(response.status, body, "Idempotent-Replayed" in response.headers)
+
+
+def wait_until_up(port: int) -> None:
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while time.monotonic() < deadline:
+        with contextlib.suppress(OSError, http.client.HTTPException, json.JSONDecodeError):
+            connection = http.client.HTTPConnection("127.0.0.1", port, timeout=1)
+            with contextlib.closing(connection):
+                connection.request("GET", "/rides")
+                connection.getresponse()
+                return
+        time.sleep(0.05)
+    raise TimeoutError("the API does not answer")

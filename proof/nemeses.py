@@ -1,0 +1,122 @@
+"""What can happen to the world, each thing by its name. The dice are seeded, so that a run can be
+repeated: the same things in the same order after the same pauses.
+"""
+
+import random
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterator
+from functools import partial
+
+from proof.world import World
+
+Nemesis = Callable[[World, random.Random], None]
+
+KEYS_AGE_SECONDS = 40.0  # Stripe's 24 hours, where the window of 20 is 10 s
+MOST_AT_ONCE = 3
+PAUSE_SECONDS = (0.3, 1.5)
+STALL_SECONDS = 1.5  # longer than the client waits
+IN_THE_AIR_SECONDS = 0.6  # and shorter
+FAULT_SECONDS = (0.5, 2.0)
+FAULTS = (
+    *("conflict", "rate_limit", "reset_before", "reset_after", "latency", "error_before"),
+    *("error_after", "decline", "stall", "malformed_json"),
+)
+
+
+def kill(service: str, world: World, dice: random.Random) -> None:
+    world.kill(service)
+
+
+def kill_child_of_api(world: World, dice: random.Random) -> None:
+    world.kill_child("api", dice.randrange(8))
+
+
+def freeze(service: str, world: World, dice: random.Random) -> None:
+    """With calls in the air, so that it wakes in the middle of something."""
+    world.stand_in.add_fault("latency", times=8, seconds=IN_THE_AIR_SECONDS, path="POST /v1")
+    world.ending.wait(IN_THE_AIR_SECONDS / 2)
+    world.freeze(service)
+
+
+def restart_postgres(world: World, dice: random.Random) -> None:
+    world.restart_postgres()
+
+
+def terminate_backends(world: World, dice: random.Random) -> None:
+    world.terminate_backends(share=dice.uniform(0.2, 1.0))
+
+
+def stripe_fails(kind: str, world: World, dice: random.Random) -> None:
+    """For a while, in that way, a part of the calls."""
+    seed, seconds = dice.randrange(1 << 30), dice.uniform(*FAULT_SECONDS)
+    times = dice.randint(3, 40)
+    world.stand_in.add_fault(
+        kind,
+        share=dice.uniform(0.2, 0.9),
+        seed=seed,
+        times=times,
+        path="POST /v1",
+        seconds=STALL_SECONDS,
+    )
+    world.ending.wait(seconds)
+
+
+def stripe_forgets_keys(world: World, dice: random.Random) -> None:
+    world.stand_in.prune_keys(older_than_seconds=KEYS_AGE_SECONDS)
+
+
+NEMESES: dict[str, Nemesis] = {
+    **{f"kill -9 {name}": partial(kill, name) for name in ("api", "completer", "enqueuer")},
+    "kill -9 worker": partial(kill, "worker"),
+    "kill -9 of one of the api's workers": kill_child_of_api,
+    **{f"freeze {name}": partial(freeze, name) for name in ("api", "completer", "worker")},
+    "PostgreSQL restarted": restart_postgres,
+    "backends terminated": terminate_backends,
+    **{f"Stripe: {kind}": partial(stripe_fails, kind) for kind in FAULTS},
+    "Stripe forgets keys": stripe_forgets_keys,
+}
+
+
+class Schedule:
+    """Lets things happen until it is told to stop: each of them before any comes again."""
+
+    def __init__(self, names: list[str], seed: int) -> None:
+        self.happened: Counter[str] = Counter()
+        self.failed: list[str] = []
+        self._names = names
+        self._dice = random.Random(seed)  # noqa: S311 - repeatable, and nothing secret
+        self._slots = threading.Semaphore(MOST_AT_ONCE)
+        self._busy: set[str] = set()
+
+    def run(self, world: World, stop: threading.Event) -> None:
+        threads = []
+        for name, pause, dice in self._deck():
+            if stop.wait(pause):
+                break
+            if name in self._busy:
+                continue
+            self._slots.acquire()
+            self._busy.add(name)
+            thread = threading.Thread(target=self._let_happen, args=[name, world, dice])
+            thread.start()
+            threads.append(thread)
+        for thread in threads:
+            thread.join()
+
+    def _deck(self) -> Iterator[tuple[str, float, random.Random]]:
+        while self._names:
+            for name in self._dice.sample(self._names, len(self._names)):
+                seed = self._dice.randrange(1 << 30)
+                yield name, self._dice.uniform(*PAUSE_SECONDS), random.Random(seed)  # noqa: S311
+
+    def _let_happen(self, name: str, world: World, dice: random.Random) -> None:
+        try:
+            NEMESES[name](world, dice)
+            self.happened[name] += 1
+        except Exception as error:
+            # Two at once can be in each other's way, as when PostgreSQL is down already.
+            self.failed.append(f"{name}: {error!r}")
+        finally:
+            self._busy.discard(name)
+            self._slots.release()

@@ -1,0 +1,80 @@
+"""The table at the end of a chaos run, and what makes the run fail."""
+
+import os
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+MOST_SHOWN = 10
+AT_REST_WITHIN_SECONDS = 60.0
+UNEXPECTED = "500"
+
+
+@dataclass(frozen=True)
+class Sighting:
+    """Something that a run must have seen, so that its silence means something."""
+
+    name: str
+    count: int
+    wanted_a_minute: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """What was tried, what happened, what was seen, and what did not hold."""
+
+    minutes: float
+    keys: int
+    told: Counter[str]
+    happened: Counter[str]
+    seconds_to_rest: float
+    sightings: list[Sighting]
+    violations: list[str]
+
+    @property
+    def answers(self) -> dict[str, int]:
+        return {
+            what: n for what, n in sorted(self.told.items()) if what not in ("replays", "fenced")
+        }
+
+    @property
+    def failures(self) -> list[str]:
+        return [*self.violations, *self._too_late(), *self._errors(), *self._not_seen()]
+
+    def _too_late(self) -> Iterator[str]:
+        if self.seconds_to_rest >= AT_REST_WITHIN_SECONDS:
+            yield f"not at rest within {AT_REST_WITHIN_SECONDS:g} s"
+
+    def _errors(self) -> Iterator[str]:
+        """A fault is answered with 503 or 409; a 500 is an error that nobody thought of."""
+        for status, count in self.answers.items():
+            if status == UNEXPECTED or (status.startswith("5") and not self.happened):
+                yield f"{count} answers with status {status}"
+
+    def _not_seen(self) -> Iterator[str]:
+        for sighting in self.sightings if self.happened else []:
+            if sighting.count < sighting.wanted_a_minute * self.minutes:
+                yield f"not seen often enough: {sighting.name}"
+
+    def __str__(self) -> str:
+        return "\n".join(
+            [
+                f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC, {os.cpu_count()} cores",
+                row("minutes", round(self.minutes, 1)),
+                row("keys", self.keys),
+                row("requests", sum(self.answers.values())),
+                *(row(f"  {what}", count) for what, count in self.answers.items()),
+                "what happened",
+                *(row(f"  {what}", count) for what, count in sorted(self.happened.items())),
+                "what was seen",
+                *(row(f"  {sighting.name}", sighting.count) for sighting in self.sightings),
+                row("seconds until all was at rest", round(self.seconds_to_rest, 1)),
+                row("violations", len(self.violations)),
+                *(f"  {failure}" for failure in self.failures[:MOST_SHOWN]),
+            ]
+        )
+
+
+def row(name: str, value: float) -> str:
+    return f"{name:<46}{value:>8}"

@@ -1,0 +1,20 @@
+"""The service's settings for a chaos run: minutes are seconds, and the isolation can be chosen."""
+
+from datetime import timedelta
+
+from rocketrides.settings import *  # noqa: F403
+from rocketrides.settings import IDEMPOTENCY, INSTALLED_APPS
+
+INSTALLED_APPS = [*INSTALLED_APPS, "proof.apps.ProofConfig"]
+
+IDEMPOTENCY = {
+    **IDEMPOTENCY,
+    "LOCK_TIMEOUT": timedelta(seconds=5),
+    "COMPLETER_GRACE": timedelta(seconds=3),
+    "COMPLETER_PAUSE": timedelta(seconds=1),
+    "COMPLETER_PAUSE_LIMIT": timedelta(seconds=4),
+    "MAX_ATTEMPTS": 1000,
+    "IDLE_PAUSE": timedelta(milliseconds=300),
+    "REDELIVERY_AFTER": timedelta(seconds=3),
+    "MAX_DELIVERIES": 30,
+}

@@ -1,0 +1,35 @@
+"""The short form of `python -m proof.chaos`: all that can happen, for a few seconds."""
+
+import os
+import re
+import subprocess
+import sys
+
+import pytest
+
+from rides.tests.processes import free_port
+from rocketrides.environment import BASE_DIR
+
+
+@pytest.mark.timeout(180)
+def test_nothing_that_happens_breaks_a_promise():
+    said = chaos("--minutes", "0.25")
+
+    assert re.search(r"^violations +0$", said, re.MULTILINE), said
+    assert not re.search(r"^  500 ", said, re.MULTILINE), said
+
+
+@pytest.mark.timeout(180)
+def test_in_good_order_nobody_is_answered_with_an_error():
+    said = chaos("--minutes", "0.1", "--nemeses")
+
+    assert re.search(r"^violations +0$", said, re.MULTILINE), said
+    assert not re.search(r"^  5\d\d ", said, re.MULTILINE), said
+
+
+def chaos(*arguments: str) -> str:
+    command = [sys.executable, "-m", "proof.chaos", "--port", str(free_port()), *arguments]
+    ran = subprocess.run(
+        command, cwd=BASE_DIR, env=os.environ, capture_output=True, text=True, check=False
+    )
+    return ran.stdout + ran.stderr

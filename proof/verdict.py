@@ -1,0 +1,123 @@
+"""The end of a chaos run: all comes to rest, everybody is told the outcome, and it must fit.
+
+The checks are the same as after a crash at a boundary, `rides.tests.invariants`, for every key.
+"""
+
+import time
+from collections import Counter
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from itertools import chain, product
+
+from django.db import connection, connections
+from django.http import HttpResponse
+
+from idempotency.models import FINISHED, IdempotencyKey, JobDelivery, StagedJob
+from idempotency.testing import INVARIANTS, Experiment, Trial
+from proof.clients import Booking, Clients
+from proof.outcome import AT_REST_WITHIN_SECONDS, Sighting
+from proof.world import World
+from rides.operations import CreateRide
+from rides.tests.invariants import OF_A_KEY, OF_ALL_OF_THEM, Invariant
+
+LOOK_AGAIN_SECONDS = 0.2
+ASKING_AT_ONCE = 16
+MOST_ASKED = 10
+
+EVENTS = """
+SELECT entry ->> 'event', count(*)
+  FROM idempotency_idempotencykey, jsonb_array_elements(journal) AS entry
+ GROUP BY 1
+"""
+
+
+def nobody_asks(key: str) -> HttpResponse:
+    raise AssertionError("the run is over")
+
+
+EVERYTHING = Experiment(operation=CreateRide, send=nobody_asks, invariants=())
+
+
+def wait_for_rest() -> float:
+    """Return after how many seconds nothing was left to do; the limit, where there still is."""
+    connections.close_all()  # PostgreSQL was restarted meanwhile
+    began_at = time.monotonic()
+    while (passed := time.monotonic() - began_at) < AT_REST_WITHIN_SECONDS:
+        if is_at_rest():
+            return passed
+        time.sleep(LOOK_AGAIN_SECONDS)
+    return AT_REST_WITHIN_SECONDS
+
+
+def is_at_rest() -> bool:
+    unfinished = IdempotencyKey.objects.filter(needs_review_at=None).exclude(
+        recovery_point=FINISHED
+    )
+    return not (unfinished.exists() or StagedJob.objects.exists() or JobDelivery.objects.exists())
+
+
+def tell_everybody(clients: Clients) -> None:
+    """Each key is asked for once more, with all in good order; so each has its last answer."""
+
+    def ask(booking: Booking) -> None:
+        for _ in range(MOST_ASKED):
+            answer = clients.ask(booking)
+            if answer is not None and (answer.is_final or b"needs_review" in answer.body):
+                return
+            time.sleep(LOOK_AGAIN_SECONDS)
+
+    with ThreadPoolExecutor(ASKING_AT_ONCE) as pool:
+        list(pool.map(ask, clients.bookings))
+
+
+def violations_of(bookings: Iterable[Booking]) -> list[str]:
+    """What did not hold, of every key and of all of them together."""
+    at_rest = object()
+    trials = [
+        Trial(
+            experiment=EVERYTHING,
+            idempotency_key=booking.key,
+            answers=booking.answers,
+            at_rest=at_rest,
+        )
+        for booking in bookings
+    ]
+    of_each = product(trials, (*INVARIANTS, *OF_A_KEY))
+    of_all = product(trials[-1:], OF_ALL_OF_THEM)
+    return [
+        violation
+        for trial, invariant in chain(of_each, of_all)
+        for violation in violation_of(invariant, trial)
+    ]
+
+
+def violation_of(invariant: Invariant, trial: Trial) -> list[str]:
+    try:
+        invariant(trial)
+    except AssertionError as error:
+        return [f"{invariant.__name__}: key {trial.idempotency_key}: {error}"]
+    return []
+
+
+def sightings(world: World, clients: Clients) -> list[Sighting]:
+    with connection.cursor() as cursor:
+        cursor.execute(EVENTS)
+        events = Counter(dict(cursor.fetchall()))
+    log = (world.folder / "completer.log").read_text(errors="replace")
+    lookups = world.stand_in.calls()["calls"].get("GET /v1/payment_intents", 0)
+    serialization = world.log_of_postgres().count("could not serialize access")
+    fenced = clients.told["fenced"] + log.count("code=request_in_progress")
+    under_review = IdempotencyKey.objects.filter(needs_review_at__isnull=False).count()
+    return [
+        Sighting("take-overs by a retry", events["retried"], 10),
+        Sighting("take-overs by the completer", events["taken_by_completer"], 10),
+        Sighting("rejected by the fence", fenced, 1),
+        Sighting("serialization failures, retried", serialization, 1),
+        Sighting("replays", clients.told["replays"], 50),
+        Sighting("look-ups at Stripe", lookups, 1),
+        Sighting("outcomes that were not known", events["outcome_unknown"], 10),
+        Sighting("calls to Stripe that went wrong", world.foreign_faults, 20),
+        Sighting("processes killed", world.kills, 5),
+        Sighting("PostgreSQL restarts", world.restarts_of_postgres, 1),
+        Sighting("left to a person", under_review, 0),
+    ]

@@ -1,0 +1,178 @@
+"""The world that chaos happens to: a PostgreSQL, a Stripe stand-in, and the service's processes.
+
+All of it is the run's own, in a folder of its own. Whatever of the service dies is started again,
+as an operating system's supervisor would.
+"""
+
+import contextlib
+import itertools
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import psutil  # type: ignore[import-untyped]
+import psycopg2
+from honcho.environ import parse_procfile
+
+from rocketrides.environment import BASE_DIR
+from sandbox import postgres
+from sandbox.stripe.control import StandIn
+from sandbox.stripe.process import running_stand_in
+
+SERVICES = ("api", "completer", "enqueuer", "worker", "reaper")
+LOOK_AFTER_SECONDS = 0.1
+FREEZE_SECONDS = 6.5  # longer than a lease
+
+TERMINATE_SOME = """
+SELECT count(pg_terminate_backend(pid))
+  FROM pg_stat_activity
+ WHERE datname = current_database() AND pid <> pg_backend_pid()
+   AND backend_type = 'client backend' AND random() < %s
+"""
+
+
+@dataclass
+class World:
+    """What the nemeses get their hands on."""
+
+    folder: Path
+    stand_in: StandIn
+    port: int
+    processes: dict[str, "subprocess.Popen[bytes]"] = field(default_factory=dict)
+    kills: int = 0
+    restarts_of_postgres: int = 0
+    foreign_faults: int = 0
+    levels: Iterator[str] = field(
+        default_factory=lambda: itertools.cycle(["SERIALIZABLE", "READ COMMITTED"])
+    )
+    ending: threading.Event = field(default_factory=threading.Event)
+    hands: dict[str, threading.Lock] = field(
+        default_factory=lambda: {service: threading.Lock() for service in SERVICES}
+    )
+    """One at a time: whom a freeze has stopped, that one wakes and is not killed in its sleep."""
+
+    @property
+    def database(self) -> Path:
+        return self.folder / "postgres"
+
+    @property
+    def database_url(self) -> str:
+        return postgres.url(self.database, postgres.DATABASE)
+
+    def environment(self) -> dict[str, str]:
+        return {
+            **os.environ,
+            "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+            "DJANGO_SETTINGS_MODULE": "proof.settings",
+            "DATABASE_URL": self.database_url,
+            "STRIPE_API_KEY": "sk_test_sandbox",
+            "STRIPE_API_BASE": self.stand_in.base_url,
+            "EMAIL_URL": "dummymail://",
+            "PORT": str(self.port),
+            # Every other start at the strictest level, so that both are in the run.
+            "PROOF_ISOLATION": next(self.levels),
+        }
+
+    # The service.
+
+    def start(self, service: str) -> None:
+        command = parse_procfile((BASE_DIR / "Procfile").read_text()).processes[service]
+        with (self.folder / f"{service}.log").open("ab") as log:
+            self.processes[service] = subprocess.Popen(  # noqa: S603
+                ["sh", "-c", command],  # noqa: S607
+                cwd=BASE_DIR,
+                env=self.environment(),
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+
+    def look_after(self) -> None:
+        """Start what has died, until the run ends."""
+        while not self.ending.wait(LOOK_AFTER_SECONDS):
+            for service in SERVICES:
+                if not self.ending.is_set() and self.processes[service].poll() is not None:
+                    self.start(service)
+
+    def signal(self, service: str, number: signal.Signals) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.processes[service].pid, number)
+
+    def kill(self, service: str) -> None:
+        """End it and all its children at once, as a power cut would."""
+        with self.hands[service]:
+            self.signal(service, signal.SIGKILL)
+            self.kills += 1
+
+    def kill_child(self, service: str, which: int) -> None:
+        """End one worker process of a server, which then starts another."""
+        with self.hands[service], contextlib.suppress(psutil.NoSuchProcess):
+            children = psutil.Process(self.processes[service].pid).children(recursive=True)
+            if children:
+                children[which % len(children)].kill()
+                self.kills += 1
+
+    def freeze(self, service: str) -> None:
+        """Stop it past its leases, and let it go on as if nothing had happened."""
+        with self.hands[service]:
+            self.signal(service, signal.SIGSTOP)
+            self.ending.wait(FREEZE_SECONDS)
+            self.signal(service, signal.SIGCONT)
+
+    def end_faults(self) -> None:
+        """Stripe is well again; how many calls went wrong is remembered."""
+        self.foreign_faults += sum(fault["fired"] for fault in self.stand_in.faults())
+        self.stand_in.clear_faults()
+
+    # The database.
+
+    def restart_postgres(self) -> None:
+        """As after a power cut: no checkpoint, the log is replayed, and nobody was warned."""
+        postgres.pg_ctl(self.database, "stop", "--mode=immediate", "--timeout=20")
+        postgres.database_url(self.database)
+        self.restarts_of_postgres += 1
+
+    def terminate_backends(self, share: float) -> None:
+        with contextlib.closing(psycopg2.connect(self.database_url)) as connection:
+            connection.autocommit = True
+            with connection.cursor() as cursor:
+                cursor.execute(TERMINATE_SOME, [share])
+
+    def log_of_postgres(self) -> str:
+        return (self.database / "log").read_text(errors="replace")
+
+
+@contextlib.contextmanager
+def running_world(folder: Path, port: int) -> Iterator[World]:
+    """PostgreSQL and the stand-in; the service's processes come with `serving`."""
+    with running_stand_in() as stand_in:
+        world = World(folder, stand_in, port)
+        postgres.database_url(world.database)
+        try:
+            yield world
+        finally:
+            postgres.stop(world.database)
+
+
+@contextlib.contextmanager
+def serving(world: World) -> Iterator[None]:
+    """Have the service's processes run for the block, whatever happens to them in it."""
+    for service in SERVICES:
+        world.start(service)
+    guardian = threading.Thread(target=world.look_after)
+    guardian.start()
+    try:
+        yield
+    finally:
+        world.ending.set()
+        guardian.join()
+        for service in SERVICES:
+            world.signal(service, signal.SIGCONT)
+            world.signal(service, signal.SIGKILL)
+            world.processes[service].wait()

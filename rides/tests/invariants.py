@@ -1,0 +1,163 @@
+"""What must hold of every booking once all is at rest, whatever was killed, lost or repeated.
+
+All of the promises in one place: those of the core, which hold for any operation, and the ride's
+own, which compare our tables with Stripe's ledger. Each is a function of a trial that raises
+`AssertionError`; its name is what a report says.
+"""
+
+from collections import defaultdict
+from collections.abc import Callable
+from functools import lru_cache
+from typing import Any
+
+from django.conf import settings
+
+from idempotency.models import JobDelivery, StagedJob
+from idempotency.testing import INVARIANTS as OF_ANY_OPERATION
+from idempotency.testing import Trial
+from rides.models import AuditRecord, Ride
+from rides.operations import FARE_CENTS
+from sandbox.stripe.control import StandIn
+
+Invariant = Callable[[Trial], None]
+
+DEFINITE = (201, 402)
+"""The final answers to a valid booking: it is paid for, or the card was declined."""
+
+
+def at_most_one_charge_for_a_key(trial: Trial) -> None:
+    taken = succeeded(charges_of(trial))
+    assert len(taken) <= 1, f"{len(taken)} charges: {[charge['id'] for charge in taken]}"
+
+
+def a_booked_ride_is_paid_for(trial: Trial) -> None:
+    """Exactly one charge succeeded where the rider was told so, and the ride names it."""
+    if status_of(trial) == 201:
+        taken = [charge["id"] for charge in succeeded(charges_of(trial))]
+        named = [ride.stripe_charge_id for ride in rides_of(trial)]
+        assert taken == named, f"charges {taken}, rides name {named}"
+        assert len(taken) == 1, f"{len(taken)} charges"
+
+
+def no_unknown_outcome_is_final(trial: Trial) -> None:
+    """Final is "paid", or "declined" where Stripe's ledger says that nothing was taken."""
+    if not trial.final_answers:
+        return
+    charges = charges_of(trial)
+    assert status_of(trial) in DEFINITE, f"a final {status_of(trial)}"
+    if status_of(trial) == 402:
+        assert charges, "declined, says the answer; Stripe was never asked"
+        assert not succeeded(charges), "declined, says the answer; Stripe took the money"
+
+
+def a_good_card_pays_in_the_end(trial: Trial) -> None:
+    """Where nothing was wrong but what was done to the service, the ride is booked."""
+    assert status_of(trial) == 201, f"{status_of(trial) or 'no answer'}"
+
+
+def past_the_window_nothing_is_sent(trial: Trial) -> None:
+    """Stripe may have forgotten the key, so a charge that it does not show is never sent again."""
+    assert not charges_of(trial), "sent again, and nobody knows what the first one did"
+
+
+def one_ride_for_a_key(trial: Trial) -> None:
+    count = len(rides_of(trial))
+    assert count == 1, f"{count} rides"
+
+
+def one_receipt_for_a_booked_ride(trial: Trial) -> None:
+    """In effect: the records that came with it. And none where nothing was booked."""
+    wanted = 1 if status_of(trial) == 201 else 0
+    sent = audited(trial, AuditRecord.Action.RECEIPT_SENT)
+    assert sent == wanted, f"{sent} receipts"
+
+
+def no_job_is_left(trial: Trial) -> None:
+    staged, delivered = StagedJob.objects.count(), JobDelivery.objects.count()
+    assert (staged, delivered) == (0, 0), f"{staged} staged, {delivered} delivered"
+
+
+def one_audit_record_for_a_transition(trial: Trial) -> None:
+    created = audited(trial, AuditRecord.Action.RIDE_CREATED)
+    assert created == 1, f"{created} records of one ride"
+    records = AuditRecord.objects.filter(action=AuditRecord.Action.RIDE_CREATED)
+    assert records.count() == Ride.objects.count(), "a record of a ride that there never was"
+
+
+def the_ledger_is_that_of_the_rides(trial: Trial) -> None:
+    """The same charges on both sides, and the same sum: what an auditor would reconcile."""
+    unknown = in_review()
+    taken = {
+        charge["id"]: charge["amount"]
+        for ride, charges in ledger(trial.at_rest).items()
+        for charge in succeeded(charges)
+        if ride not in unknown
+    }
+    is_paid = Ride.objects.filter(stripe_charge_id__isnull=False)
+    paid = dict(is_paid.values_list("stripe_charge_id", "amount_cents"))
+    assert taken.keys() == paid.keys(), f"on one side only: {taken.keys() ^ paid.keys()}"
+    assert sum(taken.values()) == sum(paid.values()) == len(paid) * FARE_CENTS
+
+
+OF_A_KEY: tuple[Invariant, ...] = (
+    at_most_one_charge_for_a_key,
+    a_booked_ride_is_paid_for,
+    no_unknown_outcome_is_final,
+    one_ride_for_a_key,
+    one_receipt_for_a_booked_ride,
+    one_audit_record_for_a_transition,
+)
+
+OF_ALL_OF_THEM: tuple[Invariant, ...] = (no_job_is_left, the_ledger_is_that_of_the_rides)
+
+OF_A_BOOKING: tuple[Invariant, ...] = (*OF_A_KEY, *OF_ALL_OF_THEM)
+
+EVERY_INVARIANT: tuple[Invariant, ...] = (
+    *OF_ANY_OPERATION,
+    *OF_A_BOOKING,
+    a_good_card_pays_in_the_end,
+    past_the_window_nothing_is_sent,
+)
+
+
+# What they look at.
+
+
+@lru_cache(maxsize=1)
+def ledger(at_rest: object) -> dict[str, list[dict[str, Any]]]:
+    """The charges attempted at the stand-in that the settings lead to, by ride; read once."""
+    charges: defaultdict[str, list[dict[str, Any]]] = defaultdict(list)
+    for charge in StandIn(settings.STRIPE_API_BASE).charges():
+        charges[charge["metadata"]["ride_id"]].append(charge)
+    return charges
+
+
+def charges_of(trial: Trial) -> list[dict[str, Any]]:
+    """The charges attempted for the trial's rides, under whatever key they were sent."""
+    charges = ledger(trial.at_rest)
+    return [charge for ride in rides_of(trial) for charge in charges.get(str(ride.pk), [])]
+
+
+def in_review() -> set[str]:
+    """The rides of which a person has to say what was paid."""
+    rides = Ride.objects.filter(idempotency_key__needs_review_at__isnull=False)
+    return {str(number) for number in rides.values_list("pk", flat=True)}
+
+
+def succeeded(charges: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [charge for charge in charges if charge["status"] == "succeeded"]
+
+
+@lru_cache(maxsize=1)
+def rides_of(trial: Trial) -> list[Ride]:
+    return list(Ride.objects.filter(idempotency_key__idempotency_key=trial.idempotency_key))
+
+
+def status_of(trial: Trial) -> int | None:
+    return trial.final_answer.status if trial.final_answer else None
+
+
+def audited(trial: Trial, action: AuditRecord.Action) -> int:
+    rides = [ride.pk for ride in rides_of(trial)]
+    records = AuditRecord.objects.filter(resource_type="ride", resource_id__in=rides)
+    return records.filter(action=action).count()

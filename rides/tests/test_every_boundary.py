@@ -1,0 +1,100 @@
+"""A booking that dies at every boundary there is, in every way, and is recovered in every way.
+
+The boundaries are found by the run, which says how many there were. With `CRASHES=all` the less
+travelled ways are tried in every combination too, and all of it at the strictest isolation level;
+with `KILLS=5000` a booking is killed that often.
+"""
+
+import os
+from collections.abc import Iterator
+from itertools import cycle, islice, product
+
+import pytest
+
+from idempotency import READ_COMMITTED, SERIALIZABLE
+from idempotency.testing import Boundary, Fault, Recovery, by_turns, every_combination
+from idempotency.testing.plans import Case
+from rides import payments
+from rides.operations import CreateRide
+from rides.tests.trials import (
+    after_a_saved_failure_of,
+    booking_of,
+    completing_of,
+    declining_of,
+    enqueuing_of,
+    looking_up_in_vain_of,
+    looking_up_of,
+    reaping_of,
+    working_of,
+)
+
+ALL = os.environ.get("CRASHES") == "all"
+KILLS = int(os.environ.get("KILLS", "0"))
+PLAN = every_combination if ALL else by_turns
+LEVELS = [READ_COMMITTED, SERIALIZABLE] if ALL else [READ_COMMITTED]
+
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.timeout(600)]
+
+
+@pytest.fixture(autouse=True)
+def no_second_try(monkeypatch):
+    """Stripe's client would wait before it sends again what was lost, as the next attempt does."""
+    payments._connected_client.cache_clear()
+    monkeypatch.setattr(payments, "RETRIES", 0)
+    yield
+    payments._connected_client.cache_clear()
+
+
+@pytest.fixture(autouse=True, params=LEVELS)
+def isolation(request, monkeypatch):
+    monkeypatch.setattr(CreateRide, "isolation", request.param)
+
+
+def test_a_booking_survives_every_fault_at_every_boundary(crash_everywhere, rider, stand_in):
+    report = crash_everywhere(booking_of(rider, stand_in), every_combination)
+
+    assert report.struck == set(report.boundaries)
+
+
+@pytest.mark.skipif(not KILLS, reason="set KILLS to how many there are to be")
+@pytest.mark.timeout(7200)
+def test_a_booking_survives_thousands_of_kills(crash_everywhere, rider, stand_in):
+    def kills(boundaries: list[Boundary]) -> Iterator[Case]:
+        every = product(boundaries, [Fault.KILL], Recovery)
+        return islice(cycle(every), KILLS)
+
+    report = crash_everywhere(booking_of(rider, stand_in), kills)
+
+    assert report.trials[Fault.KILL] == KILLS
+
+
+def test_a_booking_whose_card_is_declined_survives(crash_everywhere, rider_with_bad_card, stand_in):
+    crash_everywhere(declining_of(booking_of(rider_with_bad_card, stand_in)), PLAN)
+
+
+def test_a_completer_that_sends_the_charge_again_survives(crash_everywhere, rider, stand_in):
+    crash_everywhere(completing_of(booking_of(rider, stand_in)), PLAN)
+
+
+def test_a_retry_that_looks_the_charge_up_survives(crash_everywhere, rider, stand_in):
+    crash_everywhere(looking_up_of(booking_of(rider, stand_in), stand_in), PLAN)
+
+
+def test_a_retry_that_looks_for_a_charge_in_vain_survives(crash_everywhere, rider, stand_in):
+    crash_everywhere(looking_up_in_vain_of(booking_of(rider, stand_in), stand_in), PLAN)
+
+
+def test_a_retry_after_an_error_that_stripe_saved_survives(crash_everywhere, rider, stand_in):
+    crash_everywhere(after_a_saved_failure_of(booking_of(rider, stand_in), stand_in), PLAN)
+
+
+def test_a_reaper_survives(crash_everywhere, rider, stand_in):
+    crash_everywhere(reaping_of(booking_of(rider, stand_in)), PLAN)
+
+
+def test_an_enqueuer_survives(crash_everywhere, rider, stand_in):
+    crash_everywhere(enqueuing_of(booking_of(rider, stand_in)), PLAN)
+
+
+def test_a_worker_survives(crash_everywhere, rider, stand_in):
+    crash_everywhere(working_of(booking_of(rider, stand_in)), PLAN)

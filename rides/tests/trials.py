@@ -1,0 +1,248 @@
+"""Bookings for the crash harness: each experiment is one way to come to a charge, or not to.
+
+Apart from the tests, because those that crash the service and those that plant bugs in it run the
+same ones.
+"""
+
+import uuid
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import timedelta
+from functools import partial
+from threading import Event
+from typing import Any
+from unittest.mock import patch
+from urllib.parse import urlencode
+
+from django.db import connection, connections
+from django.test import Client
+
+from idempotency import conf, jobs, reaping
+from idempotency.completing import complete_due_keys
+from idempotency.models import IdempotencyKey
+from idempotency.queue import run_queued_jobs
+from idempotency.testing import Experiment
+from idempotency.testing.clock import (
+    let_deliveries_age,
+    let_key_age,
+    until_anybody_may_take_over,
+)
+from idempotency.testing.trials import HttpAnswer
+from rides import payments
+from rides.models import User
+from rides.operations import RESEND_WINDOW, CreateRide
+from rides.tests.booking import CHARGING, COORDINATES
+from rides.tests.invariants import (
+    OF_A_BOOKING,
+    a_good_card_pays_in_the_end,
+    past_the_window_nothing_is_sent,
+)
+from rides.tests.processes import PATIENCE_SECONDS
+from sandbox.stripe.control import StandIn
+
+FORM = "application/x-www-form-urlencoded"
+MOST_JOBS = MOST_KEYS = 100
+COMMIT_OF_THE_JOB = 2  # the first one is that of the ride
+SET_NEXT_NUMBER = """
+SELECT setval(pg_get_serial_sequence('idempotency_idempotencykey', 'id'), %s, false)
+"""
+
+
+def booking_of(rider: User, stand_in: StandIn) -> Experiment:
+    """`POST /rides` by `rider`, and the receipt that follows."""
+
+    client = Client()
+
+    def send(key: str) -> HttpAnswer:
+        headers = {"Authorization": rider.email, "Idempotency-Key": key}
+        return client.post("/rides", urlencode(COORDINATES), FORM, headers=headers)
+
+    return Experiment(
+        operation=CreateRide,
+        send=send,
+        invariants=(*OF_A_BOOKING, a_good_card_pays_in_the_end),
+        lose_answer=partial(failing, stand_in, "reset_after"),
+        settle=deliver_everything,
+        # The child would send on the parent's open connection to Stripe.
+        after_fork=payments._connected_client.cache_clear,
+    )
+
+
+def declining_of(booking: Experiment) -> Experiment:
+    """The same for a rider whose card is declined."""
+    return replace(booking, invariants=OF_A_BOOKING)
+
+
+def completing_of(booking: Experiment) -> Experiment:
+    """The completer's attempt at a booking whose charge was made and whose answer was lost."""
+
+    def prepare(key: str) -> None:
+        ask_and_lose_the_answer(booking, key)
+        let_key_age(key, until_anybody_may_take_over())
+
+    return replace(booking, prepare=prepare, attempt=lambda _: complete_due_keys(MOST_KEYS))
+
+
+def looking_up_of(booking: Experiment, stand_in: StandIn) -> Experiment:
+    """A client's retry so late that Stripe has forgotten the key, and the charge is looked up."""
+
+    def prepare(key: str) -> None:
+        ask_and_lose_the_answer(booking, key)
+        let_key_age(key, RESEND_WINDOW)
+        stand_in.prune_keys()
+
+    return replace(booking, prepare=prepare)
+
+
+def looking_up_in_vain_of(booking: Experiment, stand_in: StandIn) -> Experiment:
+    """The same where Stripe shows no charge for this ride, though one for another ride of the
+    rider's: a person must look, and nothing is sent.
+    """
+
+    def prepare(key: str) -> None:
+        booking.ask(another_key())
+        with failing(stand_in, "reset_before"):
+            booking.ask(key)
+        let_key_age(key, RESEND_WINDOW)
+
+    invariants = (*OF_A_BOOKING, past_the_window_nothing_is_sent)
+    return replace(booking, prepare=prepare, lose_answer=None, invariants=invariants)
+
+
+def after_a_saved_failure_of(booking: Experiment, stand_in: StandIn) -> Experiment:
+    """A retry to which Stripe repeats the error that it saved, although it took the money."""
+
+    def prepare(key: str) -> None:
+        with failing(stand_in, "error_after"):
+            booking.ask(key)
+        let_key_age(key, until_anybody_may_take_over())
+
+    return replace(booking, prepare=prepare, lose_answer=None)
+
+
+def reaping_of(booking: Experiment) -> Experiment:
+    """The reaper, as it comes to a booking whose outcome is not known after all that time."""
+
+    def prepare(key: str) -> None:
+        reaping.reap(MOST_KEYS)  # what earlier trials left
+        ask_and_lose_the_answer(booking, key)
+        let_key_age(key, conf.current().tombstone_retention)
+
+    return replace(
+        booking,
+        prepare=prepare,
+        attempt=lambda _: reaping.reap(MOST_KEYS),
+        invariants=OF_A_BOOKING,
+    )
+
+
+def enqueuing_of(booking: Experiment) -> Experiment:
+    """The enqueuer, as it hands the receipt of a booking to the queue."""
+    return replace(
+        booking, prepare=booking.ask, attempt=lambda _: jobs.drain_staged_jobs(MOST_JOBS)
+    )
+
+
+def overtaken_of(booking: Experiment) -> Experiment:
+    """The enqueuer, while a job commits that was staged before the one that it has just seen."""
+    late: LateBooking
+
+    def prepare(key: str) -> None:
+        nonlocal late
+        late = LateBooking(booking, key)
+        booking.ask(another_key())
+
+    def attempt(key: str) -> None:
+        with connection.execute_wrapper(late.commit_after_the_first_statement):
+            jobs.drain_staged_jobs(MOST_JOBS)
+
+    return replace(booking, prepare=prepare, attempt=attempt)
+
+
+def working_of(booking: Experiment) -> Experiment:
+    """The worker, as it sends the receipt of a booking."""
+
+    def prepare(key: str) -> None:
+        booking.ask(key)
+        jobs.drain_staged_jobs(MOST_JOBS)
+
+    return replace(booking, prepare=prepare, attempt=lambda _: run_queued_jobs(MOST_JOBS))
+
+
+def restored_of(booking: Experiment) -> Experiment:
+    """A booking in a database that was restored, and hands out a number for the second time."""
+
+    def prepare(key: str) -> None:
+        lost = another_key()
+        booking.ask(lost)
+        booking.settle()
+        [number] = IdempotencyKey.objects.filter(idempotency_key=lost).values_list("pk", flat=True)
+        IdempotencyKey.objects.filter(pk=number).delete()
+        with connection.cursor() as cursor:
+            cursor.execute(SET_NEXT_NUMBER, [number])
+
+    return replace(booking, prepare=prepare)
+
+
+class LateBooking:
+    """A booking in a thread, which stands before the COMMIT of its job until it is let go."""
+
+    def __init__(self, booking: Experiment, key: str) -> None:
+        self._is_there, self._may_commit = Event(), Event()
+        self._pool = ThreadPoolExecutor(1)
+        self._commits = 0
+        self._booking = self._pool.submit(self._book, booking, key)
+        assert self._is_there.wait(PATIENCE_SECONDS)
+
+    def commit_after_the_first_statement(self, execute: Any, *statement: Any) -> Any:
+        result = execute(*statement)
+        self._may_commit.set()
+        self._booking.result(PATIENCE_SECONDS)
+        return result
+
+    def _book(self, booking: Experiment, key: str) -> None:
+        commit = connection._commit
+
+        def commit_late() -> None:
+            self._commits += 1
+            if self._commits == COMMIT_OF_THE_JOB:
+                self._is_there.set()
+                self._may_commit.wait(PATIENCE_SECONDS)
+            commit()
+
+        try:
+            with patch.object(connection, "_commit", commit_late):
+                booking.ask(key)
+        finally:
+            connections.close_all()
+
+
+def another_key() -> str:
+    return str(uuid.uuid4())
+
+
+@contextmanager
+def failing(stand_in: StandIn, kind: str) -> Iterator[None]:
+    """Every charge in the block fails in that way."""
+    stand_in.add_fault(kind, path=CHARGING)
+    try:
+        yield
+    finally:
+        stand_in.clear_faults()
+
+
+def ask_and_lose_the_answer(booking: Experiment, key: str) -> None:
+    assert booking.lose_answer is not None
+    with booking.lose_answer():
+        answer = booking.ask(key)
+    assert answer.status == 503, answer
+
+
+def deliver_everything() -> None:
+    """Enqueuer and worker at work until every job is done, those that were lost on the way too."""
+    let_deliveries_age(conf.current().redelivery_after + timedelta(seconds=1))
+    jobs.drain_staged_jobs(MOST_JOBS)
+    jobs.redeliver_overdue_jobs(MOST_JOBS)
+    run_queued_jobs(MOST_JOBS)
