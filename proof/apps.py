@@ -10,13 +10,14 @@ class ProofConfig(AppConfig):
     name = "proof"
 
     def ready(self) -> None:
-        from rides import payments
         from rides.operations import CreateRide
+        from rides.payments import charging, client
 
-        payments.CONNECT_TIMEOUT_SECONDS = 0.5  # type: ignore[assignment]
-        payments.READ_TIMEOUT_SECONDS = 0.8  # type: ignore[assignment]
-        payments.RETRIES = 0
-        payments.LOOKUP_SECONDS = 1
+        client.CONNECT_TIMEOUT_SECONDS = 0.5  # type: ignore[assignment]
+        client.READ_TIMEOUT_SECONDS = 0.8  # type: ignore[assignment]
+        client.RETRIES = 0
+        charging.LOOKUP_SECONDS = 1  # type: ignore[attr-defined]
         CreateRide.isolation = os.environ.get("PROOF_ISOLATION", CreateRide.isolation)
         CreateRide.charge_rider.window = timedelta(seconds=10)
-        CreateRide.charge_rider.worst_case = timedelta(seconds=1.3 + 1 + 1.3)
+        worst_case = timedelta(seconds=1.3 + 1 + 1.3)
+        CreateRide.charge_rider.worst_case = CreateRide.take_back_charge.worst_case = worst_case

@@ -38,6 +38,7 @@ from idempotency.testing.plans import Case, Plan
 from rides import operations, payments
 from rides.models import AuditRecord, User
 from rides.operations import CHARGE_CREATED, CreateRide
+from rides.payments import charging
 from rides.tests.trials import (
     after_a_saved_failure_of,
     booking_of,
@@ -378,7 +379,7 @@ def final_on_timeout(bed: Bed) -> None:
     def declined(error: Exception) -> Exception:
         return payments.CardDeclined("The payment did not go through.")
 
-    bed.enter_context(patch.object(payments, "_verdict", declined))
+    bed.enter_context(patch.object(charging, "verdict", declined))
 
 
 @bug(
@@ -449,7 +450,7 @@ def adopts_the_payment_of_another_ride(bed: Bed) -> None:
         shown = payments._client().v1.payment_intents.list({"customer": customer, "limit": 1})
         return iter(shown.data)
 
-    bed.enter_context(patch.object(payments, "_payment_intents_of", latest))
+    bed.enter_context(patch.object(charging, "payment_intents_of", latest))
 
 
 @bug(
@@ -460,7 +461,7 @@ def adopts_the_payment_of_another_ride(bed: Bed) -> None:
 )
 def saved_failure_is_asked_again(bed: Bed) -> None:
     """Stripe repeats its saved error for as long as it is asked under the same key."""
-    bed.enter_context(patch.object(payments, "_is_saved_failure", lambda error: False))
+    bed.enter_context(patch.object(charging, "_is_saved_failure", lambda error: False))
 
 
 # The reaper.

@@ -14,8 +14,8 @@ import pytest
 from idempotency import READ_COMMITTED, SERIALIZABLE
 from idempotency.testing import Boundary, Fault, Recovery, by_turns, every_combination
 from idempotency.testing.plans import Case
-from rides import payments
 from rides.operations import CreateRide
+from rides.payments.client import connected_client
 from rides.tests.trials import (
     after_a_saved_failure_of,
     booking_of,
@@ -39,10 +39,10 @@ pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.timeout(600)]
 @pytest.fixture(autouse=True)
 def no_second_try(monkeypatch):
     """Stripe's client would wait before it sends again what was lost, as the next attempt does."""
-    payments._connected_client.cache_clear()
-    monkeypatch.setattr(payments, "RETRIES", 0)
+    connected_client.cache_clear()
+    monkeypatch.setattr("rides.payments.client.RETRIES", 0)
     yield
-    payments._connected_client.cache_clear()
+    connected_client.cache_clear()
 
 
 @pytest.fixture(autouse=True, params=LEVELS)

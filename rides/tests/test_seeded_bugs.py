@@ -8,7 +8,7 @@ from contextlib import ExitStack
 import pytest
 
 from idempotency.testing import explore
-from rides import payments
+from rides.payments.client import connected_client
 from rides.tests.invariants import EVERY_INVARIANT
 from rides.tests.seeded_bugs import BUGS, Bug, Scene
 
@@ -23,10 +23,10 @@ def scene(rider, rider_with_bad_card, stand_in) -> Scene:
 @pytest.fixture(autouse=True)
 def no_second_try(monkeypatch):
     """Stripe's client would wait before it sends again what was lost, as the next attempt does."""
-    payments._connected_client.cache_clear()
-    monkeypatch.setattr(payments, "RETRIES", 0)
+    connected_client.cache_clear()
+    monkeypatch.setattr("rides.payments.client.RETRIES", 0)
     yield
-    payments._connected_client.cache_clear()
+    connected_client.cache_clear()
 
 
 @pytest.mark.parametrize("bug", BUGS, ids=lambda bug: bug.name)

@@ -30,9 +30,9 @@ from idempotency.testing.clock import (
     until_anybody_may_take_over,
 )
 from idempotency.testing.trials import HttpAnswer
-from rides import payments
 from rides.models import User
 from rides.operations import RESEND_WINDOW, CreateRide
+from rides.payments.client import connected_client
 from rides.tests.booking import CHARGING, COORDINATES
 from rides.tests.invariants import (
     OF_A_BOOKING,
@@ -66,7 +66,7 @@ def booking_of(rider: User, stand_in: StandIn) -> Experiment:
         lose_answer=partial(failing, stand_in, "reset_after"),
         settle=deliver_everything,
         # The child would send on the parent's open connection to Stripe.
-        after_fork=payments._connected_client.cache_clear,
+        after_fork=connected_client.cache_clear,
     )
 
 
