@@ -85,15 +85,16 @@ def run(
             wait_until_up(options.port)
             load(world, schedule, clients, options)
             world.end_faults()
-            seconds = verdict.wait_for_rest()
+            seconds = verdict.wait_for_keys()
             verdict.tell_everybody(clients)
-            seconds = max(seconds, verdict.wait_for_rest())
+            seconds_of_jobs = verdict.wait_for_jobs()
         return outcome.Outcome(
             minutes=(time.monotonic() - began_at) / 60,
             keys=len(clients.bookings),
             told=clients.told,
             happened=schedule.happened,
-            seconds_to_rest=seconds,
+            seconds_of_keys=seconds,
+            seconds_of_jobs=seconds_of_jobs,
             sightings=verdict.sightings(world, clients),
             violations=verdict.violations_of(clients.bookings),
         )
