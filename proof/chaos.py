@@ -106,10 +106,12 @@ def load(world: World, schedule: Schedule, clients: "Clients", options: argparse
     traffic = threading.Thread(target=clients.run, args=[options.clients, stop])
     for thread in (nemeses, traffic):
         thread.start()
-    stop.wait(options.minutes * 60)
-    stop.set()
-    for thread in (nemeses, traffic):
-        thread.join()
+    try:
+        stop.wait(options.minutes * 60)
+    finally:
+        stop.set()
+        for thread in (nemeses, traffic):
+            thread.join()
 
 
 if __name__ == "__main__":
