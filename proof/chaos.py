@@ -8,12 +8,14 @@ import argparse
 import contextlib
 import os
 import random
+import signal
 import sys
 import tempfile
 import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from types import FrameType
 from typing import TYPE_CHECKING
 
 import django
@@ -30,6 +32,7 @@ BAD_CARDS = 10
 
 
 def main() -> int:
+    signal.signal(signal.SIGTERM, leave)
     options = parse()
     seed = options.seed if options.seed is not None else random.SystemRandom().randrange(1 << 30)
     names = [name for name in NEMESES if any(part in name for part in options.nemeses)]
@@ -41,6 +44,11 @@ def main() -> int:
         result = run(world, Schedule(names, seed), seed, options)
     sys.stdout.write(f"{result}\n")
     return 1 if result.failures else 0
+
+
+def leave(number: int, frame: FrameType | None) -> None:
+    """End as after Ctrl-C, with everything that was started."""
+    raise KeyboardInterrupt
 
 
 @contextlib.contextmanager
