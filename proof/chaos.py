@@ -19,6 +19,7 @@ from types import FrameType
 from typing import TYPE_CHECKING
 
 import django
+from django.db import connections
 
 from proof import outcome
 from proof.nemeses import NEMESES, Schedule
@@ -120,6 +121,7 @@ def load(world: World, schedule: Schedule, clients: "Clients", options: argparse
         stop.set()
         for thread in (nemeses, traffic):
             thread.join()
+        connections.close_all()  # PostgreSQL was restarted meanwhile
 
 
 if __name__ == "__main__":

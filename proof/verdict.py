@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from itertools import chain, product
 
-from django.db import connection, connections
+from django.db import connection
 from django.http import HttpResponse
 
 from idempotency.models import FINISHED, IdempotencyKey, JobDelivery, StagedJob
@@ -57,7 +57,6 @@ def wait_for_jobs() -> float:
 
 
 def seconds_until(is_so: Callable[[], bool], limit: float) -> float:
-    connections.close_all()  # PostgreSQL was restarted meanwhile
     began_at = time.monotonic()
     while (passed := time.monotonic() - began_at) < limit and not is_so():
         time.sleep(LOOK_AGAIN_SECONDS)
