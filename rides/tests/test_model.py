@@ -41,9 +41,9 @@ from idempotency.testing.trials import forget_connections
 from rides import operations, payments
 from rides.models import User
 from rides.operations import RESEND_WINDOW, CreateRide
-from rides.tests import seeded_bugs
 from rides.tests.booking import CHARGING
 from rides.tests.invariants import DEFINITE, OF_A_KEY, OF_ALL_OF_THEM
+from rides.tests.seeded_bugs import BUGS
 from rides.tests.trials import MOST_JOBS, MOST_KEYS, booking_of, deliver_everything
 from sandbox.stripe.control import StandIn
 
@@ -333,6 +333,6 @@ def test_any_order_of_things_keeps_the_promises(tell_stories):
 @pytest.mark.parametrize("name", SOON_CAUGHT)
 def test_a_story_comes_to_a_planted_bug(name: str, tell_stories):
     with ExitStack() as bed:
-        getattr(seeded_bugs, name)(bed)
+        next(bug for bug in BUGS if bug.name == name).plant(bed)
         with pytest.raises((AssertionError, ExceptionGroup)):
             tell_stories(phases=[Phase.generate])
