@@ -8,15 +8,18 @@ import argparse
 import contextlib
 import os
 import random
+import signal
 import sys
 import tempfile
 import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from types import FrameType
 from typing import TYPE_CHECKING
 
 import django
+from django.db import connections
 
 from proof import outcome
 from proof.nemeses import NEMESES, Schedule
@@ -30,6 +33,7 @@ BAD_CARDS = 10
 
 
 def main() -> int:
+    signal.signal(signal.SIGTERM, leave)
     options = parse()
     seed = options.seed if options.seed is not None else random.SystemRandom().randrange(1 << 30)
     names = [name for name in NEMESES if any(part in name for part in options.nemeses)]
@@ -41,6 +45,11 @@ def main() -> int:
         result = run(world, Schedule(names, seed), seed, options)
     sys.stdout.write(f"{result}\n")
     return 1 if result.failures else 0
+
+
+def leave(number: int, frame: FrameType | None) -> None:
+    """End as after Ctrl-C, with everything that was started."""
+    raise KeyboardInterrupt
 
 
 @contextlib.contextmanager
@@ -85,15 +94,16 @@ def run(
             wait_until_up(options.port)
             load(world, schedule, clients, options)
             world.end_faults()
-            seconds = verdict.wait_for_rest()
+            seconds = verdict.wait_for_keys()
             verdict.tell_everybody(clients)
-            seconds = max(seconds, verdict.wait_for_rest())
+            seconds_of_jobs = verdict.wait_for_jobs()
         return outcome.Outcome(
             minutes=(time.monotonic() - began_at) / 60,
             keys=len(clients.bookings),
             told=clients.told,
             happened=schedule.happened,
-            seconds_to_rest=seconds,
+            seconds_of_keys=seconds,
+            seconds_of_jobs=seconds_of_jobs,
             sightings=verdict.sightings(world, clients),
             violations=verdict.violations_of(clients.bookings),
         )
@@ -105,10 +115,13 @@ def load(world: World, schedule: Schedule, clients: "Clients", options: argparse
     traffic = threading.Thread(target=clients.run, args=[options.clients, stop])
     for thread in (nemeses, traffic):
         thread.start()
-    stop.wait(options.minutes * 60)
-    stop.set()
-    for thread in (nemeses, traffic):
-        thread.join()
+    try:
+        stop.wait(options.minutes * 60)
+    finally:
+        stop.set()
+        for thread in (nemeses, traffic):
+            thread.join()
+        connections.close_all()  # PostgreSQL was restarted meanwhile
 
 
 if __name__ == "__main__":

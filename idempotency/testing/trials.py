@@ -169,7 +169,7 @@ def _in_this_process(trial: Trial) -> Iterator[None]:
             raise
     finally:
         if trial.fault is Fault.ABORT:
-            _forget_connections()
+            forget_connections()
     trial.was_struck = trial.watch.has_struck
     yield
 
@@ -205,7 +205,7 @@ def _connections_as_a_server_keeps_them() -> Iterator[None]:
         close_old_connections()
 
 
-def _forget_connections() -> None:
+def forget_connections() -> None:
     for wrapper in connections.all(initialized_only=True):
         if wrapper.connection is not None:
             wrapper.connection.close()

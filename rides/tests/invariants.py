@@ -154,7 +154,10 @@ def rides_of(trial: Trial) -> list[Ride]:
 
 
 def status_of(trial: Trial) -> int | None:
-    return trial.final_answer.status if trial.final_answer else None
+    """The outcome: as a client was told it, or as it is stored where no client has asked."""
+    if trial.final_answer:
+        return trial.final_answer.status
+    return trial.key.response_code if trial.key else None
 
 
 def audited(trial: Trial, action: AuditRecord.Action) -> int:

@@ -1,0 +1,11 @@
+"""Known bugs, to be planted one at a time: what each of them breaks, a check must notice.
+
+This is the one proof that the checks can fail. Each bug changes the code from here, in the way in
+which somebody might get it wrong, and names the trial that brings it to light and the checks that
+must catch it there. The code itself has no switch for any of them.
+"""
+
+from rides.tests.seeded_bugs import charges, leases, phases, receipts
+from rides.tests.seeded_bugs.planting import BUGS, Bug, Scene
+
+__all__ = ["BUGS", "Bug", "Scene", "charges", "leases", "phases", "receipts"]

@@ -1,0 +1,161 @@
+"""Bugs of the foreign call: what is sent, under which key, and what its answer is taken for."""
+
+from collections.abc import Iterator
+from typing import Any
+from unittest.mock import patch
+
+from django.db import transaction
+
+from idempotency import claims
+from idempotency.operations import Operation
+from idempotency.testing import Fault, Moment
+from rides import payments
+from rides.operations import CreateRide
+from rides.payments import charging
+from rides.tests.seeded_bugs.planting import (
+    KILLED_AFTER_THE_CHARGE,
+    Bed,
+    after_a_saved_failure,
+    at,
+    booking,
+    bug,
+    declining,
+    looking_up,
+    looking_up_in_vain,
+    of_booking,
+    rewrite,
+    undisturbed,
+)
+from rides.tests.trials import restored_of
+
+UUID_OF_THE_NUMBER = (
+    "lpad((SELECT last_value::text FROM idempotency_idempotencykey_id_seq), 32, '0')::uuid"
+)
+
+
+@bug("no_transaction_is_open_during_a_foreign_call", experiment=booking, plan=undisturbed)
+def call_inside_the_transaction(bed: Bed) -> None:
+    """The ride's row is locked while Stripe is asked."""
+    send = Operation._send_or_look_up
+
+    def send_with_the_ride_locked(self: CreateRide, phase: Any) -> Any:
+        with transaction.atomic():
+            type(self.ride).objects.select_for_update().get(pk=self.ride.pk)
+            return send(self, phase)
+
+    bed.enter_context(patch.object(Operation, "_send_or_look_up", send_with_the_ride_locked))
+
+
+@bug(
+    "the_foreign_key_never_changes",
+    "at_most_one_charge_for_a_key",
+    experiment=booking,
+    plan=KILLED_AFTER_THE_CHARGE,
+)
+def new_foreign_key_for_each_attempt(bed: Bed) -> None:
+    """A retry is sent under a key that Stripe has never seen."""
+    fresh = "   SET foreign_key = gen_random_uuid(), "
+    rewrite(bed, claims, "TAKE_OVER_KEY", "   SET ", fresh)
+
+
+@bug("a_good_card_pays_in_the_end", experiment=of_booking(restored_of), plan=undisturbed)
+def foreign_key_from_the_serial_id(bed: Bed) -> None:
+    """A restored database hands the number out again, and Stripe knows it as another request's."""
+    rewrite(bed, claims, "INSERT_KEY", "gen_random_uuid()", UUID_OF_THE_NUMBER)
+
+
+@bug(
+    "no_unknown_outcome_is_final",
+    "the_ledger_is_that_of_the_rides",
+    experiment=booking,
+    plan=at(Fault.RAISE, Moment.APPLIED, "charge_rider"),
+)
+def final_on_timeout(bed: Bed) -> None:
+    """No answer from Stripe is taken for a no."""
+
+    def declined(error: Exception) -> Exception:
+        return payments.CardDeclined("The payment did not go through.")
+
+    bed.enter_context(patch.object(charging, "verdict", declined))
+
+
+@bug(
+    "every_client_is_answered",
+    "nothing_is_left_unfinished",
+    experiment=declining,
+    plan=undisturbed,
+)
+def decline_is_never_final(bed: Bed) -> None:
+    """A definite no is taken for trouble, and asked again for ever."""
+    bed.enter_context(patch.object(CreateRide.charge_rider, "rejections", {}))
+
+
+@bug("at_most_one_charge_for_a_key", experiment=looking_up, plan=undisturbed)
+def resend_past_the_window(bed: Bed) -> None:
+    """Stripe has forgotten the key and charges again."""
+    window = CreateRide.charge_rider.window * 1000
+    bed.enter_context(patch.object(CreateRide.charge_rider, "window", window))
+
+
+@bug("at_most_one_charge_for_a_key", experiment=looking_up, plan=undisturbed)
+def window_begins_anew_with_each_attempt(bed: Bed) -> None:
+    """Only the latest sending is remembered, so the first one's age does not count."""
+    call = Operation.call_foreign
+
+    def call_as_if_for_the_first_time(self: Operation, *phase: Any, **commit: Any) -> Any:
+        self.key.foreign_sent_at = None
+        return call(self, *phase, **commit)
+
+    bed.enter_context(patch.object(Operation, "call_foreign", call_as_if_for_the_first_time))
+
+
+@bug("past_the_window_nothing_is_sent", experiment=looking_up_in_vain, plan=undisturbed)
+def sends_again_what_it_does_not_find(bed: Bed) -> None:
+    """What Stripe does not show is taken for what never was."""
+
+    def look_up_or_send(self: CreateRide, phase: Any) -> Any:
+        return self.find_charge() or phase.method(self)
+
+    bed.enter_context(patch.object(Operation, "_send_or_look_up", look_up_or_send))
+
+
+@bug("no_unknown_outcome_is_final", experiment=looking_up_in_vain, plan=undisturbed)
+def declined_because_not_found(bed: Bed) -> None:
+    """What Stripe does not show is reported as declined."""
+    find = CreateRide.find_charge
+
+    def find_charge(self: CreateRide) -> payments.Charge:
+        found = find(self)
+        if found is None:
+            raise payments.CardDeclined("Nothing was charged.")
+        return found
+
+    bed.enter_context(patch.object(CreateRide, "find_charge", find_charge))
+
+
+@bug(
+    "every_client_is_answered",
+    "nothing_is_left_unfinished",
+    experiment=looking_up_in_vain,
+    plan=undisturbed,
+)
+def adopts_the_payment_of_another_ride(bed: Bed) -> None:
+    """The rider's latest payment is taken for this ride's; the database refuses it, for ever."""
+
+    def latest(ride: Any) -> Iterator[Any]:
+        customer = ride.user.stripe_customer_id
+        shown = charging.client().v1.payment_intents.list({"customer": customer, "limit": 1})
+        return iter(shown.data)
+
+    bed.enter_context(patch.object(charging, "payment_intents_of", latest))
+
+
+@bug(
+    "every_client_is_answered",
+    "nothing_is_left_unfinished",
+    experiment=after_a_saved_failure,
+    plan=undisturbed,
+)
+def saved_failure_is_asked_again(bed: Bed) -> None:
+    """Stripe repeats its saved error for as long as it is asked under the same key."""
+    bed.enter_context(patch.object(charging, "_is_saved_failure", lambda error: False))

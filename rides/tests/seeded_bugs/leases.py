@@ -1,0 +1,123 @@
+"""Bugs of claims and leases: two who work on one key, or nobody who may."""
+
+from typing import Any
+from unittest.mock import patch
+
+from django.db import connection
+
+from idempotency import claims, failures, leases
+from idempotency.models import IdempotencyKey
+from idempotency.testing import Fault, Moment, Recovery
+from rides.tests.seeded_bugs.planting import (
+    KILLED_BEFORE_THE_CHARGE,
+    Bed,
+    at,
+    booking,
+    bug,
+    rewrite,
+)
+
+KEY = "idempotency_idempotencykey"
+THE_TOKEN = "\n   AND attempt = %(attempt)s"
+UNFINISHED = "\n   AND recovery_point <> 'finished'"
+LEASE_IS_FREE = (
+    "\n   AND (locked_at IS NULL OR locked_at < statement_timestamp() - %(lock_timeout)s)"
+)
+
+
+@bug(
+    "a_finished_key_never_changes",
+    "one_receipt_for_a_booked_ride",
+    experiment=booking,
+    plan=at(Fault.FREEZE, Moment.AFTER, "charge_rider"),
+)
+def no_fence(bed: Bed) -> None:
+    """A process that wakes after others have finished its request finishes it once more."""
+    rewrite(bed, leases, "WRITE_PROGRESS", THE_TOKEN + UNFINISHED, "")
+
+
+@bug(
+    "only_the_owner_writes",
+    "a_lease_is_let_go_by_its_owner",
+    experiment=booking,
+    plan=at(Fault.FREEZE, Moment.BEFORE, "charge_rider", Recovery.KILLED),
+)
+def fence_against_finished_keys_only(bed: Bed) -> None:
+    """The token is not compared: who lost the lease writes as long as nobody has finished."""
+    rewrite(bed, leases, "WRITE_PROGRESS", THE_TOKEN, "")
+
+
+@bug(
+    "a_lease_is_let_go_by_its_owner",
+    experiment=booking,
+    plan=at(Fault.FREEZE, Moment.APPLIED, "charge_rider", Recovery.KILLED),
+)
+def unlock_without_ownership(bed: Bed) -> None:
+    """An attempt that failed unlocks the key, whoever has it by then."""
+
+    def unlock(lease: leases.Lease, progress: leases.Progress) -> leases.Lease:
+        IdempotencyKey.objects.filter(pk=lease.key_id).update(locked_at=None)
+        return lease
+
+    bed.enter_context(patch.object(failures, "write_progress", unlock))
+
+
+@bug(
+    "a_live_lease_is_not_taken",
+    experiment=booking,
+    plan=at(Fault.DUPLICATE, Moment.BEFORE, "charge_rider"),
+)
+def live_lease_is_taken(bed: Bed) -> None:
+    """A retry goes on with a key that somebody is working on."""
+    bed.enter_context(patch.object(claims.StoredKey, "lease_seconds_left", 0))
+    rewrite(bed, claims, "TAKE_OVER_KEY", LEASE_IS_FREE, "")
+
+
+@bug(
+    "every_client_is_answered",
+    "nothing_is_left_unfinished",
+    "no_lease_is_left",
+    experiment=booking,
+    plan=KILLED_BEFORE_THE_CHARGE,
+)
+def lease_that_never_runs_out(bed: Bed) -> None:
+    """Locked is locked: nobody takes over what a killed process held."""
+    for name in ("TAKE_OVER_KEY", "TAKE_OVER_NEXT_DUE_KEY"):
+        rewrite(bed, claims, name, LEASE_IS_FREE, "\n   AND locked_at IS NULL")
+
+
+@bug("a_lease_is_taken_with_a_new_token_only", experiment=booking, plan=KILLED_BEFORE_THE_CHARGE)
+def take_over_keeps_the_token(bed: Bed) -> None:
+    """A claim does not raise the token, so the one before it passes the fence."""
+    rewrite(bed, claims, "TAKE_OVER_KEY", "attempt + 1", "attempt")
+
+
+@bug("fencing_tokens_never_fall", experiment=booking, plan=KILLED_BEFORE_THE_CHARGE)
+def token_begins_anew(bed: Bed) -> None:
+    """A key that is moved gets its first token back, which an old process still has."""
+    rewrite(bed, leases, "WRITE_PROGRESS", "   SET ", "   SET attempt = 1, ")
+
+
+@bug(
+    "one_ride_for_a_key",
+    "at_most_one_charge_for_a_key",
+    experiment=booking,
+    plan=at(Fault.DUPLICATE, Moment.BEFORE, f"INSERT {KEY}"),
+)
+def read_then_insert(bed: Bed) -> None:
+    """A key is looked for and then inserted, and no constraint says that there is one only."""
+    rewrite(bed, claims, "INSERT_KEY", "ON CONFLICT (user_id, idempotency_key) DO NOTHING", "")
+    constraint = next(
+        c for c in IdempotencyKey._meta.constraints if c.name == "idempotency_key_unique_per_user"
+    )
+    with connection.schema_editor() as editor:
+        editor.remove_constraint(IdempotencyKey, constraint)
+    bed.callback(put_back, constraint)
+
+
+def put_back(constraint: Any) -> None:
+    """The constraint comes back, to an empty table: it would not fit what the bug has left."""
+    with connection.cursor() as cursor:
+        cursor.execute("TRUNCATE idempotency_idempotencykey CASCADE")
+    with connection.schema_editor() as editor:
+        editor.add_constraint(IdempotencyKey, constraint)

@@ -1,0 +1,132 @@
+"""Bugs of phases and recovery points: work that is done twice, half, or never told of."""
+
+import json
+from functools import partial
+from typing import Any
+from unittest.mock import patch
+
+from django.db import transaction
+from django.http import HttpResponse
+
+from idempotency import STARTED, RecoveryPoint, failures, leases, reaping, stretches, views
+from idempotency.models import IdempotencyKey
+from idempotency.testing import Fault, Moment
+from rides import operations, payments
+from rides.models import AuditRecord
+from rides.operations import CHARGE_CREATED, CreateRide
+from rides.tests.seeded_bugs.planting import (
+    Bed,
+    at,
+    booking,
+    bug,
+    elsewhere,
+    of_booking,
+    rewrite,
+    undisturbed,
+)
+from rides.tests.trials import reaping_of
+
+INSERT_AUDIT_RECORD = """
+INSERT INTO rides_auditrecord (action, data, origin_ip, resource_id, resource_type, user_id)
+VALUES (%(action)s, %(data)s, %(origin_ip)s, %(resource_id)s, %(resource_type)s, %(user)s)
+"""
+
+
+@bug(
+    "every_client_is_answered",
+    "nothing_is_left_unfinished",
+    experiment=booking,
+    plan=at(Fault.KILL, Moment.AFTER, "COMMIT"),
+)
+def point_moves_in_a_transaction_of_its_own(bed: Bed) -> None:
+    """The work commits, and then the point: a crash in between runs the work again."""
+
+    def write_later(lease: leases.Lease, progress: leases.Progress) -> leases.Lease:
+        transaction.on_commit(partial(leases.write_progress, lease, progress))
+        return lease
+
+    bed.enter_context(patch.object(stretches, "write_progress", write_later))
+
+
+@bug(
+    "recovery_points_never_go_back",
+    experiment=booking,
+    plan=at(Fault.RAISE, Moment.BEFORE, "charge_rider"),
+)
+def failure_goes_back_to_the_start(bed: Bed) -> None:
+    """An attempt that fails puts the key back where it began."""
+
+    def from_the_start(**progress: Any) -> leases.Progress:
+        return leases.Progress(**{**progress, "recovery_point": STARTED})
+
+    bed.enter_context(patch.object(failures, "Progress", from_the_start))
+
+
+@bug(
+    "one_audit_record_for_a_transition",
+    experiment=booking,
+    plan=at(Fault.KILL, Moment.BEFORE, "COMMIT"),
+)
+def audit_outside_the_transaction(bed: Bed) -> None:
+    """The audit record is kept although the ride that it tells of is rolled back."""
+
+    class AuditedElsewhere:
+        Action = AuditRecord.Action
+
+        class objects:  # noqa: N801 - as a model's
+            @staticmethod
+            def create(**fields: Any) -> None:
+                columns = {**fields, "data": json.dumps(fields["data"]), "user": fields["user"].pk}
+                elsewhere(INSERT_AUDIT_RECORD, columns)
+
+    bed.enter_context(patch.object(operations, "AuditRecord", AuditedElsewhere))
+
+
+@bug(
+    "a_booked_ride_is_paid_for",
+    "the_ledger_is_that_of_the_rides",
+    experiment=booking,
+    plan=undisturbed,
+)
+def charge_is_not_recorded(bed: Bed) -> None:
+    """The answer says that it is paid; which charge it was, the ride does not say."""
+
+    def record_charge(self: CreateRide, charge: payments.Charge) -> RecoveryPoint:
+        return RecoveryPoint(CHARGE_CREATED)
+
+    bed.enter_context(patch.object(CreateRide, "record_charge", record_charge))
+
+
+@bug("a_finished_key_never_changes", experiment=booking, plan=undisturbed)
+def finished_row_is_overwritten(bed: Bed) -> None:
+    """A replay leaves a note on the row."""
+    replay = views._replay
+
+    def replay_and_note(key: IdempotencyKey) -> HttpResponse:
+        IdempotencyKey.objects.filter(pk=key.pk).update(last_error="replayed")
+        return replay(key)
+
+    bed.enter_context(patch.object(views, "_replay", replay_and_note))
+
+
+@bug("final_answers_are_identical", experiment=booking, plan=undisturbed)
+def replay_is_built_anew(bed: Bed) -> None:
+    """The same values, and not the same bytes."""
+
+    def replay(key: IdempotencyKey) -> HttpResponse:
+        body = json.dumps(json.loads(str(key.response_body)), separators=(",", ":"))
+        return HttpResponse(body, status=key.response_code)
+
+    bed.enter_context(patch.object(views, "_replay", replay))
+
+
+@bug(
+    "nothing_unfinished_is_deleted",
+    "the_ledger_is_that_of_the_rides",
+    experiment=of_booking(reaping_of),
+    plan=undisturbed,
+)
+def reap_unfinished(bed: Bed) -> None:
+    """Old is old: a key goes whose outcome nobody knows, and its retry begins anew."""
+    finished = "WHERE recovery_point = 'finished'\n   AND response_body IS NULL\n   AND"
+    rewrite(bed, reaping, "FIND_OLD_TOMBSTONES", finished, "WHERE")

@@ -1,0 +1,138 @@
+"""How a bug is planted: what one is, the trial that shows it, and the tools for it.
+
+Apart from the bugs, so that each of their files is about the mistakes alone.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from types import ModuleType
+from typing import Any
+from unittest.mock import patch
+
+from django.db import connection
+
+from idempotency.testing import Boundary, Experiment, Fault, Moment, Recovery
+from idempotency.testing.plans import Case, Plan
+from rides.models import User
+from rides.tests.trials import (
+    after_a_saved_failure_of,
+    booking_of,
+    declining_of,
+    looking_up_in_vain_of,
+    looking_up_of,
+)
+from sandbox.stripe.control import StandIn
+
+Bed = ExitStack
+"""Where a bug is planted: whatever is entered into it is undone after the trial."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scene:
+    """What an experiment is made of."""
+
+    rider: User
+    rider_with_bad_card: User
+    stand_in: StandIn
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bug:
+    """A mistake, the trial that shows it, and the checks that must see it there."""
+
+    plant: Callable[[Bed], None]
+    experiment: Callable[[Scene], Experiment]
+    plan: Plan
+    caught_by: tuple[str, ...]
+
+    @property
+    def name(self) -> str:
+        return self.plant.__name__
+
+    @property
+    def story(self) -> str:
+        return " ".join(str(self.plant.__doc__).split())
+
+
+BUGS: list[Bug] = []
+
+
+def bug(
+    *caught_by: str, experiment: Callable[[Scene], Experiment], plan: Plan
+) -> Callable[[Callable[[Bed], None]], Callable[[Bed], None]]:
+    """Register a function that plants a bug; its docstring says what is wrong."""
+
+    def register(plant: Callable[[Bed], None]) -> Callable[[Bed], None]:
+        BUGS.append(Bug(plant=plant, experiment=experiment, plan=plan, caught_by=caught_by))
+        return plant
+
+    return register
+
+
+# The trials.
+
+
+def booking(scene: Scene) -> Experiment:
+    return booking_of(scene.rider, scene.stand_in)
+
+
+def of_booking(experiment: Callable[[Experiment], Experiment]) -> Callable[[Scene], Experiment]:
+    return lambda scene: experiment(booking(scene))
+
+
+def declining(scene: Scene) -> Experiment:
+    return declining_of(booking_of(scene.rider_with_bad_card, scene.stand_in))
+
+
+def looking_up(scene: Scene) -> Experiment:
+    return looking_up_of(booking(scene), scene.stand_in)
+
+
+def looking_up_in_vain(scene: Scene) -> Experiment:
+    return looking_up_in_vain_of(booking(scene), scene.stand_in)
+
+
+def after_a_saved_failure(scene: Scene) -> Experiment:
+    return after_a_saved_failure_of(booking(scene), scene.stand_in)
+
+
+def undisturbed(boundaries: list[Boundary]) -> Iterator[Case]:
+    """Nothing more than the attempt itself and its repetition."""
+    return iter(())
+
+
+def at(
+    fault: Fault, moment: Moment, step: str, recovery: Recovery = Recovery.CLIENT, *, which: int = 0
+) -> Plan:
+    """One trial; of several boundaries with that name the first, or the one that `which` says."""
+
+    def plan(boundaries: list[Boundary]) -> Iterator[Case]:
+        named = [b for b in boundaries if (b.moment, b.step) == (moment, step)]
+        yield named[which], fault, recovery
+
+    return plan
+
+
+KILLED_BEFORE_THE_CHARGE = at(Fault.KILL, Moment.BEFORE, "charge_rider")
+KILLED_AFTER_THE_CHARGE = at(Fault.KILL, Moment.AFTER, "charge_rider")
+LAST = -1
+
+# The tools.
+
+
+def rewrite(bed: Bed, module: ModuleType, name: str, old: str, new: str) -> None:
+    """Change a statement of the code's; what is to be changed must be there."""
+    statement = getattr(module, name)
+    assert old in statement, f"{name} has no {old!r}"
+    bed.enter_context(patch.object(module, name, statement.replace(old, new)))
+
+
+def elsewhere(statement: str, values: dict[str, Any]) -> None:
+    """Execute on a connection of its own, so that it commits whatever becomes of ours."""
+    other = connection.copy()
+    try:
+        with other.cursor() as cursor:
+            cursor.execute(statement, values)
+    finally:
+        other.close()
