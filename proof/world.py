@@ -73,6 +73,9 @@ class World:
             "STRIPE_API_KEY": "sk_test_sandbox",
             "STRIPE_API_BASE": self.stand_in.base_url,
             "EMAIL_URL": "dummymail://",
+            # Whatever the tests around this one may do without: here the server really goes down.
+            "DATABASE_SESSION_OPTIONS": "-c idle_in_transaction_session_timeout=30s "
+            "-c lock_timeout=10s -c synchronous_commit=on",
             "PORT": str(self.port),
             # Every other start at the strictest level, so that both are in the run.
             "PROOF_ISOLATION": next(self.levels),

