@@ -79,15 +79,16 @@ def complete_key(claim: Claim) -> Outcome:
     try:
         operation = operation_for(claim.key)
     except Exception as error:
-        failures.let_go(claim.key, claim.lease, error)
-        return Outcome.POSTPONED
+        return _unfinished(failures.let_go(claim.key, claim.lease, error))
     try:
         response = operation.resume(claim)
-    except NeedsReview:
-        return Outcome.NEEDS_REVIEW
-    except IdempotencyError:
-        return Outcome.POSTPONED
+    except IdempotencyError as error:
+        return _unfinished(error)
     return Outcome.FINISHED if response.status < 400 else Outcome.DECLINED
+
+
+def _unfinished(error: IdempotencyError) -> Outcome:
+    return Outcome.NEEDS_REVIEW if isinstance(error, NeedsReview) else Outcome.POSTPONED
 
 
 def _complete_keys(claim: Claim | None, tickets: Iterator[int]) -> Counter[Outcome]:

@@ -51,16 +51,20 @@ def let_go(key: IdempotencyKey, lease: Lease, error: Exception) -> IdempotencyEr
     Where the record can't be written (the database is away), the lease runs out by itself. Where
     the lease is no longer ours, nothing is written and the answer is that of `LeaseLost`.
     """
+    answer = answerable(error)
     try:
-        return attempt_to(
-            lambda: in_transaction(lambda: _record(key, lease, error)), after=error
-        ) or answerable(error)
+        recorded = attempt_to(
+            lambda: in_transaction(lambda: _record(key, lease, error, answer)), after=error
+        )
     except LeaseLost as lost:
         return lost
+    return recorded or answer
 
 
-def _record(key: IdempotencyKey, lease: Lease, error: Exception) -> IdempotencyError:
-    answer = answerable(error)
+def _record(
+    key: IdempotencyKey, lease: Lease, error: Exception, answer: IdempotencyError
+) -> IdempotencyError:
+    """Writes the error to the key; returns the answer, which is another one at the limit."""
     if not isinstance(answer, NeedsReview | Parked) and completer_is_at_its_limit(lease):
         answer = _given_up(answer)
     if answer.retry_after_seconds is None:

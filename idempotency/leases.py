@@ -12,7 +12,6 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
 
-from django.core.serializers.json import DjangoJSONEncoder
 from django.db import connection
 
 from idempotency import conf
@@ -145,4 +144,6 @@ def lease_end(asked_at: float) -> float:
 
 
 def _journal_json(entries: Iterable[JournalEntry], attempt: int) -> str:
-    return json.dumps([{"attempt": attempt, **entry} for entry in entries], cls=DjangoJSONEncoder)
+    # Evidence may hold anything. What JSON has no word for is told as text, so that no request
+    # stays off the review list because of what was found about it.
+    return json.dumps([{"attempt": attempt, **entry} for entry in entries], default=str)

@@ -137,7 +137,6 @@ class ForeignPhase(BasePhase):
             window=timedelta.max,
             worst_case=self.worst_case,
             commit_name="cancelled",
-            undoes=self.recovery_point,
         )
 
     def rejection_of(self, error: Exception) -> str | None:
@@ -148,15 +147,12 @@ class ForeignPhase(BasePhase):
         return None
 
 
-@dataclass(eq=False, kw_only=True)
 class UndoPhase(ForeignPhase):
-    """Takes back what the foreign phase at the point `undoes` did. Made by that phase's `undo`.
+    """Takes back what another foreign phase did. Made by that phase's `undo`.
 
     A phase of its own, with a recovery point of its own, so that the decision to undo outlives the
     process that carries it out: whoever takes the key over then goes on undoing.
     """
-
-    undoes: str
 
 
 Phase = AtomicPhase | ForeignPhase

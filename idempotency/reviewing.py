@@ -50,9 +50,8 @@ def ask_foreign_system(key: IdempotencyKey) -> str:
         found = getattr(operation, str(asking[-1].lookup_name))()
     except NeedsReview as error:
         return f"{error} {error.evidence}"
-    except (
-        Exception
-    ) as error:  # it may be anything of the adopter's; it is shown, and changes nothing
+    except Exception as error:
+        # It may be anything of the adopter's. It is shown to the person, and changes nothing.
         return f"{type(error).__name__}: {error}"
     return "It knows nothing of it." if found is None else str(found)
 

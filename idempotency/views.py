@@ -1,7 +1,6 @@
 """HTTP in, HTTP out: who asks, which key, claim or replay, and an answer for every error."""
 
 import ipaddress
-import logging
 from collections.abc import Callable
 from typing import Any
 
@@ -37,8 +36,6 @@ from idempotency.parameters import (
     read_parameters,
 )
 from idempotency.phases import Response, error_body
-
-logger = logging.getLogger(__name__)
 
 MOST_READS = 3
 """Between reading and inserting a key somebody may insert it, or the reaper remove it."""

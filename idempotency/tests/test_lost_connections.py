@@ -2,7 +2,7 @@
 on from there."""
 
 import pytest
-from django.db import close_old_connections
+from django.db import OperationalError, close_old_connections
 from django.urls import path
 
 from idempotency import STARTED, Operation, RecoveryPoint, Response, atomic_phase
@@ -75,3 +75,18 @@ def test_a_connection_that_was_lost_before_the_request(customer, key, ledger, el
     close_old_connections()  # as a server does after each request, and the test client does not
     assert not IdempotencyKey.objects.exists()
     assert customer.send(key).status_code == 201
+
+
+def test_an_error_that_cannot_be_recorded_is_logged_once(
+    customer, key, stored, monkeypatch, caplog
+):
+    def no_record(*_):
+        raise OperationalError("server closed the connection unexpectedly")
+
+    customer.send(key, fails_in="pay")
+    caplog.clear()
+    monkeypatch.setattr("idempotency.failures.write_progress", no_record)
+
+    assert customer.send(key, fails_in="pay").status_code == 500
+    assert len([record for record in caplog.records if record.levelname == "ERROR"]) == 1
+    assert stored().locked_at is not None

@@ -40,6 +40,18 @@ class Undecided(Operation):
         raise AssertionError("there is nothing to commit")
 
 
+class Puzzled(Undecided):
+    """What it found has no word in JSON."""
+
+    @foreign_phase("begun", window=bookshop.WINDOW, worst_case=timedelta(seconds=10))
+    def ask(self):
+        raise NeedsReview("Who paid?", evidence={"payers": {("a pair",)}, "since": timedelta(1)})
+
+    @ask.commit
+    def never(self, answer):
+        raise AssertionError("there is nothing to commit")
+
+
 class Patient(Operation):
     """Its foreign system says when to come back."""
 
@@ -55,6 +67,7 @@ class Patient(Operation):
 urlpatterns = [
     *bookshop.urlpatterns,
     path("undecided", Undecided.as_view()),
+    path("puzzled", Puzzled.as_view()),
     path("patient", Patient.as_view()),
 ]
 
@@ -158,6 +171,17 @@ def test_what_only_a_person_can_tell_goes_to_the_review_list(customer, key, stor
     assert row.is_under_review
     assert (row.locked_at, row.last_error) == (None, "The money is there twice.")
     assert row.journal[-1]["evidence"] == {"payments": ["one", "two"]}
+
+
+def test_evidence_of_any_kind_goes_to_the_review_list_with_it(customer, key, stored):
+    answer = customer.post({}, key, to="/puzzled")
+
+    assert (answer.status_code, answer.json()["code"]) == (503, "needs_review")
+    assert stored().is_under_review
+    assert stored().journal[-1]["evidence"] == {
+        "payers": "{('a pair',)}",
+        "since": "1 day, 0:00:00",
+    }
 
 
 def test_a_key_under_review_is_left_alone(customer, key, stored):
