@@ -14,7 +14,7 @@ class ProofConfig(AppConfig):
         from rides.payments import charging, client
 
         client.CONNECT_TIMEOUT_SECONDS = 0.5  # type: ignore[assignment]
-        client.READ_TIMEOUT_SECONDS = 0.8  # type: ignore[assignment]
+        client.CALL_TIMEOUT_SECONDS = 1.3  # type: ignore[assignment]
         client.RETRIES = 0
         charging.LOOKUP_SECONDS = 1  # type: ignore[attr-defined]
         CreateRide.isolation = os.environ.get("PROOF_ISOLATION", CreateRide.isolation)

@@ -7,19 +7,18 @@ import stripe
 from django.conf import settings
 
 from idempotency.exceptions import Indeterminate, NeedsReview
+from rides.payments.transport import CurlClient
 
 # The client writes an id for its telemetry into the user's home folder and sends it with each call.
 stripe.enable_telemetry = False
 
 CONNECT_TIMEOUT_SECONDS = 4
-READ_TIMEOUT_SECONDS = 12
+CALL_TIMEOUT_SECONDS = 16  # connecting included
 RETRIES = 1  # by Stripe's client, with the same idempotency key
 RETRY_PAUSE_SECONDS = 0.5  # what Stripe's client sleeps before its first retry, at most
 LOOKUP_SECONDS = 10  # after which no further one of a rider's payments is looked at
 
-_CALL_SECONDS = (1 + RETRIES) * (CONNECT_TIMEOUT_SECONDS + READ_TIMEOUT_SECONDS) + (
-    RETRIES * RETRY_PAUSE_SECONDS
-)
+_CALL_SECONDS = (1 + RETRIES) * CALL_TIMEOUT_SECONDS + RETRIES * RETRY_PAUSE_SECONDS
 # A charge, and the look-up that follows when Stripe repeats an error that it saved. Taking back
 # is a look-up with one more call, which is less.
 WORST_CASE = timedelta(seconds=_CALL_SECONDS + LOOKUP_SECONDS + _CALL_SECONDS)
@@ -35,12 +34,14 @@ def client() -> stripe.StripeClient:
 
 @lru_cache(maxsize=8)
 def connected_client(api_key: str, api_base: str) -> stripe.StripeClient:
-    """One client for the process: it keeps a session, and so an open connection, per thread."""
+    """One client for the process: it keeps an open connection per thread."""
     return stripe.StripeClient(
         api_key,
         base_addresses={"api": api_base},
         max_network_retries=RETRIES,
-        http_client=stripe.RequestsClient(timeout=(CONNECT_TIMEOUT_SECONDS, READ_TIMEOUT_SECONDS)),
+        http_client=CurlClient(
+            connect_timeout=CONNECT_TIMEOUT_SECONDS, call_timeout=CALL_TIMEOUT_SECONDS
+        ),
     )
 
 

@@ -266,9 +266,9 @@ def test_a_client_is_told_to_wait_as_long_as_stripe_asks_for(api, stand_in):
 def test_a_timeout_after_the_charge_is_a_503_and_a_retry_ends_it(
     live_server, stand_in, monkeypatch
 ):
-    """In this process, whose patience with Stripe is made shorter than its 12 seconds."""
+    """In this process, whose patience with Stripe is made shorter than its 16 seconds."""
     client.connected_client.cache_clear()
-    monkeypatch.setattr(client, "READ_TIMEOUT_SECONDS", 0.2)
+    monkeypatch.setattr(client, "CALL_TIMEOUT_SECONDS", 0.2)
     stand_in.add_fault("stall", times=2, seconds=LONGER_THAN_THE_TEST_SECONDS, path=CHARGING)
     try:
         unknown, retry = book(live_server.url), book(live_server.url)

@@ -28,9 +28,9 @@ def ride(rider: User) -> Ride:
 
 @pytest.fixture
 def impatience(monkeypatch):
-    """Let the client give up after a fraction of a second instead of 12."""
+    """Let the client give up after a fraction of a second instead of 16."""
     client.connected_client.cache_clear()
-    monkeypatch.setattr(client, "READ_TIMEOUT_SECONDS", 0.3)
+    monkeypatch.setattr(client, "CALL_TIMEOUT_SECONDS", 0.3)
     yield
     client.connected_client.cache_clear()
 

@@ -1,0 +1,110 @@
+"""HTTP to Stripe by libcurl, in the place of `requests`, which takes a third more of our time.
+
+Stripe's own `PycurlClient` is not used: it shares one handle among all threads, its time limits
+are fixed at 30 and 80 seconds, and it does not repeat a call whose answer was cut off.
+"""
+
+import threading
+from collections.abc import Mapping
+from io import BytesIO
+from typing import Any
+
+import pycurl
+import stripe
+from django.utils.datastructures import CaseInsensitiveMapping
+
+NOT_TRUSTED = (pycurl.E_PEER_FAILED_VERIFICATION, pycurl.E_SSL_CACERT_BADFILE)
+
+
+class CurlClient(stripe.HTTPClient):
+    """Sends what Stripe's client writes. Each thread keeps a handle, and so an open connection.
+
+    Args:
+        connect_timeout, call_timeout: seconds; the second for a whole call, connecting included,
+            so that answers which trickle in do not prolong it.
+    """
+
+    name = "curl"
+
+    def __init__(self, *, connect_timeout: float, call_timeout: float) -> None:
+        super().__init__()
+        self._connect_timeout = connect_timeout
+        self._call_timeout = call_timeout
+        self._handles = threading.local()
+
+    def request(
+        self,
+        method: str,
+        url: str,
+        headers: Mapping[str, str] | None,
+        post_data: Any = None,
+        **_: Any,
+    ) -> tuple[str, int, Mapping[str, str]]:
+        """Raises: stripe.APIConnectionError, which says whether to try again."""
+        head, body = _Head(), BytesIO()
+        curl = self._handle()
+        curl.setopt(pycurl.URL, url)
+        curl.setopt(pycurl.HTTPHEADER, [f"{k}: {v}" for k, v in (headers or {}).items()])
+        curl.setopt(pycurl.HEADERFUNCTION, head.read_line)
+        curl.setopt(pycurl.WRITEFUNCTION, body.write)
+        _set_method(curl, method, post_data)
+        try:
+            curl.perform()
+        except pycurl.error as error:
+            raise _connection_error(*error.args) from error
+        status = curl.getinfo(pycurl.RESPONSE_CODE)
+        return body.getvalue().decode(errors="replace"), status, CaseInsensitiveMapping(head.fields)
+
+    def close(self) -> None:
+        """Nothing to do: a handle closes its connection when its thread ends."""
+
+    def _handle(self) -> pycurl.Curl:
+        if not hasattr(self._handles, "curl"):
+            self._handles.curl = self._new_handle()
+        return self._handles.curl
+
+    def _new_handle(self) -> pycurl.Curl:
+        curl = pycurl.Curl()
+        curl.setopt(pycurl.NOSIGNAL, 1)  # signals and threads do not go together
+        curl.setopt(pycurl.CONNECTTIMEOUT_MS, round(self._connect_timeout * 1000))
+        curl.setopt(pycurl.TIMEOUT_MS, round(self._call_timeout * 1000))
+        curl.setopt(pycurl.CAINFO, stripe.ca_bundle_path)
+        return curl
+
+
+class _Head:
+    """The fields of an answer's head, as libcurl hands them over: line by line."""
+
+    def __init__(self) -> None:
+        self.fields: dict[str, str] = {}
+
+    def read_line(self, line: bytes) -> None:
+        name, colon, value = line.decode("iso-8859-1").partition(":")
+        if colon:
+            self.fields[name] = value.strip()
+
+
+def _set_method(curl: pycurl.Curl, method: str, post_data: Any) -> None:
+    if method == "post":
+        # By a function that can't start over. Of a text libcurl knows the beginning, and sends it a
+        # second time by itself where a kept connection breaks; how often a call is sent is for
+        # `max_network_retries` to say.
+        content = (post_data or "").encode()
+        curl.setopt(pycurl.POST, 1)
+        curl.setopt(pycurl.POSTFIELDSIZE, len(content))
+        curl.setopt(pycurl.READFUNCTION, BytesIO(content).read)
+        curl.unsetopt(pycurl.CUSTOMREQUEST)
+        return
+    curl.setopt(pycurl.HTTPGET, 1)
+    if method == "get":
+        curl.unsetopt(pycurl.CUSTOMREQUEST)
+    else:
+        curl.setopt(pycurl.CUSTOMREQUEST, method.upper())
+
+
+def _connection_error(code: int, message: str) -> stripe.APIConnectionError:
+    """Anything but a certificate may be different the next time, and the key makes that safe."""
+    return stripe.APIConnectionError(
+        f"Stripe was not reached, or its answer not received: {message} (libcurl {code}).",
+        should_retry=code not in NOT_TRUSTED,
+    )

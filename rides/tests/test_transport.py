@@ -1,0 +1,120 @@
+"""What carries the calls to Stripe: how long, over which connection, and how often."""
+
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+
+import pytest
+import stripe
+
+from rides.payments.transport import CurlClient
+
+ANSWER = b"HTTP/1.1 200 OK\r\nRequest-Id: req_1\r\nContent-Length: 2\r\n\r\n{}"
+CALL_TIMEOUT_SECONDS = 0.5
+
+
+class Peer:
+    """A server that does with each request what it is told to, and counts."""
+
+    def __init__(self) -> None:
+        self.requests = 0
+        self.connections = 0
+        self.reply: Callable[[socket.socket], None] = lambda peer: peer.sendall(ANSWER)
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.url = f"http://127.0.0.1:{self.listener.getsockname()[1]}/v1/payment_intents"
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def _accept(self) -> None:
+        with suppress(OSError):
+            while True:
+                connection, _ = self.listener.accept()
+                self.connections += 1
+                threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
+
+    def _serve(self, connection: socket.socket) -> None:
+        with suppress(OSError), connection:
+            while connection.recv(65536).endswith(b"amount=2000"):
+                self.requests += 1
+                self.reply(connection)
+
+
+@pytest.fixture
+def peer() -> Iterator[Peer]:
+    peer = Peer()
+    yield peer
+    peer.listener.close()
+
+
+@pytest.fixture
+def post(peer):
+    sender = CurlClient(connect_timeout=1, call_timeout=CALL_TIMEOUT_SECONDS)
+    return lambda: sender.request("post", peer.url, {"Idempotency-Key": "k"}, "amount=2000")
+
+
+def test_calls_of_a_thread_share_a_connection(peer, post):
+    answers = [post() for _ in range(3)]
+
+    assert [(body, status, head["request-id"]) for body, status, head in answers] == [
+        ("{}", 200, "req_1")
+    ] * 3
+    assert (peer.requests, peer.connections) == (3, 1)
+
+
+def test_threads_do_not_wait_for_each_other(peer, post):
+    both_are_there = threading.Barrier(2, timeout=CALL_TIMEOUT_SECONDS)
+
+    def reply(connection: socket.socket) -> None:
+        both_are_there.wait()
+        connection.sendall(ANSWER)
+
+    peer.reply = reply
+    other = threading.Thread(target=post)
+    other.start()
+
+    assert post()[1] == 200
+    other.join()
+    assert (peer.requests, peer.connections) == (2, 2)
+
+
+def test_a_kept_connection_that_breaks_does_not_send_the_call_again_by_itself(peer, post):
+    post()
+    peer.reply = lambda connection: connection.shutdown(socket.SHUT_RDWR)
+
+    with pytest.raises(stripe.APIConnectionError) as caught:
+        post()
+
+    assert caught.value.should_retry
+    assert peer.requests == 2
+
+
+def test_an_answer_that_trickles_in_does_not_prolong_the_call(peer, post):
+    def trickle(connection: socket.socket) -> None:
+        for byte in ANSWER:
+            connection.sendall(bytes([byte]))
+            time.sleep(CALL_TIMEOUT_SECONDS / 10)
+
+    peer.reply = trickle
+    began_at = time.monotonic()
+    with pytest.raises(stripe.APIConnectionError, match="timed out"):
+        post()
+
+    assert time.monotonic() - began_at < 2 * CALL_TIMEOUT_SECONDS
+
+
+def test_an_answer_that_ends_too_early_is_none(peer, post):
+    def cut_off(connection: socket.socket) -> None:
+        connection.sendall(ANSWER[:-1])
+        connection.shutdown(socket.SHUT_RDWR)
+
+    peer.reply = cut_off
+
+    with pytest.raises(stripe.APIConnectionError):
+        post()
+
+
+def test_bytes_that_are_no_text_are_an_answer_all_the_same(peer, post):
+    peer.reply = lambda connection: connection.sendall(ANSWER[:-2] + b"\xff\xfe")
+
+    assert post()[0] == "��"
