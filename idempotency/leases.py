@@ -76,14 +76,13 @@ UPDATE idempotency_idempotencykey
        response_content_type = %(response_content_type)s,
        last_error            = %(last_error)s,
        needs_review_at       = CASE WHEN %(needs_review)s THEN clock_timestamp() END,
-       journal               = ({JOURNAL_WITH_ROOM})
-                               || (SELECT COALESCE(jsonb_agg(
-                                     jsonb_build_object('at', clock_timestamp()) || entry), '[]')
-                                     FROM jsonb_array_elements(%(journal)s::jsonb) AS entry)
+       journal               = ({JOURNAL_WITH_ROOM}) || jsonb_build_array({{entries}})
  WHERE id = %(key_id)s
    AND attempt = %(attempt)s
    AND recovery_point <> '{FINISHED}'
 """  # noqa: S608
+
+_JOURNAL_ENTRY = "jsonb_build_object('at', clock_timestamp()) || %(entry_{number})s::jsonb"
 
 
 COUNT_COMPLETER_ATTEMPTS = """
@@ -112,11 +111,12 @@ def write_progress(lease: Lease, progress: Progress) -> Lease:
         "response_content_type": response.content_type if response else None,
         "last_error": progress.last_error,
         "needs_review": progress.needs_review,
-        "journal": _journal_json(progress.journal, lease.attempt),
     }
+    entries = _journal_values(progress.journal, lease.attempt)
+    appended = ", ".join(_JOURNAL_ENTRY.format(number=number) for number in range(len(entries)))
     asked_at = time.monotonic()
     with connection.cursor() as cursor:
-        cursor.execute(WRITE_PROGRESS, values)
+        cursor.execute(WRITE_PROGRESS.format(entries=appended), values | entries)
         if cursor.rowcount != 1:
             raise lease_lost()
     return Lease(lease.key_id, lease.attempt, lease_end(asked_at))
@@ -143,7 +143,10 @@ def lease_end(asked_at: float) -> float:
     return asked_at + conf.current().lock_timeout.total_seconds()
 
 
-def _journal_json(entries: Iterable[JournalEntry], attempt: int) -> str:
+def _journal_values(entries: Iterable[JournalEntry], attempt: int) -> dict[str, str]:
     # Evidence may hold anything. What JSON has no word for is told as text, so that no request
     # stays off the review list because of what was found about it.
-    return json.dumps([{"attempt": attempt, **entry} for entry in entries], default=str)
+    return {
+        f"entry_{number}": json.dumps({"attempt": attempt, **entry}, default=str)
+        for number, entry in enumerate(entries)
+    }

@@ -22,10 +22,10 @@ from idempotency.exceptions import (
     Parked,
     RequestInProgress,
 )
-from idempotency.leases import Lease, Progress, lease_lost, write_progress
+from idempotency.leases import JournalEntry, Lease, Progress, lease_lost, write_progress
 from idempotency.models import STARTED, IdempotencyKey
 from idempotency.phases import AtomicPhase, ForeignPhase, Phase, Response
-from idempotency.stretches import Step, Stretch, phase_step, run_stretch, took
+from idempotency.stretches import LaterPhaseFailed, Step, Stretch, phase_step, run_stretch, took
 from idempotency.transactions import (
     READ_COMMITTED,
     give_connection_back,
@@ -93,7 +93,7 @@ class Operation:
         *Raises* an `IdempotencyError` where the attempt ended without an answer.
         """
         try:
-            stretch = self.in_transaction(partial(self._claim_and_run, new_key))
+            stretch = self._in_stretch(partial(self._claim_and_run, new_key))
         except RequestInProgress:
             raise
         except Exception as error:
@@ -157,7 +157,7 @@ class Operation:
             )
         if isinstance(phase, ForeignPhase):
             return self.call_foreign(phase, partial(self._send_or_look_up, phase))
-        return self.in_transaction(partial(run_stretch, self, phase_step(self, phase)))
+        return self.run_stretch(phase_step(self, phase))
 
     def _adopt(self, stretch: Stretch) -> Response | None:
         """Takes over what a transaction did, now that it has committed."""
@@ -171,7 +171,7 @@ class Operation:
 
     # Claiming.
 
-    def _claim_and_run(self, new_key: NewKey) -> Stretch | None:
+    def _claim_and_run(self, new_key: NewKey, *, failed: LaterPhaseFailed | None) -> Stretch | None:
         first = self.phase_at(STARTED)
         begins_foreign_phase = isinstance(first, ForeignPhase)
         claim = insert_key(new_key, begins_foreign_phase=begins_foreign_phase)
@@ -179,7 +179,7 @@ class Operation:
             return None
         self.key, self.lease = claim.key, claim.lease
         if isinstance(first, AtomicPhase):
-            return run_stretch(self, phase_step(self, first))
+            return run_stretch(self, phase_step(self, first), failed=failed)
         return Stretch(
             Progress(recovery_point=STARTED, begins_foreign_phase=begins_foreign_phase), self.lease
         )
@@ -212,8 +212,12 @@ class Operation:
             if handler is None:
                 raise
             step = Step(handler, partial(getattr(self, handler), error))
-        entry = {"event": phase.name, "recovery_point": phase.recovery_point, **took(began_at)}
-        return self.in_transaction(partial(run_stretch, self, step, entry))
+        entry: JournalEntry = {
+            "event": phase.name,
+            "recovery_point": phase.recovery_point,
+            **took(began_at),
+        }
+        return self.run_stretch(step, entry)
 
     def _send_or_look_up(self, phase: ForeignPhase) -> Any:
         """Inside the window the same call is sent again; past it, the other system is asked."""
@@ -242,6 +246,21 @@ class Operation:
         )
         lease = self.in_transaction(lambda: write_progress(self.lease, progress))
         self._adopt(Stretch(progress, lease))
+
+    # Transactions.
+
+    def run_stretch(self, first: Step, *journal: JournalEntry) -> Stretch:
+        """Runs a step, and the atomic phases that follow it, in a transaction."""
+        return self._in_stretch(partial(run_stretch, self, first, *journal))
+
+    def _in_stretch(self, work: Callable[..., T]) -> T:
+        """Runs a stretch, and again without the phase that failed in it, if not its first."""
+        failed = None
+        while True:
+            try:
+                return self.in_transaction(partial(work, failed=failed))
+            except LaterPhaseFailed as failure:
+                failed = failure
 
     def in_transaction(self, work: Callable[[], T]) -> T:
         """Runs `work` in a transaction. What a rolled-back one set on the operation is undone."""

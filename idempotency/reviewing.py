@@ -23,7 +23,7 @@ from idempotency.exceptions import (
 from idempotency.models import IdempotencyKey
 from idempotency.operations import Operation
 from idempotency.phases import ForeignPhase, Phase, Response, UndoPhase, undo_point
-from idempotency.stretches import Step, Stretch, run_stretch
+from idempotency.stretches import Step, Stretch
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -109,8 +109,7 @@ def close(decision: Decision, response: Response) -> Response:
         operation = Operation(user=key.user, params={})
         operation.key = key
     step = Step("close", lambda: response)
-    first = partial(operation.in_transaction, partial(run_stretch, operation, step))
-    return _carry_out("close", decision, operation, first)
+    return _carry_out("close", decision, operation, partial(operation.run_stretch, step))
 
 
 def _carry_out(

@@ -1,7 +1,8 @@
 """A stretch: consecutive atomic phases that share one transaction, and the key's move with them.
 
-The outcome is that of separate transactions, and every commit saved is a disk flush saved: each
-phase after the first has a savepoint, so one that fails takes back its own changes only.
+The outcome is that of separate transactions, and every commit saved is a disk flush saved. Where a
+phase after the first one fails, the transaction is rolled back and run again up to that phase: so
+it takes back its own changes only, and the usual case pays for no savepoint.
 """
 
 import time
@@ -9,8 +10,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Protocol
-
-from django.db import connection
 
 from idempotency.exceptions import InvalidTransition, Postponed
 from idempotency.jobs import recording_staged_jobs
@@ -25,7 +24,7 @@ from idempotency.phases import (
     RecoveryPoint,
     Response,
 )
-from idempotency.transactions import may_succeed_when_repeated
+from idempotency.transactions import database_is_away, may_succeed_when_repeated
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +57,15 @@ class Stretch:
     failure: Exception | None = None
 
 
+class LaterPhaseFailed(Exception):
+    """A phase after the first one of a stretch failed with `error`."""
+
+    def __init__(self, phase: AtomicPhase, error: Exception) -> None:
+        super().__init__(phase.name)
+        self.phase = phase
+        self.error = error
+
+
 class Phased(Protocol):
     """What a stretch needs of an operation."""
 
@@ -74,16 +82,22 @@ def phase_step(operation: Phased, phase: AtomicPhase) -> Step:
     return Step(phase.name, partial(phase.method, operation))
 
 
-def run_stretch(operation: Phased, first: Step, *journal: JournalEntry) -> Stretch:
+def run_stretch(
+    operation: Phased, first: Step, *journal: JournalEntry, failed: LaterPhaseFailed | None
+) -> Stretch:
     """Runs a step and the atomic phases that follow it, in the caller's transaction, and then moves
     the key, once for all of them.
 
-    *Raises* `LeaseLost` where the lease is no longer the operation's, and what the first step does.
+    Args:
+        failed: what an earlier run of it raised. The stretch then ends before that phase.
+
+    *Raises* `LaterPhaseFailed`, after which it is to be run again; `LeaseLost` where the lease is
+    no longer the operation's; and what the first step does.
     """
-    failure: Exception | None = None
     reached = _run_step(operation, first, Reached(operation.key.recovery_point, None, journal))
-    while failure is None and (phase := _atomic_phase_after(operation, reached)):
-        reached, failure = _run_in_savepoint(operation, phase, reached)
+    while (phase := _atomic_phase_after(operation, reached)) and not _is_where(failed, phase):
+        reached = _run_later_step(operation, phase, reached)
+    failure = failed.error if failed and phase else None
     if isinstance(reached.result, NoOp):
         failure = Postponed(
             "There is something to wait for before this request can go on. What was done so "
@@ -109,21 +123,17 @@ def _run_step(operation: Phased, step: Step, reached: Reached) -> Reached:
     return Reached(point, result, (*reached.journal, entry))
 
 
-def _run_in_savepoint(
-    operation: Phased, phase: AtomicPhase, reached: Reached
-) -> tuple[Reached, Exception | None]:
-    """A phase that fails takes back its own changes, not those of the phases before it."""
-    before = dict(operation.__dict__)
-    savepoint = str(connection.savepoint())
+def _run_later_step(operation: Phased, phase: AtomicPhase, reached: Reached) -> Reached:
     try:
-        return _run_step(operation, phase_step(operation, phase), reached), None
+        return _run_step(operation, phase_step(operation, phase), reached)
     except Exception as error:
-        if may_succeed_when_repeated(error):
-            raise
-        connection.set_rollback(False)  # what failed inside the ORM asked for the whole to go
-        connection.savepoint_rollback(savepoint)
-        operation.__dict__ = before
-        return reached, error
+        if may_succeed_when_repeated(error) or database_is_away(error):
+            raise  # what failed is not this phase but the whole transaction
+        raise LaterPhaseFailed(phase, error) from error
+
+
+def _is_where(failed: LaterPhaseFailed | None, phase: AtomicPhase) -> bool:
+    return failed is not None and failed.phase is phase
 
 
 def _progress_to(operation: Phased, reached: Reached) -> Progress:

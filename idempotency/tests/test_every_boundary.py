@@ -105,7 +105,6 @@ def test_the_boundaries_lie_around_each_statement_each_commit_and_each_foreign_c
         "COMMIT",
         "pay",
         "UPDATE django_session",
-        "SAVEPOINT",
         "INSERT idempotency_stagedjob",
         "UPDATE idempotency_idempotencykey",
         "COMMIT",

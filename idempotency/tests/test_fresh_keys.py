@@ -81,7 +81,7 @@ def test_an_operation_commits_twice_and_needs_few_statements(customer, key, ledg
     isolation = kinds["SET"]
     assert kinds["COMMIT"] == 2
     assert kinds["ROLLBACK"] == 0
-    assert kinds.total() - kinds["BEGIN"] - kinds["COMMIT"] - isolation <= 11
+    assert kinds.total() - kinds["BEGIN"] - kinds["COMMIT"] - isolation <= 9
     assert isolation == (2 if path.startswith("/serializable") else 0)
 
 
