@@ -201,6 +201,8 @@ class Operation:
         refuse_open_transaction()
         if self.key.foreign_sent_at is None:
             self._commit_intent()
+        for name in phase.loads:
+            getattr(self, name)
         if self.lease.has_expired:
             raise lease_lost()
         give_connection_back()

@@ -90,6 +90,7 @@ class ForeignPhase(BasePhase):
 
     window: timedelta
     worst_case: timedelta | None
+    loads: tuple[str, ...] = ()
     lookup_name: str | None = None
     commit_name: str | None = None
     adopt_name: str | None = None
@@ -136,6 +137,7 @@ class ForeignPhase(BasePhase):
             method=method,
             window=timedelta.max,
             worst_case=self.worst_case,
+            loads=self.loads,
             commit_name="cancelled",
         )
 
@@ -192,6 +194,7 @@ def foreign_phase(
     *,
     window: timedelta,
     worst_case: timedelta | None = None,
+    loads: Sequence[str] = (),
     renamed_from: Sequence[str] = (),
     retired: bool = False,
 ) -> Callable[[Callable[..., Any]], ForeignPhase]:
@@ -202,6 +205,8 @@ def foreign_phase(
             Inside it the call is sent again; past it only the `lookup` is asked.
         worst_case: the longest that one call can take, timeouts times tries. A system check
             holds it below the lock timeout.
+        loads: attributes of the operation that are read before the call is made, because they
+            come from the database, whose connection others may have in the meantime.
         renamed_from, retired: as for `atomic_phase`.
 
     The method returns the result for `commit`, or raises: one of the `rejected` errors when the
@@ -217,6 +222,7 @@ def foreign_phase(
             retired=retired,
             window=window,
             worst_case=worst_case,
+            loads=tuple(loads),
         )
 
     return decorate

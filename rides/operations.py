@@ -73,7 +73,9 @@ class CreateRide(Operation):
         )
         return RecoveryPoint(RIDE_CREATED)
 
-    @foreign_phase(RIDE_CREATED, window=RESEND_WINDOW, worst_case=payments.WORST_CASE)
+    @foreign_phase(
+        RIDE_CREATED, window=RESEND_WINDOW, worst_case=payments.WORST_CASE, loads=["ride"]
+    )
     def charge_rider(self) -> payments.Charge:
         if self.transient.get("raise_error"):
             raise SimulatedFailure(

@@ -151,6 +151,16 @@ DATABASES["default"]["OPTIONS"] = {
     ),
     **DATABASES["default"].get("OPTIONS", {}),
 }
+if DATABASE_POOL_SIZE := env.int("DATABASE_POOL_SIZE", default=0):
+    DATABASES["default"]["ENGINE"] = "rocketrides.pooled"
+    DATABASES["default"]["CONN_MAX_AGE"] = 0  # back to the pool, not closed
+    DATABASES["default"]["POOL_OPTIONS"] = {
+        "POOL_SIZE": DATABASE_POOL_SIZE,
+        "MAX_OVERFLOW": 0,
+        "TIMEOUT": 10,  # seconds that a thread waits for a connection
+        "RECYCLE": -1,
+        "PRE_PING": False,  # it would cost a statement, as above
+    }
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 TASKS = {"default": {"BACKEND": "django_tasks_db.DatabaseBackend"}}

@@ -1,5 +1,6 @@
 """The WSGI application that Granian serves."""
 
+import gc
 import os
 
 from django.core.wsgi import get_wsgi_application
@@ -7,3 +8,8 @@ from django.core.wsgi import get_wsgi_application
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "rocketrides.settings")
 
 application = get_wsgi_application()
+
+# What is loaded now stays: the collector need not look through it again and again, which took one
+# part in twenty-five of a request's time.
+gc.collect()
+gc.freeze()

@@ -1,0 +1,91 @@
+"""Few connections for many requests: none is held while Stripe is asked."""
+
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+from dj_db_conn_pool.core import pool_container
+from django.db import ConnectionHandler, OperationalError, connection
+
+from idempotency.transactions import database_is_away
+from rides.tests.booking import CHARGING, book, fail_midway
+from rides.tests.processes import Api, running_api
+from sandbox.stripe.control import StandIn
+
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("riders")]
+
+APPLICATION = "pooled-api"
+CLIENTS = 12
+STRIPE_SECONDS = 0.5
+
+
+@pytest.fixture
+def pooled_api(stand_in: StandIn, tmp_path: Path, monkeypatch) -> Iterator[Api]:
+    """An API of two processes with one connection each."""
+    monkeypatch.setenv("DATABASE_POOL_SIZE", "1")
+    monkeypatch.setenv("PGAPPNAME", APPLICATION)
+    with running_api(stand_in, tmp_path) as api:
+        yield api
+
+
+def pids() -> list[int]:
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT pid FROM pg_stat_activity WHERE application_name = %s", [APPLICATION]
+        )
+        return [pid for (pid,) in cursor.fetchall()]
+
+
+def book_all_at_once(url: str) -> float:
+    """Book a ride for each client, and return how many seconds that took."""
+    began_at = time.monotonic()
+    with ThreadPoolExecutor(CLIENTS) as clients:
+        answers = list(clients.map(lambda n: book(url, key_of(n)), range(CLIENTS)))
+    assert [answer.status_code for answer in answers] == [201] * CLIENTS
+    return time.monotonic() - began_at
+
+
+def key_of(number: int) -> str:
+    return f"key-of-client-number-{number}"
+
+
+def test_those_who_wait_for_stripe_hold_no_connection(pooled_api, stand_in):
+    stand_in.add_fault("latency", seconds=STRIPE_SECONDS, path=CHARGING)
+
+    assert book_all_at_once(pooled_api.url) < CLIENTS / 2 * STRIPE_SECONDS / 2
+    assert 1 <= len(pids()) <= 2
+
+
+def test_nor_do_those_who_go_on_with_a_ride_that_is_recorded(pooled_api, stand_in):
+    for number in range(CLIENTS):
+        fail_midway(pooled_api.url, key_of(number))
+    stand_in.add_fault("latency", seconds=STRIPE_SECONDS, path=CHARGING)
+
+    assert book_all_at_once(pooled_api.url) < CLIENTS / 2 * STRIPE_SECONDS / 2
+
+
+def test_connections_that_the_server_ended_are_replaced(pooled_api):
+    assert book(pooled_api.url).status_code == 201
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_terminate_backend(unnest(%s), 5000)", [pids()])
+
+    statuses = [book(pooled_api.url, key_of(number)).status_code for number in range(CLIENTS)]
+
+    assert set(statuses) <= {201, 503}
+    assert statuses.count(503) <= 2
+
+
+def test_a_wait_in_vain_means_that_the_database_is_away():
+    pool = {"POOL_SIZE": 1, "MAX_OVERFLOW": 0, "TIMEOUT": 0.1, "PRE_PING": False}
+    settings = {**connection.settings_dict, "ENGINE": "rocketrides.pooled", "POOL_OPTIONS": pool}
+    handler = ConnectionHandler({"default": settings})
+    handler["default"].ensure_connection()
+
+    with ThreadPoolExecutor(1) as thread, pytest.raises(OperationalError) as caught:
+        thread.submit(lambda: handler["default"].ensure_connection()).result()
+
+    handler["default"].close()
+    pool_container.pop("default").dispose()
+    assert database_is_away(caught.value)
