@@ -4,9 +4,11 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import cast
 from uuid import UUID
 
 import stripe
+from stripe.params import PaymentIntentCreateParams
 
 from idempotency.exceptions import Indeterminate, NeedsReview
 from rides.models import Ride
@@ -17,6 +19,16 @@ CLOCK_SKEW = timedelta(minutes=5)
 
 # Off session there is nobody to try another card, so this is where such a payment ends.
 FAILED = ("requires_payment_method", "canceled")
+
+READ_OF_A_PAYMENT = (
+    "object",
+    "id",
+    "status",
+    "amount_received",
+    "currency",
+    "latest_charge",
+    "last_payment_error",
+)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -40,30 +52,40 @@ def charge(ride: Ride, *, idempotency_key: UUID) -> Charge:
     """
     customer_id = ride.user.stripe_customer_id
     assert customer_id, "only a rider can have a ride, and a rider has a customer"
+    wanted: PaymentIntentCreateParams = {
+        "amount": ride.amount_cents,
+        "currency": ride.currency,
+        "customer": customer_id,
+        # Nobody is there whom Stripe could send to another page to authenticate.
+        "automatic_payment_methods": {"enabled": True, "allow_redirects": "never"},
+        "confirm": True,
+        "off_session": True,
+        "description": f"Charge for ride {ride.pk}",
+        "metadata": {
+            "ride_id": str(ride.pk),
+            "idempotency_key_id": str(ride.idempotency_key_id),
+            "foreign_key": str(idempotency_key),
+        },
+    }
     try:
-        intent = client().v1.payment_intents.create(
-            {
-                "amount": ride.amount_cents,
-                "currency": ride.currency,
-                "customer": customer_id,
-                # Nobody is there whom Stripe could send to another page to authenticate.
-                "automatic_payment_methods": {"enabled": True, "allow_redirects": "never"},
-                "confirm": True,
-                "off_session": True,
-                "description": f"Charge for ride {ride.pk}",
-                "metadata": {
-                    "ride_id": str(ride.pk),
-                    "idempotency_key_id": str(ride.idempotency_key_id),
-                    "foreign_key": str(idempotency_key),
-                },
-            },
-            {"idempotency_key": str(idempotency_key)},
-        )
+        intent = _create(wanted, idempotency_key)
     except stripe.StripeError as error:
         if not _is_saved_failure(error):
             raise verdict(error) from error
         return _charge_behind_saved_failure(ride, error)
     return _charge_of(intent, ride)
+
+
+def _create(wanted: PaymentIntentCreateParams, idempotency_key: UUID) -> stripe.PaymentIntent:
+    """As `payment_intents.create`, which makes objects of all that Stripe says of a payment: for
+    the few fields that are read here, that took a twentieth of a request's time.
+    """
+    answer = client().raw_request(
+        "post", "/v1/payment_intents", **wanted, idempotency_key=str(idempotency_key)
+    )
+    said = answer.data if isinstance(answer.data, dict) else {}  # a proxy may say anything
+    found = {name: said.get(name) for name in READ_OF_A_PAYMENT}
+    return cast(stripe.PaymentIntent, client().deserialize(found, api_mode="V1"))
 
 
 def find_charge(ride: Ride) -> Charge | None:
