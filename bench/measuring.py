@@ -1,0 +1,158 @@
+"""Measuring: rounds over the contestants, and what each run cost in the processes that took part.
+
+The contestants take turns in every round, so that whatever disturbs the machine disturbs them all,
+and the figures are medians over the rounds.
+"""
+
+import resource
+import threading
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import psutil  # type: ignore[import-untyped]
+
+from bench import database
+from bench.contestants import Contestant
+from bench.load import Answers
+from bench.world import Server, World
+
+LOOK_EVERY_SECONDS = 0.2
+AT_REST = 0.1  # of a processor
+REST_SECONDS_MAX = 60
+ASKED = 20  # requests of which the statements are counted
+
+
+@dataclass(frozen=True)
+class Cell:
+    clients: int
+    latency_ms: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """One contestant in one round. `cpu_seconds` is by the name of the process group."""
+
+    answers: Answers
+    cpu_seconds: dict[str, float]
+    memory_before_mb: float
+    memory_after_mb: float
+    connections: int
+
+
+@dataclass
+class Peak:
+    """The most that was seen."""
+
+    value: int = 0
+
+
+def measure_rounds(
+    world: World, contestants: Iterable[Contestant], cell: Cell, *, rounds: int, seconds: int
+) -> dict[str, list[Run]]:
+    """The runs of each contestant in a cell, by its name."""
+    world.set_latency(cell.latency_ms)
+    taking_part = [each for each in contestants if each.asks_stripe or not cell.latency_ms]
+    runs: dict[str, list[Run]] = {each.name: [] for each in taking_part}
+    for _ in range(rounds):
+        for contestant in taking_part:
+            runs[contestant.name].append(_measure(world, contestant, cell, seconds))
+    return runs
+
+
+def count_statements(world: World, contestant: Contestant) -> tuple[float, float]:
+    """Statements and commits of one request, as the database counts them."""
+    server = contestant.server(world)
+    counted = database.count(server.database, lambda: contestant.ask(server, ASKED))
+    return counted.statements / ASKED, counted.commits / ASKED
+
+
+def _measure(world: World, contestant: Contestant, cell: Cell, seconds: int) -> Run:
+    server = contestant.server(world)
+    groups = _groups(world, server)
+    before, memory_before = _cpu_seconds(groups), _memory_mb(server)
+    with _watching_connections(server.database) as connections:
+        answers = contestant.load(
+            server, clients=cell.clients, latency_ms=cell.latency_ms, seconds=seconds
+        )
+    after, memory_after = _cpu_seconds(groups), _memory_mb(server)
+    _wait_until_at_rest(groups, cell.latency_ms / 1000)
+    return Run(
+        answers=answers,
+        cpu_seconds={name: after[name] - before[name] for name in after},
+        memory_before_mb=memory_before,
+        memory_after_mb=memory_after,
+        connections=connections.value,
+    )
+
+
+def _groups(world: World, server: Server) -> dict[str, psutil.Process | None]:
+    return {
+        "service": server.process,
+        "PostgreSQL": database.process(),
+        "Stripe": psutil.Process(world.stand_in.pid),
+    }
+
+
+def _cpu_seconds(groups: dict[str, psutil.Process | None]) -> dict[str, float]:
+    """By group; the load generator's are those of this process's ended children."""
+    children = resource.getrusage(resource.RUSAGE_CHILDREN)
+    spent = {name: _of_tree(process) for name, process in groups.items() if process}
+    return {"service": 0.0, **spent, "load": children.ru_utime + children.ru_stime}
+
+
+def _of_tree(root: psutil.Process) -> float:
+    """Of a process and all its children, those included that have ended."""
+    return sum(_of_process(each) for each in _tree(root))
+
+
+def _of_process(process: psutil.Process) -> float:
+    try:
+        return sum(process.cpu_times()[:4])
+    except psutil.NoSuchProcess:  # it has ended since it was listed, and its parent has its time
+        return 0.0
+
+
+def _memory_mb(server: Server) -> float:
+    if server.process is None:
+        return 0.0
+    return sum(each.memory_info().rss for each in _tree(server.process)) / 2**20
+
+
+def _tree(root: psutil.Process) -> list[psutil.Process]:
+    return [root, *root.children(recursive=True)]
+
+
+@contextmanager
+def _watching_connections(name: str) -> Iterator[Peak]:
+    peak, ended = Peak(), threading.Event()
+
+    def watch() -> None:
+        with database.counting_connections(name) as count:
+            while not ended.wait(LOOK_EVERY_SECONDS):
+                peak.value = max(peak.value, count())
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    try:
+        yield peak
+    finally:
+        ended.set()
+        watcher.join()
+
+
+def _wait_until_at_rest(groups: dict[str, Any], latency_seconds: float) -> None:
+    """Requests whose client has left are still worked on. They must not cost the next contestant.
+
+    Raises: SystemExit, when they are worked on for longer than `REST_SECONDS_MAX`.
+    """
+    window = LOOK_EVERY_SECONDS + latency_seconds
+    deadline = time.monotonic() + REST_SECONDS_MAX
+    while time.monotonic() < deadline:
+        before = sum(_cpu_seconds(groups).values())
+        time.sleep(window)
+        if sum(_cpu_seconds(groups).values()) - before < AT_REST * window:
+            return
+    raise SystemExit("The processes under measurement do not come to rest")
