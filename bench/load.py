@@ -5,7 +5,6 @@ measured; how much it took stands in the table. Keys and riders are the same eit
 """
 
 import json
-import shutil
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,10 +39,6 @@ class Answers:
     replayed: int = 0
 
 
-class LoadGeneratorMissing(SystemExit):
-    """There is no wrk on this machine. It ends the process with its one line."""
-
-
 @dataclass(frozen=True)
 class Requests:
     """What is sent: a kind of `load.lua`, the prefix of its keys, and for replays how many."""
@@ -62,11 +57,8 @@ def fresh() -> Requests:
 
 
 def send(url: str, what: Requests, *, clients: int, seconds: int) -> Answers:
-    """Keeps `clients` connections busy for `seconds`.
-
-    Raises: LoadGeneratorMissing.
-    """
-    command = [wrk(), "-t1", f"-c{clients}", f"-d{seconds}s", f"--timeout={TIMEOUT_SECONDS}s"]
+    """Keeps `clients` connections busy for `seconds`."""
+    command = ["wrk", "-t1", f"-c{clients}", f"-d{seconds}s", f"--timeout={TIMEOUT_SECONDS}s"]
     result = subprocess.run(
         [*command, "-s", str(SCRIPT), url, "--", *what.arguments],
         capture_output=True,
@@ -90,12 +82,3 @@ def send_one(url: str, what: Requests, n: int) -> requests.Response:
     if what.kind == "get":
         return requests.get(url, headers=headers, timeout=TIMEOUT_SECONDS)
     return requests.post(url, data=COORDINATES, headers=headers, timeout=TIMEOUT_SECONDS)
-
-
-def wrk() -> str:
-    found = shutil.which("wrk")
-    if not found:
-        raise LoadGeneratorMissing(
-            "NOT MEASURED: wrk, the load generator, is not installed (Debian: apt install wrk)"
-        )
-    return found

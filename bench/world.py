@@ -28,6 +28,10 @@ VALUES %s
 """
 
 
+class Missing(Exception):
+    """A contestant cannot be measured here; the text is the reason."""
+
+
 @dataclass(frozen=True)
 class Server:
     """Where a contestant is asked; `process` is None where nothing of it stays running."""

@@ -2,6 +2,7 @@
 
 from typing import Protocol
 
+from bench.contestants.dbos import DBOS
 from bench.contestants.floor import Floor
 from bench.contestants.ours import OURS, REPLAYS
 from bench.contestants.plain import PLAIN
@@ -25,7 +26,8 @@ class Contestant(Protocol):
     def expected(self) -> str:
         """The status of a good answer."""
 
-    def server(self, world: World) -> Server: ...
+    def server(self, world: World) -> Server:
+        """Where it is asked. Raises: Missing."""
 
     def load(self, server: Server, *, clients: int, latency_ms: int, seconds: int) -> Answers: ...
 
@@ -39,4 +41,5 @@ CONTESTANTS: tuple[Contestant, ...] = (
     OURS,
     REPLAYS,
     PLAIN,
+    DBOS,
 )

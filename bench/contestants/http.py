@@ -1,11 +1,12 @@
 """A contestant that is asked over HTTP, by wrk."""
 
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from bench import load
 from bench.load import Answers, Requests
-from bench.world import Server, Starting, World
+from bench.world import Missing, Server, Starting, World
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,6 +22,9 @@ class OverHTTP:
     expected: str = "201"
 
     def server(self, world: World) -> Server:
+        """Raises: Missing."""
+        if not shutil.which("wrk"):
+            raise Missing("wrk, the load generator, is not installed (Debian's package wrk)")
         return world.server(self.starting)
 
     def load(self, server: Server, *, clients: int, latency_ms: int, seconds: int) -> Answers:
