@@ -1,62 +1,121 @@
 """How fast it is, beside the physical limit and the alternatives, in one run.
 
     python -m bench [--full] [--only ours,floor] [--clients 8,32] [--latencies 0,300]
-                    [--seconds 2] [--rounds 3]
+                    [--seconds 2] [--rounds 3] [--endurance 100000]
 
-Prints one table and, where nothing was left out, writes it to `bench/results/`.
+Prints its tables and, where nothing was chosen or left out, writes them to `bench/results/`.
 """
 
+import shutil
 from argparse import ArgumentParser, Namespace
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
+from itertools import product
 
 from bench import machine
 from bench.contestants import CONTESTANTS, Contestant
-from bench.measuring import Cell, count_statements, measure_rounds
+from bench.contestants.ours import OURS
+from bench.measuring import Cell, Growth, count_statements, measure_growth, measure_rounds
 from bench.report import Line, table
-from bench.world import World, world
+from bench.targets import ratios, targets
+from bench.world import Missing, World, world
+from rocketrides.environment import BASE_DIR
+
+RESULTS = BASE_DIR / "bench" / "results"
+
+ALL = [each.name for each in CONTESTANTS]
+SHORT = {
+    "only": ALL,
+    "clients": [8, 32],
+    "latencies": [0, 300],
+    "seconds": 2,
+    "rounds": 3,
+    "endurance": 0,
+}
+FULL = {
+    "only": ALL,
+    "clients": [1, 8, 32, 256],
+    "latencies": [0, 50, 300],
+    "seconds": 5,
+    "rounds": 3,
+    "endurance": 100_000,
+}
 
 
 def main() -> None:
     options = _options()
-    contestants = [each for each in CONTESTANTS if each.name in options.only]
-    cells = [Cell(clients, latency) for latency in options.latencies for clients in options.clients]
     with world() as surroundings:
-        for contestant in contestants:
-            contestant.server(surroundings)
-        lines = _measure(surroundings, contestants, cells, options)
-        print("\n".join(machine.described()), table(lines), sep="\n\n")
+        contestants, missing = _assembled(surroundings, options.only)
+        lines = list(_lines(surroundings, contestants, options))
+        growth = _growth(surroundings, options.endurance)
+        told = ["\n".join([*machine.described(), *missing])]
+    report = "\n\n".join([*told, table(lines), ratios(lines), targets(lines, growth)])
+    print(report)
+    if options.is_whole:
+        _keep(report)
 
 
-def _measure(
-    world: World, contestants: Sequence[Contestant], cells: Sequence[Cell], options: Namespace
-) -> list[Line]:
-    runs = {
-        cell: measure_rounds(
-            world, contestants, cell, rounds=options.rounds, seconds=options.seconds
-        )
-        for cell in cells
-    }
+def _assembled(world: World, names: Sequence[str]) -> tuple[list[Contestant], list[str]]:
+    """Those that can be measured here, started, and a loud word about each of the others."""
+    ready, missing = [], []
+    for contestant in (each for each in CONTESTANTS if each.name in names):
+        try:
+            _start(world, contestant)
+            ready.append(contestant)
+        except Missing as reason:
+            missing.append(f"NOT MEASURED: {contestant.title}: {reason}")
+    return ready, missing
+
+
+def _start(world: World, contestant: Contestant) -> None:
+    if not shutil.which(contestant.load_generator):
+        raise Missing(f"there is no {contestant.load_generator}; `make bench` installs it")
+    contestant.server(world)
+
+
+def _lines(world: World, contestants: Sequence[Contestant], options: Namespace) -> Iterator[Line]:
+    rounds = {"rounds": options.rounds, "seconds": options.seconds}
+    cells = [Cell(*each) for each in product(options.clients, options.latencies)]
+    runs = {cell: measure_rounds(world, contestants, cell, **rounds) for cell in cells}
     world.set_latency(0)
-    lines = []
-    for contestant in contestants:
-        statements, commits = count_statements(world, contestant)
-        lines += [
-            Line(contestant, cell, runs[cell][contestant.name], statements, commits)
-            for cell in cells
-            if contestant.name in runs[cell]
-        ]
-    return lines
+    counted = {each.name: count_statements(world, each) for each in contestants}
+    for cell, contestant in product(cells, contestants):
+        if contestant.name in runs[cell]:
+            yield Line(contestant, cell, runs[cell][contestant.name], *counted[contestant.name])
+
+
+def _growth(world: World, rides: int) -> Growth | None:
+    return measure_growth(world, OURS, rides) if rides else None
+
+
+def _keep(report: str) -> None:
+    RESULTS.mkdir(exist_ok=True)
+    path = RESULTS / f"{datetime.now(UTC):%Y-%m-%d}-{machine.commit()}.md"
+    path.write_text(f"# `{machine.command()}`\n\n{report}\n")
+    print(f"\nwritten to {path.relative_to(BASE_DIR)}")
 
 
 def _options() -> Namespace:
-    parser = ArgumentParser(description=__doc__)
-    names = [each.name for each in CONTESTANTS]
-    parser.add_argument("--only", type=lambda text: text.split(","), default=names)
-    parser.add_argument("--clients", type=_numbers, default=[8, 32])
-    parser.add_argument("--latencies", type=_numbers, default=[0, 300])
-    parser.add_argument("--seconds", type=int, default=2)
-    parser.add_argument("--rounds", type=int, default=3)
-    return parser.parse_args()
+    parser = ArgumentParser(prog="python -m bench", description=__doc__.splitlines()[0])
+    parser.add_argument("--full", action="store_true", help="the whole matrix, 15 minutes")
+    parser.add_argument("--only", type=_words, help="contestants, by their short names")
+    parser.add_argument("--clients", type=_numbers, help="at once")
+    parser.add_argument("--latencies", type=_numbers, help="of Stripe, in milliseconds")
+    parser.add_argument("--seconds", type=int, help="of a run")
+    parser.add_argument("--rounds", type=int, help="of which the medians are taken")
+    parser.add_argument("--endurance", type=int, help="rides over which the memory is compared")
+    options = parser.parse_args()
+    chosen = {name: value for name, value in vars(options).items() if value is not None}
+    form = FULL if options.full else SHORT
+    return Namespace(**{**form, **chosen}, is_whole=set(chosen) == {"full"})
+
+
+def _words(text: str) -> list[str]:
+    words = text.split(",")
+    unknown = set(words) - set(ALL)
+    if unknown:
+        raise SystemExit(f"There is no contestant {', '.join(unknown)}")
+    return words
 
 
 def _numbers(text: str) -> list[int]:

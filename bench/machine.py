@@ -4,6 +4,7 @@ import os
 import platform
 import re
 import subprocess
+import sys
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -29,6 +30,10 @@ def described() -> list[str]:
         f"load: {_load_generators()}",
         f"commit: {commit()}, {datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
     ]
+
+
+def command() -> str:
+    return " ".join(["python -m bench", *sys.argv[1:]])
 
 
 def commit() -> str:

@@ -4,6 +4,7 @@ The contestants take turns in every round, so that whatever disturbs the machine
 and the figures are medians over the rounds.
 """
 
+import math
 import resource
 import threading
 import time
@@ -22,6 +23,7 @@ from bench.world import Server, World
 LOOK_EVERY_SECONDS = 0.2
 AT_REST = 0.1  # of a processor
 REST_SECONDS_MAX = 60
+GROWTH_SECONDS = 5
 ASKED = 20  # requests of which the statements are counted
 
 
@@ -42,6 +44,15 @@ class Run:
     connections: int
 
 
+@dataclass(frozen=True)
+class Growth:
+    """Of the API's resident memory, over a number of fresh rides."""
+
+    requests: int
+    before_mb: float
+    after_mb: float
+
+
 @dataclass
 class Peak:
     """The most that was seen."""
@@ -52,14 +63,40 @@ class Peak:
 def measure_rounds(
     world: World, contestants: Iterable[Contestant], cell: Cell, *, rounds: int, seconds: int
 ) -> dict[str, list[Run]]:
-    """The runs of each contestant in a cell, by its name."""
+    """The runs of each contestant in a cell, by its name.
+
+    Where Stripe takes its time, most of the time is waiting, and that is steady: a third of the
+    rounds will do, but each needs time to fill.
+    """
     world.set_latency(cell.latency_ms)
+    if cell.latency_ms:
+        rounds, seconds = math.ceil(rounds / 3), seconds + math.ceil(cell.latency_ms / 150)
     taking_part = [each for each in contestants if each.asks_stripe or not cell.latency_ms]
     runs: dict[str, list[Run]] = {each.name: [] for each in taking_part}
     for _ in range(rounds):
         for contestant in taking_part:
             runs[contestant.name].append(_measure(world, contestant, cell, seconds))
     return runs
+
+
+def measure_growth(world: World, contestant: Contestant, requests: int) -> Growth:
+    """Has it answer a tenth of `requests` to get warm, and then all of them."""
+    world.set_latency(0)
+    server = contestant.server(world)
+    _answer(contestant, server, requests // 10)
+    before = _memory_mb(server)
+    answered = _answer(contestant, server, requests)
+    return Growth(answered, before, _memory_mb(server))
+
+
+def _answer(contestant: Contestant, server: Server, requests: int) -> int:
+    answered = 0
+    while answered < requests:
+        answers = contestant.load(server, clients=8, latency_ms=0, seconds=GROWTH_SECONDS)
+        good = answers.statuses.get(contestant.expected, 0)
+        assert good, answers.statuses
+        answered += good
+    return answered
 
 
 def count_statements(world: World, contestant: Contestant) -> tuple[float, float]:

@@ -1,4 +1,7 @@
-"""The table: what was measured, a line for each contestant and cell."""
+"""The table: what was measured, a line for each contestant and cell.
+
+Apart from the measuring, which knows nothing of medians, and from the targets, which judge.
+"""
 
 import statistics
 from collections.abc import Sequence
@@ -7,6 +10,7 @@ from dataclasses import dataclass
 from bench.contestants import Contestant
 from bench.measuring import Cell, Run
 
+# The processors' time is in milliseconds for each good answer.
 HEADINGS = (
     "contestant",
     "clients",
@@ -19,7 +23,7 @@ HEADINGS = (
     "refused",
     "statements",
     "commits",
-    "service",
+    "CPU ms: service",
     "PostgreSQL",
     "Stripe",
     "load",
@@ -104,11 +108,15 @@ class Line:
 
 
 def table(lines: Sequence[Line]) -> str:
-    """In Markdown, with the columns aligned so that it can be read as it is."""
-    rows = [HEADINGS, *(line.columns() for line in lines)]
-    widths = [max(len(row[column]) for row in rows) for column in range(len(HEADINGS))]
-    drawn = [_row(row, widths) for row in rows]
-    return "\n".join([drawn[0], _row(["-" * width for width in widths], widths), *drawn[1:]])
+    return drawn([HEADINGS, *(line.columns() for line in lines)])
+
+
+def drawn(rows: Sequence[Sequence[str]]) -> str:
+    """A table in Markdown, aligned so that it can be read as it is. The first row is its head."""
+    head, *others = rows
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    rule = ["-" * width for width in widths]
+    return "\n".join(_row(row, widths) for row in (head, rule, *others))
 
 
 def _row(values: Sequence[str], widths: Sequence[int]) -> str:

@@ -18,6 +18,7 @@ from pathlib import Path
 import psycopg2
 import requests
 from honcho.environ import parse_procfile
+from psutil import Process  # type: ignore[import-untyped]
 
 from rocketrides.environment import BASE_DIR, LOCAL_DIR
 from sandbox import postgres
@@ -60,22 +61,22 @@ def running_api(environment: dict[str, str]) -> Iterator[str]:
 
 
 @contextmanager
-def serving(command: list[str], environment: dict[str, str]) -> Iterator[tuple[str, int]]:
-    """A server that listens on the `PORT` that it is told; yields its address and process id."""
+def serving(command: list[str], environment: dict[str, str]) -> Iterator[tuple[str, Process]]:
+    """A server that listens on the `PORT` that it is told; yields its address and its process."""
     port = free_port()
-    with running(command, environment | {"PORT": str(port)}) as pid:
+    with running(command, environment | {"PORT": str(port)}) as process:
         url = f"http://127.0.0.1:{port}"
         wait_for(url)
-        yield url, pid
+        yield url, process
 
 
 @contextmanager
-def running(command: list[str], environment: dict[str, str]) -> Iterator[int]:
+def running(command: list[str], environment: dict[str, str]) -> Iterator[Process]:
     process = subprocess.Popen(
         command, cwd=BASE_DIR, env=environment, start_new_session=True, stdout=subprocess.DEVNULL
     )
     try:
-        yield process.pid
+        yield Process(process.pid)
     finally:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGTERM)

@@ -76,6 +76,22 @@ def world() -> Iterator[World]:
         yield World(stand_in, lifetime)
 
 
+def production(database_url: str, stand_in: StandIn, *, settings: str) -> dict[str, str]:
+    """The environment of the API as production has it, with `settings` of the benchmark.
+
+    Whatever this shell has set for its sessions is left out: it might not wait for the disk.
+    """
+    variables = environment(database_url, stand_in) | {
+        "DJANGO_SETTINGS_MODULE": settings,
+        "DEBUG": "false",
+        "DEMO_AUTH": "false",
+        "SECRET_KEY": "for-the-benchmark-only" + "x" * 40,
+        "ALLOWED_HOSTS": "127.0.0.1",
+    }
+    variables.pop("DATABASE_SESSION_OPTIONS", None)
+    return variables
+
+
 def seed_riders(database_url: str, stand_in: StandIn) -> None:
     """Riders with the ids from 1 on. Many, as a service has them: one alone would be one row that
     every transaction locks.

@@ -5,6 +5,7 @@ from typing import Protocol
 from bench.contestants.dbos import DBOS
 from bench.contestants.floor import Floor
 from bench.contestants.ours import OURS, REPLAYS
+from bench.contestants.packaged import PACKAGED
 from bench.contestants.plain import PLAIN
 from bench.load import Answers
 from bench.world import Server, World
@@ -26,6 +27,10 @@ class Contestant(Protocol):
     def expected(self) -> str:
         """The status of a good answer."""
 
+    @property
+    def load_generator(self) -> str:
+        """The program that asks, by its name or its path."""
+
     def server(self, world: World) -> Server:
         """Where it is asked. Raises: Missing."""
 
@@ -37,9 +42,10 @@ class Contestant(Protocol):
 
 CONTESTANTS: tuple[Contestant, ...] = (
     Floor("floor", "the floor: pgbench, simple protocol", "simple"),
-    Floor("floor-prepared", "the floor with prepared statements", "prepared"),
+    Floor("floor-prepared", "the floor with prepared statements", "prepared", asks_stripe=False),
     OURS,
     REPLAYS,
     PLAIN,
     DBOS,
+    PACKAGED,
 )

@@ -1,4 +1,4 @@
-"""The same ride on DBOS Transact, a library of durable workflows, on FastAPI (`service/on_dbos.py`).
+"""The same ride on DBOS Transact, durable workflows in PostgreSQL (`service/on_dbos.py`).
 
 It has an interpreter of its own, which `make bench` installs.
 """
@@ -7,8 +7,6 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-
-import psutil  # type: ignore[import-untyped]
 
 from bench import database
 from bench.contestants.http import OverHTTP
@@ -31,8 +29,8 @@ def dbos(world: World) -> Iterator[Server]:
         raise Missing("DBOS has no interpreter here; `make bench` installs it")
     with database.created(DATABASE, template=TEMPLATE) as url:
         variables = environment(url, world.stand_in)
-        with serving(["sh", "-c", COMMAND], variables) as (address, pid):
-            yield Server(DATABASE, address, psutil.Process(pid))
+        with serving(["sh", "-c", COMMAND], variables) as (address, process):
+            yield Server(DATABASE, address, process)
 
 
 DBOS = OverHTTP(name="dbos", title="DBOS Transact on FastAPI", starting=dbos, path="/rides")

@@ -18,6 +18,7 @@ from bench.world import TEMPLATE, Server, World
 from sandbox import postgres
 
 DATABASE = "rocketrides_bench_floor"
+PGBENCH = postgres.PROGRAMS / "pgbench"
 SCRIPT = Path(__file__).with_name("floor.sql")
 RATE = re.compile(r"tps = ([0-9.]+) \(without initial connection time\)")
 LATENCY_COLUMN = 2  # of pgbench's log, in microseconds
@@ -32,6 +33,7 @@ class Floor:
     protocol: str
     asks_stripe: bool = True
     expected: str = "201"
+    load_generator: str = str(PGBENCH)
 
     def server(self, world: World) -> Server:
         return world.server(floor_database)
@@ -64,7 +66,7 @@ class Floor:
     def _pgbench(self, name: str, stripe_ms: int, *options: str) -> str:
         result = subprocess.run(
             [
-                postgres.PROGRAMS / "pgbench",
+                self.load_generator,
                 "--no-vacuum",
                 f"--protocol={self.protocol}",
                 f"--file={SCRIPT}",

@@ -10,7 +10,7 @@ INSERT INTO idempotency_idempotencykey
        (user_id, idempotency_key, request_method, request_path, request_params, fingerprint,
         origin_ip, foreign_key, recovery_point, attempt,
         created_at, last_run_at, locked_at, foreign_sent_at, run_after, last_error, journal)
-SELECT :rider, 'floor-' || gen_random_uuid(), 'POST', '/rides',
+SELECT :rider, 'floor-' || gen_random_uuid() || '-0000000000', 'POST', '/rides',
        '{"origin_lat": "37.7793", "origin_lon": "-122.4192", "target_lat": "37.6213", "target_lon": "-122.379"}'::jsonb,
        '6d6157257c701e4505e7923589787d21e26dd618a1dc3ff5fb9a946a7a4b0b7b',
        '127.0.0.1'::inet, gen_random_uuid(), 'started', 1,

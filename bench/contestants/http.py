@@ -1,12 +1,11 @@
 """A contestant that is asked over HTTP, by wrk."""
 
-import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from bench import load
 from bench.load import Answers, Requests
-from bench.world import Missing, Server, Starting, World
+from bench.world import Server, Starting, World
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,15 +19,18 @@ class OverHTTP:
     requests: Callable[[], Requests] = load.fresh
     asks_stripe: bool = True
     expected: str = "201"
+    load_generator: str = "wrk"
 
     def server(self, world: World) -> Server:
         """Raises: Missing."""
-        if not shutil.which("wrk"):
-            raise Missing("wrk, the load generator, is not installed (Debian's package wrk)")
         return world.server(self.starting)
 
     def load(self, server: Server, *, clients: int, latency_ms: int, seconds: int) -> Answers:
-        return load.send(server.url + self.path, self.requests(), clients=clients, seconds=seconds)
+        what = self.requests()
+        answers = load.send(server.url + self.path, what, clients=clients, seconds=seconds)
+        if what.kind == "replay":
+            assert answers.replayed == answers.statuses.get(self.expected, 0), "all are replays"
+        return answers
 
     def ask(self, server: Server, times: int) -> None:
         what = self.requests()

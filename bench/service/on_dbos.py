@@ -1,4 +1,4 @@
-"""The same ride on DBOS Transact and FastAPI, in an environment of its own (`requirements-dbos.txt`).
+"""The same ride on DBOS Transact and FastAPI, by an interpreter of their own.
 
 The idempotency key is the workflow's id, each transaction is a step that DBOS checkpoints in the
 transaction itself, and Stripe is asked in a step between them. The rows are those of the service:
@@ -19,7 +19,9 @@ from sqlalchemy import text
 
 DATABASE_URL = os.environ["DATABASE_URL"]
 
-FIND_RIDER = text("SELECT id, stripe_customer_id FROM rides_user WHERE email = :email AND is_active")
+FIND_RIDER = text(
+    "SELECT id, stripe_customer_id FROM rides_user WHERE email = :email AND is_active"
+)
 INSERT_RIDE = text("""
 INSERT INTO rides_ride
        (user_id, origin_lat, origin_lon, target_lat, target_lon, amount_cents, currency)
