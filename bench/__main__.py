@@ -16,7 +16,7 @@ from bench import machine
 from bench.contestants import CONTESTANTS, Contestant
 from bench.contestants.ours import OURS
 from bench.measuring import Cell, Growth, count_statements, measure_growth, measure_rounds
-from bench.report import Line, table
+from bench.report import Line, others, table
 from bench.targets import ratios, targets
 from bench.world import Missing, World, world
 from rocketrides.environment import BASE_DIR
@@ -48,7 +48,7 @@ def main() -> None:
         contestants, missing = _assembled(surroundings, options.only)
         lines = list(_lines(surroundings, contestants, options))
         growth = _growth(surroundings, options.endurance)
-        told = ["\n".join([*machine.described(), *missing])]
+        told = ["\n".join([*machine.described(), others(lines), *missing])]
     report = "\n\n".join([*told, table(lines), ratios(lines), targets(lines, growth)])
     print(report)
     if options.is_whole:
@@ -75,7 +75,7 @@ def _start(world: World, contestant: Contestant) -> None:
 
 def _lines(world: World, contestants: Sequence[Contestant], options: Namespace) -> Iterator[Line]:
     rounds = {"rounds": options.rounds, "seconds": options.seconds}
-    cells = [Cell(*each) for each in product(options.clients, options.latencies)]
+    cells = [Cell(*each) for each in product(options.latencies, options.clients)]
     runs = {cell: measure_rounds(world, contestants, cell, **rounds) for cell in cells}
     world.set_latency(0)
     counted = {each.name: count_statements(world, each) for each in contestants}

@@ -11,7 +11,6 @@ import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
 
 import psutil  # type: ignore[import-untyped]
 
@@ -20,6 +19,7 @@ from bench.contestants import Contestant
 from bench.load import Answers
 from bench.world import Server, World
 
+OTHERS = "others"
 LOOK_EVERY_SECONDS = 0.2
 AT_REST = 0.1  # of a processor
 REST_SECONDS_MAX = 60
@@ -27,15 +27,24 @@ GROWTH_SECONDS = 5
 ASKED = 20  # requests of which the statements are counted
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, order=True)
 class Cell:
-    clients: int
+    """What is varied: how long Stripe takes for a payment, and how many clients ask at once."""
+
     latency_ms: int
+    clients: int
+
+    @property
+    def seconds_to_fill(self) -> int:
+        """Until as many answers come as requests go, where a queue builds up first."""
+        return math.ceil(self.latency_ms / 150) + self.clients // 64
 
 
 @dataclass(frozen=True, kw_only=True)
 class Run:
-    """One contestant in one round. `cpu_seconds` is by the name of the process group."""
+    """One contestant in one round. `cpu_seconds` is by the name of the process group, of which
+    `OTHERS` is whoever else was on the machine.
+    """
 
     answers: Answers
     cpu_seconds: dict[str, float]
@@ -63,19 +72,19 @@ class Peak:
 def measure_rounds(
     world: World, contestants: Iterable[Contestant], cell: Cell, *, rounds: int, seconds: int
 ) -> dict[str, list[Run]]:
-    """The runs of each contestant in a cell, by its name.
+    """The runs of each contestant in a cell, by its name, each of at least `seconds`.
 
     Where Stripe takes its time, most of the time is waiting, and that is steady: a third of the
-    rounds will do, but each needs time to fill.
+    rounds will do.
     """
     world.set_latency(cell.latency_ms)
-    if cell.latency_ms:
-        rounds, seconds = math.ceil(rounds / 3), seconds + math.ceil(cell.latency_ms / 150)
+    rounds = math.ceil(rounds / 3) if cell.latency_ms else rounds
     taking_part = [each for each in contestants if each.asks_stripe or not cell.latency_ms]
     runs: dict[str, list[Run]] = {each.name: [] for each in taking_part}
     for _ in range(rounds):
         for contestant in taking_part:
-            runs[contestant.name].append(_measure(world, contestant, cell, seconds))
+            run = _measure(world, contestant, cell, seconds + cell.seconds_to_fill)
+            runs[contestant.name].append(run)
     return runs
 
 
@@ -137,7 +146,13 @@ def _cpu_seconds(groups: dict[str, psutil.Process | None]) -> dict[str, float]:
     """By group; the load generator's are those of this process's ended children."""
     children = resource.getrusage(resource.RUSAGE_CHILDREN)
     spent = {name: _of_tree(process) for name, process in groups.items() if process}
-    return {"service": 0.0, **spent, "load": children.ru_utime + children.ru_stime}
+    ours = {"service": 0.0, **spent, "load": children.ru_utime + children.ru_stime}
+    machine = psutil.cpu_times()
+    return {**ours, OTHERS: sum(machine) - machine.idle - machine.iowait - sum(ours.values())}
+
+
+def _working_seconds(groups: dict[str, psutil.Process | None]) -> float:
+    return sum(_of_tree(process) for process in groups.values() if process)
 
 
 def _of_tree(root: psutil.Process) -> float:
@@ -180,7 +195,7 @@ def _watching_connections(name: str) -> Iterator[Peak]:
         watcher.join()
 
 
-def _wait_until_at_rest(groups: dict[str, Any], latency_seconds: float) -> None:
+def _wait_until_at_rest(groups: dict[str, psutil.Process | None], latency_seconds: float) -> None:
     """Requests whose client has left are still worked on. They must not cost the next contestant.
 
     Raises: SystemExit, when they are worked on for longer than `REST_SECONDS_MAX`.
@@ -188,8 +203,8 @@ def _wait_until_at_rest(groups: dict[str, Any], latency_seconds: float) -> None:
     window = LOOK_EVERY_SECONDS + latency_seconds
     deadline = time.monotonic() + REST_SECONDS_MAX
     while time.monotonic() < deadline:
-        before = sum(_cpu_seconds(groups).values())
+        before = _working_seconds(groups)
         time.sleep(window)
-        if sum(_cpu_seconds(groups).values()) - before < AT_REST * window:
+        if _working_seconds(groups) - before < AT_REST * window:
             return
     raise SystemExit("The processes under measurement do not come to rest")

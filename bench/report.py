@@ -3,12 +3,13 @@
 Apart from the measuring, which knows nothing of medians, and from the targets, which judge.
 """
 
+import os
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from bench.contestants import Contestant
-from bench.measuring import Cell, Run
+from bench.measuring import OTHERS, Cell, Run
 
 # The processors' time is in milliseconds for each good answer.
 HEADINGS = (
@@ -109,6 +110,14 @@ class Line:
 
 def table(lines: Sequence[Line]) -> str:
     return drawn([HEADINGS, *(line.columns() for line in lines)])
+
+
+def others(lines: Sequence[Line]) -> str:
+    """How much of the processors somebody else had in the meantime: the less, the truer."""
+    runs = [run for line in lines for run in line.runs]
+    spent = sum(run.cpu_seconds[OTHERS] for run in runs)
+    share = spent / sum(run.answers.seconds for run in runs) / (os.cpu_count() or 1)
+    return f"other processes had {max(0, share):.0%} of the processors during the runs"
 
 
 def drawn(rows: Sequence[Sequence[str]]) -> str:

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from bench.measuring import Cell, Growth
 from bench.report import Line, drawn
 
-LOADED = (Cell(8, 0), Cell(32, 0))
-CROWDED = Cell(256, 0)
-CROWDED_AND_SLOW = Cell(256, 300)
+LOADED = (Cell(0, 8), Cell(0, 32))
+CROWDED = Cell(0, 256)
+CROWDED_AND_SLOW = Cell(300, 256)
 
 OF_THE_FLOOR = 0.45
 OF_A_PLAIN_VIEW = 0.85
@@ -49,7 +49,7 @@ class Target:
 def ratios(lines: Sequence[Line]) -> str:
     """A table of who does how many times as much as whom, in each cell."""
     known = _by_contestant(lines)
-    cells = sorted({line.cell for line in lines}, key=lambda cell: (cell.latency_ms, cell.clients))
+    cells = sorted({line.cell for line in lines})
     rows = [("clients", "Stripe, ms", *(f"{one} / {other}" for one, other in RATIOS))]
     for cell in cells:
         shares = (_ratio(known, one, other, cell) for one, other in RATIOS)

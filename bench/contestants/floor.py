@@ -77,8 +77,9 @@ class Floor:
             ],
             capture_output=True,
             text=True,
-            check=True,
+            check=False,
         )
+        assert result.returncode == 0, result.stderr
         return result.stdout
 
 
