@@ -46,6 +46,8 @@ def main() -> None:
     options = _options()
     with world() as surroundings:
         contestants, missing = _assembled(surroundings, options.only)
+        if not contestants:
+            raise SystemExit("\n".join(missing))
         lines = list(_lines(surroundings, contestants, options))
         growth = _growth(surroundings, options.endurance)
         told = ["\n".join([*machine.described(), others(lines), *missing])]
@@ -97,7 +99,7 @@ def _keep(report: str) -> None:
 
 def _options() -> Namespace:
     parser = ArgumentParser(prog="python -m bench", description=__doc__.splitlines()[0])
-    parser.add_argument("--full", action="store_true", help="the whole matrix, 15 minutes")
+    parser.add_argument("--full", action="store_true", help="the whole matrix, 20 minutes")
     parser.add_argument("--only", type=_words, help="contestants, by their short names")
     parser.add_argument("--clients", type=_numbers, help="at once")
     parser.add_argument("--latencies", type=_numbers, help="of Stripe, in milliseconds")

@@ -6,6 +6,7 @@ tables, counters and connections can be told apart.
 """
 
 import contextlib
+import fcntl
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -59,20 +60,30 @@ class Counted:
 
 @contextmanager
 def running_server() -> Iterator[None]:
-    """Raises: SystemExit, where a COMMIT would not wait for the disk."""
+    """One benchmark at a time; a second one waits.
+
+    Raises: SystemExit, where a COMMIT would not wait for the disk.
+    """
     postgres.MAX_CONNECTIONS = MAX_CONNECTIONS
-    with postgres.in_use(DATA_DIR):
-        execute(
-            SERVER_URL,
-            "ALTER SYSTEM SET shared_preload_libraries = 'pg_stat_statements'",
-            "ALTER SYSTEM SET pg_stat_statements.track = 'none'",
-        )
-        postgres.stop(DATA_DIR)
-        postgres.database_url(DATA_DIR)
-        for extension in ("pg_stat_statements", "pg_walinspect"):
-            execute(SERVER_URL, f"CREATE EXTENSION IF NOT EXISTS {extension}")
-        refuse_fast_and_loose()
-        yield
+    with postgres.lock_file(DATA_DIR, "benchmark") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        with postgres.in_use(DATA_DIR):
+            load_extensions()
+            refuse_fast_and_loose()
+            yield
+
+
+def load_extensions() -> None:
+    """Those that count. One of them needs the server to start anew."""
+    execute(
+        SERVER_URL,
+        "ALTER SYSTEM SET shared_preload_libraries = 'pg_stat_statements'",
+        "ALTER SYSTEM SET pg_stat_statements.track = 'none'",
+    )
+    postgres.stop(DATA_DIR)
+    postgres.database_url(DATA_DIR)
+    for extension in ("pg_stat_statements", "pg_walinspect"):
+        execute(SERVER_URL, f"CREATE EXTENSION IF NOT EXISTS {extension}")
 
 
 def refuse_fast_and_loose() -> None:

@@ -3,6 +3,7 @@
 import os
 import platform
 import re
+import shutil
 import subprocess
 import sys
 from datetime import UTC, datetime
@@ -14,6 +15,7 @@ import psutil  # type: ignore[import-untyped]
 from bench import database
 from rocketrides.environment import BASE_DIR
 
+ALTERNATIVES = sorted((BASE_DIR / "bench").glob("requirements*.txt"))
 PACKAGES = ("Django", "psycopg2-binary", "granian", "stripe")
 
 
@@ -27,7 +29,8 @@ def described() -> list[str]:
         "PostgreSQL, the service, Stripe's stand-in and the load generator share it",
         f"programs: Python {platform.python_version()}, PostgreSQL {database.version()} "
         f"(durable, by a Unix socket), {packages}",
-        f"load: {_load_generators()}",
+        f"alternatives: {_alternatives()}",
+        f"load: {_load_generators() if shutil.which('wrk') else 'pgbench with one thread'}",
         f"commit: {commit()}, {datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
     ]
 
@@ -43,9 +46,14 @@ def commit() -> str:
 
 
 def _load_generators() -> str:
-    shown = subprocess.run(["wrk", "-v"], capture_output=True, text=True, check=False).stdout
-    found = re.search(r"wrk\s+(\S+)", shown)
-    return f"wrk {found[1].rstrip('-') if found else ''}, one thread; pgbench, one thread"
+    wrk = subprocess.run(["wrk", "-v"], capture_output=True, text=True, check=False).stdout
+    found = re.search(r"wrk\s+(\S+)", wrk)
+    return f"wrk {found[1] if found else ''} with one thread, pgbench with one thread"
+
+
+def _alternatives() -> str:
+    pins = "\n".join(file.read_text() for file in ALTERNATIVES)
+    return ", ".join(" ".join(pin) for pin in re.findall(r"^([\w-]+)\S*==(\S+)", pins, re.M))
 
 
 def _processor() -> str:

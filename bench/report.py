@@ -9,7 +9,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from bench.contestants import Contestant
-from bench.measuring import OTHERS, Cell, Run
+from bench.costs import OTHERS
+from bench.measuring import Cell, Run
 
 # The processors' time is in milliseconds for each good answer.
 HEADINGS = (
