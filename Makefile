@@ -2,13 +2,14 @@
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3 || echo python3.11)
 VENV   ?= .venv
+VENV_DBOS ?= .venv-dbos
 DJANGO ?=
 STAMP  := $(VENV)/installed-$(DJANGO)
 
 export PATH := $(abspath $(VENV))/bin:$(PATH)
 
-.PHONY: help start test test-newest test-queue bench-draining bench-reaping stop checks \
-	brokers
+.PHONY: help start test test-newest test-queue bench bench-draining bench-reaping stop checks \
+	brokers load-generator
 
 help:  ## say what there is
 	@sed -n 's/^\([a-z-]*\):.*## /make \1	/p' Makefile | expand -t 18
@@ -27,6 +28,9 @@ test-queue: export QUEUES ?= database redis rabbitmq
 test-queue: export KILLS ?= 10
 test-queue: $(VENV)/installed-queue brokers  ## the job queue on real brokers; KILLS=500 is the long form
 	@python -m sandbox during python -m pytest -r s rides/tests/queues
+
+bench: $(STAMP) $(VENV)/installed-bench $(VENV_DBOS)/installed load-generator  ## rides a second, beside the floor and the alternatives; FULL=1 is the long form
+	@VENV_DBOS=$(abspath $(VENV_DBOS)) python -m bench $(if $(FULL),--full)
 
 bench-draining: $(STAMP)  ## after an outage: keys a second of one completer, and what a client notices
 	@python -m bench.draining
@@ -57,6 +61,26 @@ brokers:
 	echo "Installing redis-server and rabbitmq-server"; \
 	apt-get -qq update && DEBIAN_FRONTEND=noninteractive apt-get -qq install -y \
 		--no-install-recommends redis-server rabbitmq-server >/dev/null
+
+load-generator:
+	@command -v wrk >/dev/null && exit 0; \
+	test "$$(id -u)" = 0 && command -v apt-get >/dev/null || \
+		{ echo "NOT MEASURED below: what wrk asks, which is not installed; only root can do that" >&2; exit 0; }; \
+	echo "Installing wrk"; \
+	apt-get -qq update && DEBIAN_FRONTEND=noninteractive apt-get -qq install -y \
+		--no-install-recommends wrk >/dev/null || \
+		echo "NOT MEASURED below: what wrk asks, which could not be installed" >&2
+
+# An alternative that cannot be had is left out of the table, which says so.
+$(VENV)/installed-bench: $(STAMP) bench/requirements.txt
+	@pip install --quiet --disable-pip-version-check --requirement bench/requirements.txt && touch $@ || \
+		echo "NOT MEASURED below: an alternative that could not be installed" >&2
+
+$(VENV_DBOS)/installed: bench/requirements-dbos.txt
+	@echo "Installing into $(VENV_DBOS)"
+	@test -x $(VENV_DBOS)/bin/pip || "$(PYTHON)" -m venv $(VENV_DBOS)
+	@$(VENV_DBOS)/bin/pip install --quiet --disable-pip-version-check --requirement $< && touch $@ || \
+		echo "NOT MEASURED below: DBOS, which could not be installed" >&2
 
 $(VENV)/installed-queue: $(STAMP) requirements-queue.txt
 	@pip install --quiet --disable-pip-version-check --requirement requirements-queue.txt

@@ -7,30 +7,20 @@ It makes a database of its own in the embedded PostgreSQL, leaves `--backlog` re
 one after the other, first alone and then while `manage.py completer` drains.
 """
 
-import contextlib
-import os
-import signal
-import socket
 import statistics
-import subprocess
 import sys
 import time
 from argparse import ArgumentParser, Namespace
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from uuid import uuid4
 
 import psycopg2
 import requests
-from honcho.environ import parse_procfile
 
-from rocketrides.environment import BASE_DIR, LOCAL_DIR
-from sandbox import postgres
-from sandbox.stripe.control import StandIn
+from bench.surroundings import bench_database, manage, running, running_api
 from sandbox.stripe.process import running_stand_in
 
-DATABASE = "rocketrides_bench"
 STRIPE_SECONDS = 0.3
 COORDINATES = {"origin_lat": "0", "origin_lon": "0", "target_lat": "0", "target_lon": "0"}
 
@@ -62,8 +52,8 @@ SELECT count(*) FROM idempotency_idempotencykey WHERE recovery_point <> 'finishe
 def main() -> None:
     options = _options()
     with running_stand_in() as stand_in, bench_database(stand_in) as environment:
-        _manage(environment, "migrate", "--verbosity", "0")
-        _manage(environment, "seed")
+        manage(environment, "migrate", "--verbosity", "0")
+        manage(environment, "seed")
         with psycopg2.connect(environment["DATABASE_URL"]) as connection:
             connection.cursor().execute(LEAVE_BACKLOG, {"backlog": options.backlog})
         stand_in.add_fault("latency", seconds=STRIPE_SECONDS, path="POST /v1/payment_intents")
@@ -101,81 +91,10 @@ def book_for(seconds: float, api: str) -> list[float]:
 
 
 @contextmanager
-def bench_database(stand_in: StandIn) -> Iterator[dict[str, str]]:
-    """The environment of processes on an empty database, which is dropped in the end."""
-    data_dir = LOCAL_DIR / "postgres"
-    with postgres.in_use(data_dir):
-        server = postgres.url(data_dir, "postgres")
-        _execute(server, f"DROP DATABASE IF EXISTS {DATABASE}", f"CREATE DATABASE {DATABASE}")
-        try:
-            yield os.environ | {
-                "DATABASE_URL": postgres.url(data_dir, DATABASE),
-                "STRIPE_API_BASE": stand_in.base_url,
-                "STRIPE_API_KEY": "sk_test_sandbox",
-                "LOG_LEVEL": "WARNING",
-                "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
-            }
-        finally:
-            _execute(server, f"DROP DATABASE IF EXISTS {DATABASE} WITH (FORCE)")
-
-
-@contextmanager
-def running_api(environment: dict[str, str]) -> Iterator[str]:
-    """The API as the Procfile runs it, on a free port."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    command = parse_procfile((BASE_DIR / "Procfile").read_text()).processes["api"]
-    with running(["sh", "-c", command], environment | {"PORT": str(port)}):
-        url = f"http://127.0.0.1:{port}"
-        _wait_for(url)
-        yield url
-
-
-@contextmanager
 def running_completer(environment: dict[str, str], concurrency: int) -> Iterator[None]:
     command = [sys.executable, "manage.py", "completer", "--concurrency", str(concurrency)]
     with running(command, environment):
         yield
-
-
-@contextmanager
-def running(command: list[str], environment: dict[str, str]) -> Iterator[None]:
-    process = subprocess.Popen(command, cwd=BASE_DIR, env=environment, start_new_session=True)
-    try:
-        yield
-    finally:
-        os.killpg(process.pid, signal.SIGTERM)
-        process.wait(30)
-
-
-def _wait_for(url: str) -> None:
-    for _ in range(200):
-        try:
-            requests.get(url, timeout=5)
-        except requests.ConnectionError:
-            time.sleep(0.1)
-        else:
-            return
-    raise SystemExit(f"{url} does not answer")
-
-
-def _manage(environment: dict[str, str], *command: str) -> None:
-    subprocess.run(
-        [sys.executable, "manage.py", *command],
-        cwd=BASE_DIR,
-        env=environment,
-        check=True,
-        stdout=subprocess.DEVNULL,
-    )
-
-
-def _execute(url: str, *statements: str) -> None:
-    connection = psycopg2.connect(url)
-    connection.autocommit = True
-    with contextlib.closing(connection), connection.cursor() as cursor:
-        for statement in statements:
-            cursor.execute(statement)
 
 
 def _unfinished(environment: dict[str, str]) -> int:

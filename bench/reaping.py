@@ -14,7 +14,7 @@ from argparse import ArgumentParser
 from collections.abc import Callable
 from typing import Any
 
-from bench.draining import bench_database
+from bench.surroundings import bench_database
 from sandbox.stripe.process import running_stand_in
 
 BATCH = 1000

@@ -1,0 +1,36 @@
+"""The same ride on DBOS Transact, durable workflows in PostgreSQL (`service/on_dbos.py`).
+
+It has an interpreter of its own, which `make bench` installs.
+"""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from bench import database
+from bench.contestants.http import OverHTTP
+from bench.surroundings import environment, serving
+from bench.world import TEMPLATE, Missing, Server, World
+from rocketrides.environment import BASE_DIR
+
+DATABASE = "rocketrides_bench_dbos"
+PYTHON = Path(os.environ.get("VENV_DBOS", BASE_DIR / ".venv-dbos")) / "bin" / "python"
+COMMAND = (
+    f"exec {PYTHON} -m uvicorn bench.service.on_dbos:app --host 127.0.0.1 --port $PORT"
+    " --workers 2 --no-access-log --log-level warning"
+)
+
+
+@contextmanager
+def dbos(world: World) -> Iterator[Server]:
+    """Raises: Missing."""
+    if not PYTHON.exists():
+        raise Missing("DBOS has no interpreter here; `make bench` installs it")
+    with database.created(DATABASE, template=TEMPLATE) as url:
+        variables = environment(url, world.stand_in)
+        with serving(["sh", "-c", COMMAND], variables) as (address, process):
+            yield Server(DATABASE, address, process)
+
+
+DBOS = OverHTTP(name="dbos", title="DBOS Transact on FastAPI", starting=dbos, path="/rides")
