@@ -179,7 +179,7 @@ class OwedFilter(admin.SimpleListFilter):
 class JobDeliveryAdmin(JobAdmin):
     """Jobs that were handed to the queue and that no worker has settled yet."""
 
-    list_display = ("job_name", "job_id", "deliveries", "handed_over", "set_aside", "last_error")
+    list_display = ("job_name", "last_error", "deliveries", "handed_over", "set_aside", "job_id")
     list_filter = (OwedFilter, AgeFilter)
     handed_over = moment_of("handed_over_at")
     set_aside = moment_of("set_aside_at")
