@@ -89,7 +89,8 @@ class IdempotencyKeyAdmin(ReviewPages, LedgerAdmin):
 
     @admin.display(description="timeline")
     def timeline(self, key: IdempotencyKey) -> SafeString:
-        return render_to_string("idempotency/timeline.html", {"entries": timeline_of(key)})
+        context = {"entries": timeline_of(key), "key": key}
+        return render_to_string("idempotency/timeline.html", context)
 
     @admin.display(description="left behind")
     def traces(self, key: IdempotencyKey) -> SafeString:
@@ -104,6 +105,8 @@ class IdempotencyKeyAdmin(ReviewPages, LedgerAdmin):
     def answer(self, key: IdempotencyKey) -> SafeString | str:
         if key.response_code is None:
             return "none yet"
+        if key.is_tombstone:
+            return f"{key.response_code}; the reaper took its text away, as it did the parameters"
         return format_html(
             "<pre>{} {}\n\n{}</pre>",
             key.response_code,
@@ -179,7 +182,7 @@ class OwedFilter(admin.SimpleListFilter):
 class JobDeliveryAdmin(JobAdmin):
     """Jobs that were handed to the queue and that no worker has settled yet."""
 
-    list_display = ("job_name", "job_id", "deliveries", "handed_over", "set_aside", "last_error")
+    list_display = ("job_name", "last_error", "deliveries", "handed_over", "set_aside", "job_id")
     list_filter = (OwedFilter, AgeFilter)
     handed_over = moment_of("handed_over_at")
     set_aside = moment_of("set_aside_at")

@@ -37,10 +37,11 @@ class Settings:
     """After so many attempts by the completer, about a day of them, a person must look."""
 
     retention: timedelta = timedelta(hours=72)
-    """How long a finished key can be replayed. Then its parameters and its answer go."""
+    """How long a finished key can be replayed, from its last run on. Then its parameters and its
+    answer go."""
 
     tombstone_retention: timedelta = timedelta(days=30)
-    """How long after its creation a key is still known, and a very late retry gets a 410."""
+    """How long a key is known at all, from its last run on: a very late retry gets a 410."""
 
     key_min_length: int = 20
     """Shorter keys are refused: a client that sends them has too little randomness in them."""

@@ -212,11 +212,11 @@ def _hand_over_all(cursor: CursorWrapper) -> int:
     return sum(_hand_over(job_id, name, json.loads(arguments)) for job_id, name, arguments in jobs)
 
 
-def _hand_over(job_id: uuid.UUID, job_name: str, arguments: dict[str, Any]) -> bool:
+def _hand_over(job_id: uuid.UUID, job_name: str, arguments: Any) -> bool:
     """Gives a job to the queue. One that no code knows or takes is set aside and blocks nobody."""
-    args, kwargs = arguments["args"], arguments["kwargs"]
     try:
         queued = _task_named(job_name)
+        args, kwargs = arguments["args"], arguments["kwargs"]
         inspect.signature(queued.func).bind(*args, **kwargs)
     except Exception as error:  # whatever its module fails with, no other job should wait for it
         with connection.cursor() as cursor:

@@ -26,6 +26,8 @@ logger = logging.getLogger(__name__)
 
 # The oldest first, each step by an index of its own; rows that another reaper has in hand are
 # passed over. What was reaped leaves the index, so a batch costs the same in a table of any size.
+# The index is by age; a key that was finished long after it was created, by a person's decision for
+# example, is kept as long from its last run on, or nobody would ever get its answer.
 REAP_FINISHED_KEYS = f"""
 UPDATE idempotency_idempotencykey
    SET request_params        = '{{}}',
@@ -38,6 +40,7 @@ UPDATE idempotency_idempotencykey
                WHERE recovery_point = '{FINISHED}'
                  AND response_body IS NOT NULL
                  AND created_at < statement_timestamp() - %(retention)s
+                 AND last_run_at < statement_timestamp() - %(retention)s
                ORDER BY created_at
                LIMIT %(limit)s
                  FOR UPDATE SKIP LOCKED)
@@ -49,6 +52,7 @@ SELECT id
  WHERE recovery_point = '{FINISHED}'
    AND response_body IS NULL
    AND created_at < statement_timestamp() - %(retention)s
+   AND last_run_at < statement_timestamp() - %(retention)s
  ORDER BY created_at
  LIMIT %(limit)s
    FOR UPDATE SKIP LOCKED

@@ -42,6 +42,8 @@ def keys_under_review() -> QuerySet[IdempotencyKey]:
 
 def ask_foreign_system(key: IdempotencyKey) -> str:
     """What the foreign system says of the request now, in words. Nothing is changed anywhere."""
+    if key.is_tombstone:
+        return "It cannot be asked: what it would be asked with went with the answer."
     try:
         operation = _operation_of(key)
         asking = [phase for phase in _begun_foreign_phases(operation) if phase.lookup_name]
@@ -183,8 +185,9 @@ def _phase_here(operation: Operation) -> Phase:
 
 def _begun_foreign_phases(operation: Operation) -> list[ForeignPhase]:
     """Those that may have had an effect: up to the point that the request has reached."""
-    phases = operation.phases()
-    begun = phases[: phases.index(_phase_here(operation)) + 1]
+    begun = operation.phases()
+    if not operation.key.is_finished:
+        begun = begun[: begun.index(_phase_here(operation)) + 1]
     return [phase for phase in begun if isinstance(phase, ForeignPhase)]
 
 

@@ -10,13 +10,7 @@ from typing import Any
 
 import django
 
-from rocketrides.environment import LOCAL_DIR, env
-
-
-def refuse_to_start(reason: str) -> None:
-    """Raises: SystemExit, because it ends manage.py and a server alike with this one line."""
-    raise SystemExit(f"Rocket Rides does not start: {reason} (.env.example explains each variable)")
-
+from rocketrides.environment import LOCAL_DIR, PORTS, SECONDS, env, number, refuse_to_start
 
 # --- What must be decided before production -------------------------------------------------------
 
@@ -38,7 +32,7 @@ SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = not DEBUG
 
 # --- The sandbox: what stands in for whatever is not configured -----------------------------------
 
-PORT = env.int("PORT", default=5000)
+PORT = number("PORT", PORTS, default=5000)
 
 DATABASE_URL = env.str("DATABASE_URL", default="")
 STRIPE_API_KEY = env.str("STRIPE_API_KEY", default="")
@@ -46,7 +40,7 @@ STRIPE_API_BASE = env.str("STRIPE_API_BASE", default="")
 
 EMBEDDED_POSTGRES = not DATABASE_URL
 STRIPE_STAND_IN = not STRIPE_API_KEY and not STRIPE_API_BASE
-STRIPE_STAND_IN_PORT = env.int("SANDBOX_STRIPE_PORT", default=12111)
+STRIPE_STAND_IN_PORT = number("SANDBOX_STRIPE_PORT", PORTS, default=12111)
 
 if EMBEDDED_POSTGRES:
     from sandbox.postgres import database_url
@@ -119,7 +113,7 @@ TIME_ZONE = "UTC"
 USE_I18N = False
 
 IDEMPOTENCY: dict[str, Any] = {
-    name: timedelta(seconds=env.int(f"{name}_SECONDS"))
+    name: timedelta(seconds=number(f"{name}_SECONDS", SECONDS))
     for name in (
         "LOCK_TIMEOUT",
         "COMPLETER_GRACE",

@@ -1,7 +1,8 @@
 """`python -m sandbox start | stop | during COMMAND`: what the Makefile calls.
 
 `start` runs the demo, `stop` ends a left-over PostgreSQL, and `during` has PostgreSQL running
-while a command runs, ending it afterwards unless the demo uses it.
+while a command runs, ending it afterwards unless the demo uses it. The demo itself calls `watch`,
+which starts a PostgreSQL that died again.
 """
 
 import contextlib
@@ -10,7 +11,7 @@ import subprocess
 import sys
 
 from rocketrides.environment import LOCAL_DIR, env
-from sandbox import postgres, start
+from sandbox import postgres, start, watching
 
 DATA_DIR = LOCAL_DIR / "postgres"
 
@@ -26,6 +27,8 @@ def main() -> None:
                     start.run_demo()
             case ["stop"]:
                 postgres.stop(DATA_DIR)
+            case ["watch"]:
+                watching.watch(DATA_DIR)
             case ["during", *command] if command:
                 with postgres_in_use():
                     raise SystemExit(subprocess.run(command, check=False).returncode)  # noqa: S603

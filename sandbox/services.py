@@ -41,13 +41,18 @@ def own_stand_in() -> Iterator[None]:
         raise SystemExit(str(error)) from None
 
 
-def stand_in_to_run() -> dict[str, str]:
-    """The command of a stand-in beside the Procfile's processes, unless another one is in use."""
-    if not settings.STRIPE_STAND_IN or StandIn(settings.STRIPE_API_BASE).is_healthy():
-        return {}
-    data = shlex.quote(str(settings.LOCAL_DIR / "stripe"))
-    port = settings.STRIPE_STAND_IN_PORT
-    return {"stripe": f"exec python -m sandbox.stripe --port {port} --data {data}"}
+def services_to_run() -> dict[str, str]:
+    """The commands beside the Procfile's processes: of a stand-in, unless another one is in use,
+    and of the watch over the embedded PostgreSQL.
+    """
+    commands = {}
+    if settings.EMBEDDED_POSTGRES:
+        commands["postgres"] = "exec python -m sandbox watch"
+    if settings.STRIPE_STAND_IN and not StandIn(settings.STRIPE_API_BASE).is_healthy():
+        data = shlex.quote(str(settings.LOCAL_DIR / "stripe"))
+        port = settings.STRIPE_STAND_IN_PORT
+        commands["stripe"] = f"exec python -m sandbox.stripe --port {port} --data {data}"
+    return commands
 
 
 def prepare_database() -> None:

@@ -60,14 +60,14 @@ def run_demo() -> None:
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "rocketrides.settings")
     django.setup()
     # Only now: they import models.
-    from sandbox.services import prepare_database, running_services, stand_in_to_run
+    from sandbox.services import prepare_database, running_services, services_to_run
 
     with running_services():
         refuse_a_taken_port(settings.PORT)
         prepare_database()
     if interrupted.is_set():
         raise KeyboardInterrupt
-    run_procfile(BASE_DIR / "Procfile", stand_in_to_run(), environment(), welcome)
+    run_procfile(BASE_DIR / "Procfile", services_to_run(), environment(), welcome)
 
 
 def refuse_a_taken_port(port: int) -> None:

@@ -172,3 +172,16 @@ def test_a_job_whose_task_does_not_take_its_arguments_is_set_aside(stage):
 
     assert drain_staged_jobs(10) == 0
     assert "colour" in JobDelivery.objects.get(set_aside_at__isnull=False).last_error
+
+
+@pytest.mark.parametrize("arguments", [[], {"args": []}, {"args": 7, "kwargs": {}}, "args"])
+def test_a_job_whose_arguments_nobody_can_read_is_set_aside_and_blocks_nobody(stage, arguments):
+    """Another version wrote it, or a person did."""
+    stage(what="poison")
+    StagedJob.objects.update(job_args=arguments)
+    good = stage(what="good")
+
+    assert drain_staged_jobs(10) == 1
+
+    assert queued() == [str(good)]
+    assert JobDelivery.objects.get(set_aside_at__isnull=False).last_error

@@ -12,7 +12,7 @@ from django.core.management import call_command
 from django.db import transaction
 from django.urls import path
 
-from idempotency import FINISHED
+from idempotency import FINISHED, Response
 from idempotency.completing import complete_due_keys
 from idempotency.models import IdempotencyKey, StagedJob
 from idempotency.reaping import (
@@ -22,6 +22,7 @@ from idempotency.reaping import (
     remove_tombstones,
     send_overdue_keys_to_review,
 )
+from idempotency.reviewing import Decision, close
 from idempotency.tests import bookshop
 from idempotency.tests.bookshop import ORDERED, Mishap, PlaceOrder, audit, audit_trail, orders
 from idempotency.tests.clock import let_time_pass
@@ -149,6 +150,24 @@ def test_both_horizons_are_settings(customer, key, ledger, settings):
     let_time_pass(timedelta(hours=1))
     assert reap(10) == Reaped(reaped=1, removed=0, needs_review=0)
     let_time_pass(timedelta(hours=1))
+    assert reap(10) == Reaped(reaped=0, removed=1, needs_review=0)
+
+
+def test_what_a_person_finished_late_is_kept_as_long_from_then_on(
+    unfinished, customer, key, stored
+):
+    unfinished()
+    let_time_pass(HORIZON)
+    assert send_overdue_keys_to_review(10) == 1
+    decision = Decision(key_id=stored().pk, reviewer="Ada", reason="Ticket 12")
+    close(decision, Response.error(409, "We have settled it by phone.", code="closed"))
+
+    assert reap(10) == Reaped(reaped=0, removed=0, needs_review=0)
+    assert customer.send(key, to="/tidy").json()["code"] == "closed"
+    let_time_pass(RETENTION)
+    assert reap(10) == Reaped(reaped=1, removed=0, needs_review=0)
+    assert customer.send(key, to="/tidy").status_code == 410
+    let_time_pass(HORIZON)
     assert reap(10) == Reaped(reaped=0, removed=1, needs_review=0)
 
 

@@ -14,7 +14,7 @@ from idempotency.completing import complete_due_keys
 from idempotency.exceptions import Indeterminate, LeaseLost, ReviewRefused
 from idempotency.models import IdempotencyKey
 from idempotency.phases import undo_point
-from idempotency.reaping import send_overdue_keys_to_review
+from idempotency.reaping import reap_finished_keys, send_overdue_keys_to_review
 from idempotency.reviewing import (
     Decision,
     adopt,
@@ -192,6 +192,20 @@ def test_there_is_something_to_ask_after_the_payment(customer, key, stored, ledg
     customer.send(key, to="/reviewed", fails_in="confirm")
 
     assert ask_foreign_system(stored()) == "payment-1"
+
+
+def test_a_finished_request_is_asked_about_too_until_its_parameters_are_gone(
+    customer, key, stored, ledger
+):
+    customer.send(key, to="/reviewed")
+    assert ask_foreign_system(stored()) == "payment-1"
+
+    let_time_pass(timedelta(days=3))
+    reap_finished_keys(10)
+    ledger.calls.clear()
+
+    assert "cannot be asked" in ask_foreign_system(stored())
+    assert ledger.calls == []
 
 
 def test_a_request_that_no_code_serves_is_shown_nevertheless(listed, stored):

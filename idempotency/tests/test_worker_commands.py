@@ -44,7 +44,8 @@ def test_each_command_prints_what_one_batch_did(customer, abandon):
     assert run_command("completer", "--once") == "succeeded=1 failed=1\n"
     assert run_command("enqueuer", "--once") == "enqueued=1\n"
     assert run_command("worker", "--once") == "succeeded=1 failed=0\n"
-    IdempotencyKey.objects.filter(recovery_point=FINISHED).update(created_at="2026-01-01T00:00Z")
+    long_ago = dict.fromkeys(["created_at", "last_run_at"], "2026-01-01T00:00Z")
+    IdempotencyKey.objects.filter(recovery_point=FINISHED).update(**long_ago)
     assert run_command("reaper", "--once") == "reaped=1\n"
     assert audit_trail() == ["order.placed", "order.placed", "order.confirmed"]
 

@@ -15,7 +15,7 @@ from stripe.params import ChargeListParams
 
 from idempotency.exceptions import ReviewRefused
 from rides.models import Ride
-from rides.payments.charging import Charge
+from rides.payments.charging import Charge, payment_intents_of, refunded_cents
 from rides.payments.client import client, verdict
 
 REFERENCE = re.compile(r"(ch|pi)_[A-Za-z0-9_]+")
@@ -52,7 +52,8 @@ class LedgerCharge:
 
 
 def read_charge(ride: Ride, reference: str) -> Charge:
-    """Return the charge that a person found at Stripe, once it is sure that it pays for the ride.
+    """Return the charge that a person found at Stripe, once it is sure that it pays for the ride,
+    and that nothing else does: adopting one of two would leave the rider charged twice.
 
     Args:
         reference: the id of a charge (ch_…) or of its payment (pi_…).
@@ -67,6 +68,10 @@ def read_charge(ride: Ride, reference: str) -> Charge:
     ]
     if wrong:
         raise ReviewRefused(f"{charge.id} does not pay for ride {ride.pk}: {'; '.join(wrong)}.")
+    if others := _payments_beside(charge, ride):
+        raise ReviewRefused(
+            f"{', '.join(others)} took money for ride {ride.pk} too. Refund that at Stripe first."
+        )
     return Charge(
         id=charge.id,
         payment_intent_id=str(charge.payment_intent),
@@ -132,6 +137,19 @@ def _charge_of_payment(payment_intent_id: str) -> stripe.Charge | None:
             return None
         raise verdict(error) from error
     return intent.latest_charge if isinstance(intent.latest_charge, stripe.Charge) else None
+
+
+def _payments_beside(charge: stripe.Charge, ride: Ride) -> list[str]:
+    """Return the ids of the ride's other payments of which money is left with us."""
+    try:
+        intents = list(payment_intents_of(ride))
+    except stripe.StripeError as error:
+        raise verdict(error) from error
+    return [
+        intent.id
+        for intent in intents
+        if intent.id != charge.payment_intent and refunded_cents(intent) < intent.amount_received
+    ]
 
 
 def _compared(charge: stripe.Charge, ride: Ride) -> Iterator[tuple[str, Any, Any]]:

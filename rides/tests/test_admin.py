@@ -335,6 +335,17 @@ def test_a_keys_page_shows_its_answer(operator):
     assert "none yet" in page(operator, f"{KEYS}{unanswered.pk}/change/")
 
 
+def test_a_tombstone_says_what_is_left_of_its_answer(operator):
+    gone = {"response_body": None, "response_content_type": None}
+    tombstone = IdempotencyKeyFactory(**{**ANSWER, **gone})
+
+    shown = page(operator, f"{KEYS}{tombstone.pk}/change/")
+
+    assert "201; the reaper took its text away" in shown
+    assert "gone with the answer" in shown
+    assert "None" not in shown
+
+
 def test_a_ride_leads_to_its_key_and_its_audit_records(operator):
     ride = RideFactory()
     record = AuditRecordFactory(resource_id=ride.pk)

@@ -179,6 +179,22 @@ def test_a_charge_that_is_not_the_rides_is_not_adopted(unpaid, charge_by_hand, c
     assert Ride.objects.get().stripe_charge_id is None
 
 
+def test_of_two_charges_neither_is_adopted_until_the_other_is_refunded(paid_twice, stand_in):
+    first, second = stand_in.charges()
+    with pytest.raises(CommandError, match=f"{second['payment_intent']} took money .* too"):
+        review("adopt", first["id"])
+    assert the_key().is_under_review
+
+    client().v1.refunds.create({"charge": second["id"], "amount": 500})
+    with pytest.raises(CommandError, match="too"):
+        review("adopt", first["id"])
+    client().v1.refunds.create({"charge": second["id"]})
+
+    assert review("adopt", first["id"]).startswith("finished with 201")
+    assert left_with_us(stand_in) == 2000
+    assert run("reconcile").endswith("discrepancies=0")
+
+
 def test_a_charge_of_another_customer_is_not_adopted(unpaid, rider, charge_by_hand):
     payment_id = charge_by_hand(customer=rider.stripe_customer_id)
 

@@ -121,6 +121,22 @@ def test_startup_options_can_be_emptied_for_pgbouncer() -> None:
     assert setting(options, **PRODUCTION, DATABASE_SESSION_OPTIONS="") == ""
 
 
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [("PORT", "abc"), ("PORT", "70000"), ("SANDBOX_STRIPE_PORT", "0"), ("RETENTION_SECONDS", "-1")],
+)
+def test_a_number_that_is_none_is_one_line_that_names_it(name: str, text: str) -> None:
+    result = run(MANAGE, **{**PRODUCTION, name: text})
+
+    assert result.returncode == 1
+    [line] = result.stderr.splitlines()
+    assert f"{name} is '{text}', which is not a whole number" in line
+
+
+def test_a_number_set_to_nothing_is_not_set() -> None:
+    assert setting("PORT", **PRODUCTION, PORT="") == "5000"
+
+
 def test_a_dotenv_file_counts_and_the_environment_wins(tmp_path: Path) -> None:
     shutil.copytree(BASE_DIR / "rocketrides", tmp_path / "rocketrides")
     (tmp_path / ".env").write_text("LOG_LEVEL=DEBUG\nPORT=1\n")
@@ -141,7 +157,7 @@ def test_a_dotenv_file_counts_and_the_environment_wins(tmp_path: Path) -> None:
 def test_env_example_lists_every_variable_that_is_read() -> None:
     sources = [BASE_DIR / "rocketrides" / name for name in ("settings.py", "environment.py")]
     text = "".join(source.read_text() for source in sources)
-    read = set(re.findall(r'(?:env\.\w+|environ\.get)\(\s*"(\w+)"', text))
+    read = set(re.findall(r'(?:env\.\w+|environ\.get|number)\(\s*"(\w+)"', text))
     paces = {f"{name}_SECONDS" for name in re.findall(r'"(\w+)"', pace_names(text))}
     listed = set(re.findall(r"^#(\w+)=", (BASE_DIR / ".env.example").read_text(), re.MULTILINE))
 

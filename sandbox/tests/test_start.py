@@ -152,6 +152,30 @@ def test_a_killed_api_is_started_again(environment: dict[str, str]) -> None:
         wait_until(lambda: answers(demo), demo.log)
 
 
+def test_a_killed_postgresql_is_started_again_and_keeps_what_it_had(
+    environment: dict[str, str],
+) -> None:
+    key = str(uuid.uuid4())
+    with running_demo(environment) as demo:
+        first = demo.book(key)
+        answer = (first.status, first.read())
+        server = postgres.server_process(demo.data_dir)
+        assert server
+        server.kill()
+        wait_until(
+            lambda: "PostgreSQL has died; it is started again" in demo.log.read_text(), demo.log
+        )
+        wait_until(lambda: answers(demo), demo.log)
+        replay = demo.book(key)
+        everything = demo.everything()
+        demo.process.terminate()
+
+        assert answer[0] == 201
+        assert (replay.status, replay.read()) == answer
+        assert server not in everything
+        assert remaining(everything) == []
+
+
 def answers(demo: Demo) -> bool:
     with contextlib.suppress(OSError, http.client.HTTPException):
         return demo.book(str(uuid.uuid4())).status == 201
