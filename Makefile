@@ -7,11 +7,11 @@ STAMP  := $(VENV)/installed-$(DJANGO)
 
 export PATH := $(abspath $(VENV))/bin:$(PATH)
 
-.PHONY: help start test test-newest test-queue bench-draining bench-reaping stop checks \
-	brokers
+.PHONY: help start test test-newest test-queue test-pgbouncer bench-draining bench-reaping stop \
+	checks brokers pgbouncer
 
 help:  ## say what there is
-	@sed -n 's/^\([a-z-]*\):.*## /make \1	/p' Makefile | expand -t 18
+	@sed -n 's/^\([a-z-]*\):.*## /make \1	/p' Makefile | expand -t 22
 
 start: $(STAMP)  ## run the demo until Ctrl-C; .env.example says what can be set
 	@python -m sandbox start
@@ -27,6 +27,9 @@ test-queue: export QUEUES ?= database redis rabbitmq
 test-queue: export KILLS ?= 10
 test-queue: $(VENV)/installed-queue brokers  ## the job queue on real brokers; KILLS=500 is the long form
 	@python -m sandbox during python -m pytest -r s rides/tests/queues
+
+test-pgbouncer: $(STAMP) pgbouncer  ## the tests with a PgBouncer in transaction mode before PostgreSQL
+	@test ! -x $(PGBOUNCER) || python -m sandbox pooled python -m pytest -n 4 --dist loadfile idempotency rides
 
 bench-draining: $(STAMP)  ## after an outage: keys a second of one completer, and what a client notices
 	@python -m bench.draining
@@ -50,13 +53,19 @@ checks:
 	DATABASE_SESSION_OPTIONS="$(TEST_SESSION)" python -m pytest -n 4 --dist loadfile
 
 # Debian's packages. The tests run the programs themselves and leave the system's services alone.
+PGBOUNCER := /usr/sbin/pgbouncer
+debian = test "$$(id -u)" = 0 && command -v apt-get >/dev/null || \
+		{ echo "NOT TESTED below, because only root can install it: $(1)" >&2; exit 0; }; \
+	echo "Installing $(1)"; \
+	apt-get -qq update && DEBIAN_FRONTEND=noninteractive apt-get -qq install -y \
+		--no-install-recommends $(1) >/dev/null
+
 brokers:
 	@command -v redis-server >/dev/null && test -x /usr/lib/rabbitmq/bin/rabbitmq-server && exit 0; \
-	test "$$(id -u)" = 0 && command -v apt-get >/dev/null || \
-		{ echo "NOT TESTED below: brokers that are not installed, which only root can do" >&2; exit 0; }; \
-	echo "Installing redis-server and rabbitmq-server"; \
-	apt-get -qq update && DEBIAN_FRONTEND=noninteractive apt-get -qq install -y \
-		--no-install-recommends redis-server rabbitmq-server >/dev/null
+	$(call debian,redis-server rabbitmq-server)
+
+pgbouncer:
+	@test -x $(PGBOUNCER) && exit 0; $(call debian,pgbouncer)
 
 $(VENV)/installed-queue: $(STAMP) requirements-queue.txt
 	@pip install --quiet --disable-pip-version-check --requirement requirements-queue.txt

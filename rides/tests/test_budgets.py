@@ -49,6 +49,11 @@ REPORTED = "LOG:  statement: "
 COUNT_WAL_RECORDS = "SELECT wal_records FROM pg_stat_get_backend_wal(pg_backend_pid())"
 
 
+def committing(test: Any) -> Any:
+    """As in production; and what is counted is what one session does."""
+    return pytest.mark.django_db(transaction=True)(pytest.mark.usefixtures("own_session")(test))
+
+
 @dataclass
 class Cost:
     """The statements that a block sent, as Django and the server agree on them."""
@@ -102,7 +107,7 @@ def assert_replayed(answer: Any) -> None:
 # A fresh request.
 
 
-@pytest.mark.django_db(transaction=True)
+@committing
 def test_a_fresh_ride_commits_twice_and_needs_few_statements(riders):
     with costing() as cost:
         answer = send()
@@ -117,7 +122,7 @@ def test_a_fresh_ride_commits_twice_and_needs_few_statements(riders):
 # A replay.
 
 
-@pytest.mark.django_db(transaction=True)
+@committing
 def test_a_replay_reads_the_credential_and_the_key(riders):
     send()
 
@@ -128,7 +133,7 @@ def test_a_replay_reads_the_credential_and_the_key(riders):
     assert User._meta.db_table in cost.statements[0]
 
 
-@pytest.mark.django_db(transaction=True)
+@committing
 def test_a_replay_to_a_browsers_session_reads_the_session_too(riders, settings):
     settings.IDEMPOTENCY = {"AUTHENTICATE": "rides.authentication.session_rider"}
     client = Client()
@@ -141,7 +146,7 @@ def test_a_replay_to_a_browsers_session_reads_the_session_too(riders, settings):
     assert cost.kinds == {"SELECT": REPLAY_STATEMENTS}
 
 
-@pytest.mark.django_db(transaction=True)
+@committing
 def test_a_replay_takes_no_lock_and_no_transaction_id(riders):
     send()
 
@@ -158,7 +163,7 @@ def test_a_replay_takes_no_lock_and_no_transaction_id(riders):
         assert cursor.fetchall() == [("AccessShareLock",)]
 
 
-@pytest.mark.django_db(transaction=True)
+@committing
 def test_a_replay_writes_nothing_that_could_be_flushed(riders):
     if connection.pg_version < 180000:
         pytest.skip("PostgreSQL counts the log of a single session from version 18 on")
@@ -211,18 +216,15 @@ def test_a_refused_request_costs_the_credential_at_most(refused, status, stateme
 # A worker with nothing to do.
 
 
-@pytest.fixture(scope="module")
-def finished_keys(django_db_setup, django_db_blocker) -> Iterator[None]:
-    """Answers of the last day, and older tombstones, in a transaction that is rolled back."""
-    with django_db_blocker.unblock(), transaction.atomic(), connection.cursor() as cursor:
-        values = {"user_id": RiderFactory().pk, "rows": FINISHED_KEYS, "answers": FINISHED_KEYS / 2}
+@pytest.fixture
+def finished_keys(db) -> None:
+    """Answers of the last day, and older tombstones."""
+    values = {"user_id": RiderFactory().pk, "rows": FINISHED_KEYS, "answers": FINISHED_KEYS / 2}
+    with connection.cursor() as cursor:
         cursor.execute(FILL, values)
         cursor.execute("ANALYZE idempotency_idempotencykey")
-        yield
-        transaction.set_rollback(True)
 
 
-@pytest.mark.django_db
 @pytest.mark.parametrize(
     ("worker", "says"),
     [
