@@ -7,7 +7,7 @@ STAMP  := $(VENV)/installed-$(DJANGO)
 
 export PATH := $(abspath $(VENV))/bin:$(PATH)
 
-.PHONY: help start test test-newest test-queue test-pgbouncer bench-draining bench-reaping stop \
+.PHONY: help start test test-newest test-queue test-pgbouncer bench-draining bench-growth stop \
 	checks brokers pgbouncer
 
 help:  ## say what there is
@@ -34,8 +34,8 @@ test-pgbouncer: $(STAMP) pgbouncer  ## the tests with a PgBouncer in transaction
 bench-draining: $(STAMP)  ## after an outage: keys a second of one completer, and what a client notices
 	@python -m bench.draining
 
-bench-reaping: $(STAMP)  ## a reaper's batch at 10 thousand, 1 and 10 million keys
-	@python -m bench.reaping
+bench-growth: $(STAMP)  ## what grows from 10 thousand finished keys to 1 and 10 million: nothing should
+	@python -m bench.growth
 
 stop: $(STAMP)  ## end the PostgreSQL that a killed demo or a bare manage.py left running
 	@python -m sandbox stop
