@@ -34,7 +34,9 @@ COORDINATES = {"origin_lat": "0", "origin_lon": "0", "target_lat": "0", "target_
 LIST_PAGE = "/admin/idempotency/idempotencykey/"
 
 PAGES = "pages read to find a key"
+BYTES = "bytes of table and indexes, for a key"
 CONTROL = "control: a commit elsewhere"
+NOT_JUDGED = (CONTROL, PAGES, BYTES)
 
 Figures = dict[str, float]
 Work = Callable[[], object]
@@ -45,6 +47,7 @@ def measure(api: str) -> Figures:
     return {
         CONTROL: median_ms(_commit_elsewhere, CYCLES),
         PAGES: _pages_to_find_a_key(),
+        BYTES: filling.bytes_a_key(),
         **_requests(api),
         **_pages_of_the_admin(),
         **_enqueuer(),

@@ -52,6 +52,11 @@ UPDATE idempotency_idempotencykey
  WHERE recovery_point = 'finished' AND response_body IS NULL
 """
 
+MEASURE_KEYS = """
+SELECT pg_total_relation_size('idempotency_idempotencykey') / count(*)
+  FROM idempotency_idempotencykey
+"""
+
 COUNT_KEYS = "SELECT count(*) FROM idempotency_idempotencykey"
 
 
@@ -62,6 +67,10 @@ def fill_up_to(size: int, *, overdue: int) -> None:
     _execute(FINISHED_KEYS, age="4 days", keys=overdue)
     _execute(FINISHED_KEYS, age="1 hour", keys=missing - overdue)
     settle()
+
+
+def bytes_a_key() -> float:
+    return float(_execute(MEASURE_KEYS)[0][0])
 
 
 def leave_due_keys(keys: int) -> None:

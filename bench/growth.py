@@ -53,12 +53,12 @@ def _growth(columns: list[dict[str, float]], figure: str) -> float:
 
 
 def _grown(columns: list[dict[str, float]]) -> list[str]:
-    from bench.figures import CONTROL, PAGES
+    from bench.figures import NOT_JUDGED
 
     return [
         figure
         for figure in columns[0]
-        if figure not in (CONTROL, PAGES) and _growth(columns, figure) > MOST_GROWTH
+        if figure not in NOT_JUDGED and _growth(columns, figure) > MOST_GROWTH
     ]
 
 
