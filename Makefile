@@ -8,11 +8,11 @@ STAMP  := $(VENV)/installed-$(DJANGO)
 
 export PATH := $(abspath $(VENV))/bin:$(PATH)
 
-.PHONY: help start test test-newest test-queue bench bench-draining bench-reaping stop checks \
-	brokers load-generator
+.PHONY: help start test test-newest test-queue test-pgbouncer bench bench-draining bench-growth \
+	stop checks brokers pgbouncer load-generator
 
 help:  ## say what there is
-	@sed -n 's/^\([a-z-]*\):.*## /make \1	/p' Makefile | expand -t 18
+	@sed -n 's/^\([a-z-]*\):.*## /make \1	/p' Makefile | expand -t 22
 
 start: $(STAMP)  ## run the demo until Ctrl-C; .env.example says what can be set
 	@python -m sandbox start
@@ -29,14 +29,17 @@ test-queue: export KILLS ?= 10
 test-queue: $(VENV)/installed-queue brokers  ## the job queue on real brokers; KILLS=500 is the long form
 	@python -m sandbox during python -m pytest -r s rides/tests/queues
 
+test-pgbouncer: $(STAMP) pgbouncer  ## the tests with a PgBouncer in transaction mode before PostgreSQL
+	@test ! -x $(PGBOUNCER) || python -m sandbox pooled python -m pytest -n 4 --dist loadfile idempotency rides
+
 bench: $(STAMP) $(VENV)/installed-bench $(VENV_DBOS)/installed load-generator  ## rides a second, beside the floor and the alternatives; FULL=1 is the long form
 	@VENV_DBOS=$(abspath $(VENV_DBOS)) python -m bench $(if $(FULL),--full)
 
 bench-draining: $(STAMP)  ## after an outage: keys a second of one completer, and what a client notices
 	@python -m bench.draining
 
-bench-reaping: $(STAMP)  ## a reaper's batch at 10 thousand, 1 and 10 million keys
-	@python -m bench.reaping
+bench-growth: $(STAMP)  ## what grows from 10 thousand finished keys to 1 and 10 million: nothing should
+	@python -m bench.growth
 
 stop: $(STAMP)  ## end the PostgreSQL that a killed demo or a bare manage.py left running
 	@python -m sandbox stop
@@ -54,22 +57,23 @@ checks:
 	DATABASE_SESSION_OPTIONS="$(TEST_SESSION)" python -m pytest -n 4 --dist loadfile
 
 # Debian's packages. The tests run the programs themselves and leave the system's services alone.
+PGBOUNCER := /usr/sbin/pgbouncer
+debian = test "$$(id -u)" = 0 && command -v apt-get >/dev/null || \
+		{ echo "NOT TESTED below, because only root can install it: $(1)" >&2; exit 0; }; \
+	echo "Installing $(1)"; \
+	apt-get -qq update && DEBIAN_FRONTEND=noninteractive apt-get -qq install -y \
+		--no-install-recommends $(1) >/dev/null
+
 brokers:
 	@command -v redis-server >/dev/null && test -x /usr/lib/rabbitmq/bin/rabbitmq-server && exit 0; \
-	test "$$(id -u)" = 0 && command -v apt-get >/dev/null || \
-		{ echo "NOT TESTED below: brokers that are not installed, which only root can do" >&2; exit 0; }; \
-	echo "Installing redis-server and rabbitmq-server"; \
-	apt-get -qq update && DEBIAN_FRONTEND=noninteractive apt-get -qq install -y \
-		--no-install-recommends redis-server rabbitmq-server >/dev/null
+	$(call debian,redis-server rabbitmq-server)
+
+pgbouncer:
+	@test -x $(PGBOUNCER) && exit 0; $(call debian,pgbouncer)
 
 load-generator:
 	@command -v wrk >/dev/null && exit 0; \
-	test "$$(id -u)" = 0 && command -v apt-get >/dev/null || \
-		{ echo "NOT MEASURED below: what wrk asks, which is not installed; only root can do that" >&2; exit 0; }; \
-	echo "Installing wrk"; \
-	apt-get -qq update && DEBIAN_FRONTEND=noninteractive apt-get -qq install -y \
-		--no-install-recommends wrk >/dev/null || \
-		echo "NOT MEASURED below: what wrk asks, which could not be installed" >&2
+	$(call debian,wrk) || echo "NOT MEASURED below: what wrk asks, which could not be installed" >&2
 
 # An alternative that cannot be had is left out of the table, which says so.
 $(VENV)/installed-bench: $(STAMP) bench/requirements.txt

@@ -1,9 +1,13 @@
-"""What tests of every folder share: the Stripe stand-in, as a process of its own."""
+"""What tests of every folder share: the Stripe stand-in as a process of its own, and a session of
+PostgreSQL's where a pooler stands before it."""
 
 from collections.abc import Iterator
 
+import psycopg2
 import pytest
+from django.db import connection
 
+from rocketrides.environment import env
 from sandbox.stripe.control import StandIn
 from sandbox.stripe.process import running_stand_in
 
@@ -23,6 +27,39 @@ def stand_in(stand_in_process: StandIn, settings) -> StandIn:
     settings.STRIPE_API_KEY = "sk_test_sandbox"
     settings.STRIPE_API_BASE = stand_in_process.base_url
     return stand_in_process
+
+
+DIRECT_DATABASE_URL = env.str("DIRECT_DATABASE_URL", default="")
+"""Set where DATABASE_URL leads to a pooler: the way around it (`make test-pgbouncer`)."""
+
+END_SESSIONS = "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE datname = %s"
+
+
+@pytest.fixture
+def own_session(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Has the test, and the commands that it starts, speak to PostgreSQL itself. For a test of what
+    becomes of one session, which a pooler hides and shares.
+    """
+    if not DIRECT_DATABASE_URL:
+        yield
+        return
+    around = env.db_url_config(DIRECT_DATABASE_URL)
+    with monkeypatch.context() as direct:
+        connection.close()
+        direct.setitem(connection.settings_dict, "OPTIONS", around["OPTIONS"])
+        direct.setenv("DATABASE_URL", DIRECT_DATABASE_URL)
+        yield
+        connection.close()
+
+
+@pytest.fixture(scope="session")
+def django_db_setup(django_db_setup: None) -> Iterator[None]:
+    """Ends the sessions that a pooler keeps, or the test database could not be dropped."""
+    yield
+    if DIRECT_DATABASE_URL:
+        pooled = connection.settings_dict["NAME"]
+        with psycopg2.connect(DIRECT_DATABASE_URL) as direct, direct.cursor() as cursor:
+            cursor.execute(END_SESSIONS, [pooled])
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

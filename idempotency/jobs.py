@@ -68,13 +68,12 @@ UPDATE idempotency_jobdelivery
 RETURNING job_id, job_name, job_args
 """
 
-# Both by an index, and each stops at the first row that it finds.
+# The smallest of each, which is the first entry of an index. EXISTS (… ORDER BY … LIMIT 1) would be
+# free to read the table instead, and to its end where it finds nothing: EXISTS drops the ORDER BY.
 JOBS_ARE_WAITING = """
-SELECT EXISTS (SELECT id FROM idempotency_stagedjob ORDER BY id LIMIT 1)
-    OR EXISTS (SELECT handed_over_at FROM idempotency_jobdelivery
-                WHERE set_aside_at IS NULL
-                  AND handed_over_at < statement_timestamp() - %(redelivery_after)s
-                ORDER BY handed_over_at LIMIT 1)
+SELECT (SELECT min(id) FROM idempotency_stagedjob) IS NOT NULL
+    OR (SELECT min(handed_over_at) FROM idempotency_jobdelivery WHERE set_aside_at IS NULL)
+       < statement_timestamp() - %(redelivery_after)s
 """
 
 SET_EXHAUSTED_JOBS_ASIDE = """

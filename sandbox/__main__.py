@@ -1,17 +1,19 @@
-"""`python -m sandbox start | stop | during COMMAND`: what the Makefile calls.
+"""`python -m sandbox start | stop | during COMMAND | pooled COMMAND`: what the Makefile calls.
 
 `start` runs the demo, `stop` ends a left-over PostgreSQL, and `during` has PostgreSQL running
-while a command runs, ending it afterwards unless the demo uses it. The demo itself calls `watch`,
-which starts a PostgreSQL that died again.
+while a command runs, ending it afterwards unless the demo uses it. `pooled` does so too, and leads
+the command to it through a PgBouncer. The demo itself calls `watch`, which starts a PostgreSQL that
+died again.
 """
 
 import contextlib
+import os
 import signal
 import subprocess
 import sys
 
 from rocketrides.environment import LOCAL_DIR, env
-from sandbox import postgres, start, watching
+from sandbox import pgbouncer, postgres, start, watching
 
 DATA_DIR = LOCAL_DIR / "postgres"
 
@@ -32,6 +34,11 @@ def main() -> None:
             case ["during", *command] if command:
                 with postgres_in_use():
                     raise SystemExit(subprocess.run(command, check=False).returncode)  # noqa: S603
+            case ["pooled", *command] if command:
+                with postgres.in_use(DATA_DIR), pgbouncer.running(DATA_DIR) as variables:
+                    environment = os.environ | variables
+                    completed = subprocess.run(command, env=environment, check=False)  # noqa: S603
+                    raise SystemExit(completed.returncode)
             case _:
                 raise SystemExit(__doc__)
     except KeyboardInterrupt:

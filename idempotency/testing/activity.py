@@ -3,12 +3,11 @@
 from django.db import connection
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-OPEN_TRANSACTION = """
-SELECT state FROM pg_stat_activity WHERE pid = %(pid)s AND xact_start IS NOT NULL
-"""
+OPEN = (1, 2, 3)  # libpq's PQTRANS_ACTIVE, PQTRANS_INTRANS and PQTRANS_INERROR
 
-WAITING_FOR = """
-SELECT EXISTS (SELECT FROM pg_stat_activity WHERE %(pid)s = ANY(pg_blocking_pids(pid)))
+SOMEBODY_WAITS = """
+SELECT EXISTS (SELECT FROM pg_stat_activity
+                WHERE datname = current_database() AND wait_event_type = 'Lock')
 """
 
 # What `idle_in_transaction_session_timeout` does to a process that is frozen in a transaction, for
@@ -21,22 +20,15 @@ SELECT count(pg_terminate_backend(pid, 5000))
 """
 
 
-def open_transaction(watched: BaseDatabaseWrapper) -> str | None:
-    """The state of a connection that has a transaction open, or None where it has none."""
-    observer = watched.copy()
-    try:
-        with observer.cursor() as cursor:
-            cursor.execute(OPEN_TRANSACTION, {"pid": _pid_of(watched)})
-            row = cursor.fetchone()
-    finally:
-        observer.close()
-    return row[0] if row else None
+def in_transaction(watched: BaseDatabaseWrapper) -> bool:
+    """Whether a connection has a transaction open. The server says so with each of its answers."""
+    return bool(watched.connection) and watched.connection.info.transaction_status in OPEN
 
 
-def blocks_others(observer: BaseDatabaseWrapper, watched: BaseDatabaseWrapper) -> bool:
-    """Whether another connection waits for a lock that `watched` holds."""
+def somebody_waits(observer: BaseDatabaseWrapper) -> bool:
+    """Whether any connection to the database waits for a lock that another one holds."""
     with observer.cursor() as cursor:
-        cursor.execute(WAITING_FOR, {"pid": _pid_of(watched)})
+        cursor.execute(SOMEBODY_WAITS)
         row = cursor.fetchone()
     return bool(row and row[0])
 
@@ -44,8 +36,3 @@ def blocks_others(observer: BaseDatabaseWrapper, watched: BaseDatabaseWrapper) -
 def end_idle_transactions() -> None:
     with connection.cursor() as cursor:
         cursor.execute(END_IDLE_TRANSACTIONS)
-
-
-def _pid_of(watched: BaseDatabaseWrapper) -> int | None:
-    """Of the server's process, None where nothing is connected."""
-    return watched.connection and watched.connection.info.backend_pid

@@ -17,7 +17,7 @@ from django.db import connection
 
 from idempotency.operations import Operation
 from idempotency.phases import ForeignPhase
-from idempotency.testing.activity import open_transaction
+from idempotency.testing.activity import in_transaction
 
 LoseAnswer = Callable[[], AbstractContextManager[Any]]
 """In the block, what the foreign system is asked for is done, and its answer never arrives."""
@@ -158,9 +158,8 @@ class Watch:
         raise AnswerNotLost(f"{method.__name__} was answered")
 
     def _note_open_transaction(self, step: str) -> None:
-        state = open_transaction(connection)
-        if state:
-            self.transactions_during_foreign_calls.append(f"{step}: {state}")
+        if in_transaction(connection):
+            self.transactions_during_foreign_calls.append(step)
 
 
 def named(sql: object) -> str:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from django.db import connection, connections
 
-from idempotency.testing.activity import blocks_others
+from idempotency.testing.activity import somebody_waits
 from idempotency.testing.boundaries import Boundary
 from idempotency.testing.processes import LOOK_AGAIN_SECONDS
 
@@ -29,7 +29,7 @@ class Duplicate:
         self._answer = self._pool.submit(self._ask_and_hang_up)
         observer = connection.copy()
         try:
-            while not self._answer.done() and not blocks_others(observer, connection):
+            while not self._answer.done() and not somebody_waits(observer):
                 time.sleep(LOOK_AGAIN_SECONDS)
         finally:
             observer.close()

@@ -96,6 +96,7 @@ def test_a_batch_has_its_limit_however_many_threads_share_it(abandoned, ledger):
     assert_each_was_run_once(5, ledger)
 
 
+@pytest.mark.usefixtures("own_session")
 def test_each_thread_has_a_database_connection_of_its_own_and_gives_it_back(abandoned, ledger):
     abandoned(3)
     together = Barrier(3)

@@ -82,6 +82,7 @@ urlpatterns = [
 # No transaction.
 
 
+@pytest.mark.usefixtures("own_session")
 def test_no_transaction_is_open_during_the_call(customer, key, ledger):
     caller = backend_pid()
 
@@ -91,6 +92,7 @@ def test_no_transaction_is_open_during_the_call(customer, key, ledger):
     assert state.result() == ("idle", None)
 
 
+@pytest.mark.usefixtures("own_session")
 def test_where_there_is_a_pool_no_connection_is_held_during_the_call(
     customer, key, ledger, monkeypatch
 ):
@@ -103,6 +105,7 @@ def test_where_there_is_a_pool_no_connection_is_held_during_the_call(
     ending.result()
 
 
+@pytest.mark.usefixtures("own_session")
 def test_where_there_is_no_pool_the_connection_is_kept(customer, key, ledger):
     before = backend_pid()
 

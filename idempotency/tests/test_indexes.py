@@ -5,12 +5,15 @@ from datetime import timedelta
 import pytest
 from django.db import connection, transaction
 
-from idempotency import claims, reaping
+from idempotency import claims, jobs, reaping
 from idempotency.tests.conftest import Customer
+
+pytestmark = pytest.mark.django_db  # each in a savepoint of the million's transaction
 
 MILLION = 1_000_000
 UNFINISHED = 1_000
 BATCH = 100
+FLOOD = 10_000
 
 FILL = """
 INSERT INTO idempotency_idempotencykey
@@ -21,6 +24,17 @@ SELECT %(user_id)s, 'a-key-long-enough-' || %(prefix)s || n, 'POST', '/orders', 
        gen_random_uuid(), at, at, at, 1, %(recovery_point)s, '',
        '[]', %(code)s, %(body)s, %(type)s
   FROM generate_series(1, %(rows)s) AS n, LATERAL (SELECT now() - n * interval '1 s' AS at) AS t
+"""
+
+STAGE_MANY = """
+INSERT INTO idempotency_stagedjob (job_id, job_name, job_args, created_at)
+SELECT gen_random_uuid(), 'job', '{}', now() FROM generate_series(1, %(rows)s)
+"""
+
+HAND_OVER_MANY = """
+INSERT INTO idempotency_jobdelivery
+       (job_id, job_name, job_args, created_at, handed_over_at, deliveries, last_error)
+SELECT gen_random_uuid(), 'job', '{}', now(), now(), 1, '' FROM generate_series(1, %(rows)s)
 """
 
 
@@ -44,11 +58,20 @@ def million(django_db_setup, django_db_blocker):
 
 
 @pytest.fixture
-def plan(million, django_db_blocker):
+def flood(db):
+    """Many jobs, of which the statistics know."""
+    with connection.cursor() as cursor:
+        cursor.execute(STAGE_MANY, {"rows": FLOOD})
+        cursor.execute(HAND_OVER_MANY, {"rows": FLOOD})
+        cursor.execute("ANALYZE idempotency_stagedjob, idempotency_jobdelivery")
+
+
+@pytest.fixture
+def plan(million, db):
     """Runs a statement, takes it back, and returns the nodes of its plan."""
 
     def plan(statement, **values):
-        with django_db_blocker.unblock(), transaction.atomic(), connection.cursor() as cursor:
+        with transaction.atomic(), connection.cursor() as cursor:
             cursor.execute(f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {statement}", values)
             [explained] = cursor.fetchone()[0]
             transaction.set_rollback(True)
@@ -109,6 +132,26 @@ def test_the_reaper_finds_nothing_at_the_price_of_nothing(plan):
         found = plan(statement, retention=timedelta(days=365), limit=BATCH)
         assert index in index_of(found)
         assert rows_read(found) == 0
+
+
+def test_the_idle_reaper_reads_the_first_entry_of_each_index(plan):
+    asked = plan(
+        reaping.KEYS_ARE_OVERDUE,
+        retention=timedelta(days=365),
+        tombstone_retention=timedelta(days=365),
+    )
+
+    assert index_of(asked) == {
+        *("idempotency_key_reapable", "idempotency_key_tombstone", "idempotency_key_due"),
+    }
+    assert rows_read(asked) <= UNFINISHED
+
+
+def test_the_enqueuer_asks_the_indexes_whatever_a_flood_left_in_the_tables(plan, flood):
+    asked = plan(jobs.JOBS_ARE_WAITING, redelivery_after=timedelta(seconds=60))
+
+    assert index_of(asked) == {"idempotency_stagedjob_pkey", "job_delivery_unsettled"}
+    assert rows_read(asked) == 1
 
 
 def test_the_reapers_review_looks_at_unfinished_keys_only(plan):

@@ -42,6 +42,7 @@ def assert_unavailable(answer):
     assert answer.headers["Retry-After"] == "1"
 
 
+@pytest.mark.usefixtures("own_session")
 def test_a_connection_that_is_lost_during_the_foreign_call(customer, key, stored, ledger):
     pid = backend_pid()
     ending = ledger.meanwhile(lambda: end_connection(pid))
@@ -67,6 +68,7 @@ def test_a_connection_that_is_lost_inside_the_first_transaction(customer, key, s
     assert bookshop.audit_trail() == ["begun", "ended"]
 
 
+@pytest.mark.usefixtures("own_session")
 def test_a_connection_that_was_lost_before_the_request(customer, key, ledger, elsewhere):
     elsewhere(end_connection, backend_pid()).result()
 

@@ -1,9 +1,8 @@
-"""A finished key: the first answer again, byte for byte, at the price of a plain read."""
+"""A finished key: the first answer again, byte for byte. What it may cost, `rides` holds in its
+test_budgets.py."""
 
 import pytest
-from django.contrib.auth import get_user_model
-from django.db import connection, transaction
-from django.test.utils import CaptureQueriesContext
+from django.db import transaction
 
 from idempotency.models import IdempotencyKey
 from idempotency.tests.bookshop import audit_trail, orders
@@ -97,37 +96,6 @@ def test_other_parameters_are_refused_while_the_first_request_runs(customer, key
 
     assert customer.send(key).status_code == 201
     assert other.result().json()["code"] == "parameters_mismatch"
-
-
-# The price.
-
-
-def test_a_replay_needs_two_statements_and_no_transaction(customer, key, ledger):
-    customer.send(key)
-
-    with CaptureQueriesContext(connection) as statements:
-        customer.send(key)
-
-    credential, *rest = [statement["sql"].split() for statement in statements]
-    assert get_user_model()._meta.db_table in " ".join(credential)
-    assert 1 <= len(rest) <= 2
-    assert {words[0] for words in rest} == {"SELECT"}
-
-
-def test_a_replay_takes_no_lock_and_no_transaction_id(customer, key, ledger):
-    customer.send(key)
-
-    with transaction.atomic(), connection.cursor() as cursor:
-        customer.send(key)
-        cursor.execute("SELECT pg_current_xact_id_if_assigned()")
-        assert cursor.fetchone() == (None,)
-        cursor.execute(
-            """
-            SELECT DISTINCT mode FROM pg_locks
-             WHERE pid = pg_backend_pid() AND relation = 'idempotency_idempotencykey'::regclass
-            """
-        )
-        assert cursor.fetchall() == [("AccessShareLock",)]
 
 
 def test_a_replay_does_not_wait_for_whoever_has_locked_the_row(customer, key, ledger, elsewhere):

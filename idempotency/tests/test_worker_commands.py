@@ -136,6 +136,7 @@ def test_an_item_that_takes_too_long_is_left_to_its_lease(abandon, ledger):
 # The database goes away.
 
 
+@pytest.mark.usefixtures("own_session")
 def test_a_lost_connection_is_waited_out(customer, ledger):
     with started_command("enqueuer") as process:
         wait_for_line(process, "started")

@@ -48,6 +48,7 @@ def test_an_unknown_outcome_is_not_stored_as_final(api, stand_in):
     assert len(stand_in.charges()) == 1
 
 
+@pytest.mark.usefixtures("own_session")
 def test_no_transaction_is_open_while_stripe_is_called(api, stand_in):
     stand_in.add_fault("stall", seconds=0.5, path=CHARGING)
     with ThreadPoolExecutor(1) as client:

@@ -68,6 +68,7 @@ def test_a_worker_killed_in_the_middle_of_a_job_loses_and_doubles_nothing(
     assert set(mail_server.accepted.values()) == {mails}
 
 
+@pytest.mark.usefixtures("own_session")
 def test_an_enqueuer_killed_between_handing_over_and_its_commit_loses_and_doubles_nothing(
     queue, nursery, mail_server: MailServer
 ):
