@@ -22,9 +22,9 @@ from idempotency.reaping import (
     remove_tombstones,
     send_overdue_keys_to_review,
 )
+from idempotency.testing.clock import let_time_pass
 from idempotency.tests import bookshop
 from idempotency.tests.bookshop import ORDERED, Mishap, PlaceOrder, audit, audit_trail, orders
-from idempotency.tests.clock import let_time_pass
 from idempotency.tests.ledger import Fault
 
 pytestmark = pytest.mark.django_db(transaction=True)
