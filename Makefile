@@ -7,8 +7,8 @@ STAMP  := $(VENV)/installed-$(DJANGO)
 
 export PATH := $(abspath $(VENV))/bin:$(PATH)
 
-.PHONY: help start test test-newest test-queue bench-draining bench-reaping stop checks \
-	brokers
+.PHONY: help start test test-newest test-queue chaos bugs evidence bench-draining bench-reaping \
+	stop checks brokers
 
 help:  ## say what there is
 	@sed -n 's/^\([a-z-]*\):.*## /make \1	/p' Makefile | expand -t 18
@@ -27,6 +27,19 @@ test-queue: export QUEUES ?= database redis rabbitmq
 test-queue: export KILLS ?= 10
 test-queue: $(VENV)/installed-queue brokers  ## the job queue on real brokers; KILLS=500 is the long form
 	@python -m sandbox during python -m pytest -r s rides/tests/queues
+
+chaos: MINUTES ?= 1
+chaos: CLIENTS ?= 8
+chaos: $(STAMP)  ## all that can happen, for MINUTES=1 with CLIENTS=8; SEED=14 repeats a run, NEMESES="kill Stripe" narrows it
+	@python -m proof.chaos --minutes $(MINUTES) --clients $(CLIENTS) $(if $(SEED),--seed $(SEED)) \
+		$(if $(filter-out undefined,$(origin NEMESES)),--nemeses $(NEMESES))
+
+bugs: $(STAMP)  ## plant the known bugs one at a time, and say which check caught which
+	@python -m sandbox during python -m pytest -q rides/tests/test_seeded_bugs.py
+
+evidence: export DATABASE_SESSION_OPTIONS = $(TEST_SESSION)
+evidence: $(STAMP)  ## all proofs in their long form, an hour and a half, into docs/evidence.md
+	@python -m sandbox during python -m proof.evidence
 
 bench-draining: $(STAMP)  ## after an outage: keys a second of one completer, and what a client notices
 	@python -m bench.draining
