@@ -20,6 +20,7 @@ from rides.tests.model.reference import (
     State,
     Way,
     end_of,
+    stays,
     stops_on,
 )
 from rides.tests.trials import booking_of
@@ -47,6 +48,13 @@ class Known:
         self.outcomes = {
             outcome for state in self.possible for way in ways(state) for outcome in stops(way)
         }
+
+    def readable(self, ways: Callable[[State], Iterable[Way]]) -> frozenset[str]:
+        """The answers for which the key need only be read, not changed."""
+        ends = (
+            (state, end) for state in self.possible for way in ways(state) for end in end_of(way)
+        )
+        return frozenset(answer for state, (end, answer) in ends if end == state)
 
     def hear(self, answer: Answer | None) -> str:
         told = NO_ANSWER if answer is None else json.loads(answer.body).get("code", "booked")
@@ -96,11 +104,14 @@ class Frozen:
     ways: Ways
     goes_on: Callable[[State], Way]
     client_of: Known | None
+    has_read: frozenset[str]
+    """What their client may be told without another look at the key."""
 
     def ways_when_woken(self, known: Known, state: State) -> Iterator[Way]:
         yield from self.ways(known, state)
         if self.client_of in (None, known):
             yield self.goes_on(state)
+            yield from (stays(state, answer) for answer in self.has_read)
 
 
 def listed(allowed: Iterable[Seen | str]) -> str:

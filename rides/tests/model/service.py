@@ -192,13 +192,13 @@ class Service(Stage):
         if self.frozen:
             self.the_frozen_wake()
         self.deploy(NEW_POINT)
+        for _ in keys_under_review():
+            self.a_person_runs_one_again(mishap=None)
         for wait in UNTIL_ALL_IS_AT_REST:
             if all(known.is_at_rest for known in self.known):
                 break
             self.time_passes(by=wait)
             self.the_completer_runs(mishap=None)
-        for _ in keys_under_review():
-            self.a_person_runs_one_again(mishap=None)
         for known in self.known:
             self.ask(known, known.request, None)
         while jobs_are_owed():

@@ -105,7 +105,8 @@ class Stage(RuleBasedStateMachine):
         if done.was_struck or isinstance(mishap, str):
             self.happened[f"mishap: {mishap.fault if isinstance(mishap, Crash) else mishap}"] += 1
         if done.frozen:
-            self.frozen.append(Frozen(done.frozen, ways, goes_on, client_of))
+            has_read = client_of.readable(partial(ways, client_of)) if client_of else frozenset()
+            self.frozen.append(Frozen(done.frozen, ways, goes_on, client_of, has_read))
         self.compare(done, ways, client_of)
 
     def compare(self, done: Done, ways: Ways, client_of: Known | None) -> None:
