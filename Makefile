@@ -8,8 +8,8 @@ STAMP  := $(VENV)/installed-$(DJANGO)
 
 export PATH := $(abspath $(VENV))/bin:$(PATH)
 
-.PHONY: help start test test-newest test-queue test-pgbouncer bench bench-draining bench-growth \
-	stop checks brokers pgbouncer load-generator
+.PHONY: help start test test-newest test-queue test-pgbouncer chaos bugs evidence bench \
+	bench-draining bench-growth stop checks brokers pgbouncer load-generator
 
 help:  ## say what there is
 	@sed -n 's/^\([a-z-]*\):.*## /make \1	/p' Makefile | expand -t 22
@@ -31,6 +31,19 @@ test-queue: $(VENV)/installed-queue brokers  ## the job queue on real brokers; K
 
 test-pgbouncer: $(STAMP) pgbouncer  ## the tests with a PgBouncer in transaction mode before PostgreSQL
 	@test ! -x $(PGBOUNCER) || python -m sandbox pooled python -m pytest -n 4 --dist loadfile idempotency rides
+
+chaos: MINUTES ?= 1
+chaos: CLIENTS ?= 8
+chaos: $(STAMP)  ## all that can happen, for MINUTES=1 with CLIENTS=8; SEED=14 repeats a run, NEMESES="kill Stripe" narrows it
+	@python -m proof.chaos --minutes $(MINUTES) --clients $(CLIENTS) $(if $(SEED),--seed $(SEED)) \
+		$(if $(filter-out undefined,$(origin NEMESES)),--nemeses $(NEMESES))
+
+bugs: $(STAMP)  ## plant the known bugs one at a time, and say which check caught which
+	@python -m sandbox during python -m pytest -q rides/tests/test_seeded_bugs.py
+
+evidence: export DATABASE_SESSION_OPTIONS = $(TEST_SESSION)
+evidence: $(STAMP)  ## all proofs in their long form, an hour and a half, into docs/evidence.md
+	@python -m sandbox during python -m proof.evidence
 
 bench: $(STAMP) $(VENV)/installed-bench $(VENV_DBOS)/installed load-generator  ## rides a second, beside the floor and the alternatives; FULL=1 is the long form
 	@VENV_DBOS=$(abspath $(VENV_DBOS)) python -m bench $(if $(FULL),--full)

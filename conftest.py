@@ -63,11 +63,20 @@ def django_db_setup(django_db_setup: None) -> Iterator[None]:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Say which check caught which of the bugs that were planted."""
-    reports = [r for how in ("passed", "failed") for r in terminalreporter.getreports(how)]
-    rows = [text for r in reports for name, text in r.user_properties if name == "seeded bug"]
-    if rows:
-        caught = sum("NOT CAUGHT" not in row for row in rows)
-        terminalreporter.section(f"{caught} of {len(rows)} seeded bugs caught")
-        for row in rows:
-            terminalreporter.write_line(row)
+    """Say which check caught which of the bugs that were planted, and what the model has tried."""
+    if bugs := _noted(terminalreporter, "seeded bug"):
+        caught = sum("NOT CAUGHT" not in row for row in bugs)
+        _write(terminalreporter, f"{caught} of {len(bugs)} seeded bugs caught", bugs)
+    if counts := _noted(terminalreporter, "model"):
+        _write(terminalreporter, "the service and its model agreed", counts)
+
+
+def _noted(reporter: pytest.TerminalReporter, what: str) -> list[str]:
+    reports = [r for how in ("passed", "failed") for r in reporter.getreports(how)]
+    return [text for r in reports for name, text in r.user_properties if name == what]
+
+
+def _write(reporter: pytest.TerminalReporter, title: str, rows: list[str]) -> None:
+    reporter.section(title)
+    for row in rows:
+        reporter.write_line(row)

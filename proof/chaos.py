@@ -101,6 +101,7 @@ def run(
             minutes=(time.monotonic() - began_at) / 60,
             keys=len(clients.bookings),
             told=clients.told,
+            nemeses=schedule.names,
             happened=schedule.happened,
             seconds_of_keys=seconds,
             seconds_of_jobs=seconds_of_jobs,

@@ -50,16 +50,15 @@ def terminate_backends(world: World, dice: random.Random) -> None:
 def stripe_fails(kind: str, world: World, dice: random.Random) -> None:
     """For a while, in that way, a part of the calls."""
     seed, seconds = dice.randrange(1 << 30), dice.uniform(*FAULT_SECONDS)
-    times = dice.randint(3, 40)
     world.stand_in.add_fault(
         kind,
         share=dice.uniform(0.2, 0.9),
         seed=seed,
-        times=times,
         path="POST /v1",
         seconds=STALL_SECONDS,
     )
     world.ending.wait(seconds)
+    world.end_faults()  # and others with it, which is all the same to those who run into them
 
 
 def stripe_forgets_keys(world: World, dice: random.Random) -> None:
@@ -84,7 +83,7 @@ class Schedule:
     def __init__(self, names: list[str], seed: int) -> None:
         self.happened: Counter[str] = Counter()
         self.failed: list[str] = []
-        self._names = names
+        self.names = names
         self._dice = random.Random(seed)  # noqa: S311 - repeatable, and nothing secret
         self._slots = threading.Semaphore(MOST_AT_ONCE)
         self._busy: set[str] = set()
@@ -105,8 +104,8 @@ class Schedule:
             thread.join()
 
     def _deck(self) -> Iterator[tuple[str, float, random.Random]]:
-        while self._names:
-            for name in self._dice.sample(self._names, len(self._names)):
+        while self.names:
+            for name in self._dice.sample(self.names, len(self.names)):
                 seed = self._dice.randrange(1 << 30)
                 yield name, self._dice.uniform(*PAUSE_SECONDS), random.Random(seed)  # noqa: S311
 

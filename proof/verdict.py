@@ -25,6 +25,11 @@ JOBS_AT_REST_WITHIN_SECONDS = 1_200.0  # one worker sends the receipts of severa
 ASKING_AT_ONCE = 16
 MOST_ASKED = 10
 
+# Which nemeses leave an outcome open, and which leave a lease behind that has to run out.
+UNKNOWN = ("conflict", "rate_limit", "reset", "error", "stall", "malformed")
+LEFT_BEHIND = ("kill -9 api", "of the api's workers", "freeze api", "PostgreSQL", "backends")
+RETRIED = (*UNKNOWN, *LEFT_BEHIND)
+
 EVENTS = """
 SELECT entry ->> 'event', count(*)
   FROM idempotency_idempotencykey, jsonb_array_elements(journal) AS entry
@@ -116,15 +121,16 @@ def sightings(world: World, clients: Clients) -> list[Sighting]:
     fenced = clients.told["fenced"] + log.count("code=request_in_progress")
     under_review = IdempotencyKey.objects.filter(needs_review_at__isnull=False).count()
     return [
-        Sighting("take-overs by a retry", events["retried"], 10),
-        Sighting("take-overs by the completer", events["taken_by_completer"], 10),
-        Sighting("rejected by the fence", fenced, 1),
-        Sighting("serialization failures, retried", serialization, 1),
+        Sighting("take-overs by a retry", events["retried"], 10, RETRIED),
+        Sighting("take-overs by the completer", events["taken_by_completer"], 10, LEFT_BEHIND),
+        Sighting("rejected by the fence", fenced, 1, ("freeze api", "freeze completer")),
+        # Every other start of the API is at the strictest level.
+        Sighting("serialization failures, retried", serialization, 1, ("kill -9 api",)),
         Sighting("replays", clients.told["replays"], 50),
-        Sighting("look-ups at Stripe", lookups, 1),
-        Sighting("outcomes that were not known", events["outcome_unknown"], 10),
-        Sighting("calls to Stripe that went wrong", world.foreign_faults, 20),
-        Sighting("processes killed", world.kills, 5),
-        Sighting("PostgreSQL restarts", world.restarts_of_postgres, 1),
+        Sighting("look-ups at Stripe", lookups, 1, ("Stripe: error",)),
+        Sighting("outcomes that were not known", events["outcome_unknown"], 10, UNKNOWN),
+        Sighting("calls to Stripe that went wrong", world.foreign_faults, 20, ("Stripe: ",)),
+        Sighting("processes killed", world.kills, 5, ("kill -9",)),
+        Sighting("PostgreSQL restarts", world.restarts_of_postgres, 1, ("PostgreSQL",)),
         Sighting("left to a person", under_review, 0),
     ]

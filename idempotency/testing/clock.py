@@ -1,26 +1,31 @@
-"""Time, as the harness lets it pass: the database's timestamps move, nobody sleeps."""
+"""Time, as tests let it pass: the database's timestamps move, nobody sleeps."""
 
 from datetime import timedelta
+from typing import Any
 
-from django.db.models import F
+from django.db.models import F, QuerySet
 
 from idempotency import conf
 from idempotency.models import IdempotencyKey, JobDelivery
 
 _TIMES_OF_A_KEY = ("created_at", "last_run_at", "locked_at", "run_after", "foreign_sent_at")
+_TIMES_OF_A_DELIVERY = ("created_at", "handed_over_at")
+
+
+def let_time_pass(by: timedelta) -> None:
+    """Has everything about every key and every delivery have happened that much earlier."""
+    _move(IdempotencyKey.objects.all(), by, *_TIMES_OF_A_KEY)
+    let_deliveries_age(by)
 
 
 def let_key_age(idempotency_key: str, by: timedelta) -> None:
-    """Has everything about a key have happened that much earlier."""
-    key = IdempotencyKey.objects.filter(idempotency_key=idempotency_key)
-    key.update(**{column: F(column) - by for column in _TIMES_OF_A_KEY})
+    """The same for one key, and nothing else."""
+    _move(IdempotencyKey.objects.filter(idempotency_key=idempotency_key), by, *_TIMES_OF_A_KEY)
 
 
 def let_deliveries_age(by: timedelta) -> None:
-    """Has every job that was handed over have been so that much earlier."""
-    JobDelivery.objects.update(
-        created_at=F("created_at") - by, handed_over_at=F("handed_over_at") - by
-    )
+    """The same for every job that was handed over."""
+    _move(JobDelivery.objects.all(), by, *_TIMES_OF_A_DELIVERY)
 
 
 def until_anybody_may_take_over() -> timedelta:
@@ -28,3 +33,7 @@ def until_anybody_may_take_over() -> timedelta:
     settings = conf.current()
     longest_wait = max(settings.completer_grace, 2 * settings.completer_pause)
     return settings.lock_timeout + longest_wait
+
+
+def _move(rows: "QuerySet[Any]", by: timedelta, *columns: str) -> None:
+    rows.update(**{column: F(column) - by for column in columns})

@@ -46,6 +46,12 @@ class Forked:
     def thaw(self) -> None:
         os.kill(self.pid, signal.SIGCONT)
 
+    def kill(self) -> None:
+        """Ends a child that has stopped, and of which nobody wants to hear any more."""
+        os.kill(self.pid, signal.SIGKILL)
+        os.waitpid(self.pid, 0)
+        os.close(self.pipe)
+
     def result(self) -> Any:
         """What the child's work returned, once it has ended. None where it did not get so far."""
         with os.fdopen(self.pipe, "rb") as reader:

@@ -10,8 +10,8 @@ from django.test.utils import CaptureQueriesContext
 from idempotency import FINISHED
 from idempotency.claims import take_over_key, take_over_next_due_key
 from idempotency.models import IdempotencyKey
+from idempotency.testing.clock import let_time_pass
 from idempotency.tests.bookshop import ORDERED, Death, audit_trail, orders
-from idempotency.tests.clock import let_time_pass
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

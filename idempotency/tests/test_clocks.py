@@ -15,8 +15,8 @@ from django.db import connection
 from idempotency.completing import complete_due_keys
 from idempotency.jobs import drain_staged_jobs
 from idempotency.models import IdempotencyKey, JobDelivery
+from idempotency.testing.clock import let_time_pass
 from idempotency.tests.bookshop import ORDERED, WINDOW, Death
-from idempotency.tests.clock import let_time_pass
 from idempotency.tests.ledger import Fault
 from idempotency.tests.processes import run_command, started_command, wait_for_line
 

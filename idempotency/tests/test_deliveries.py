@@ -9,8 +9,8 @@ from django_tasks_db.models import DBTaskResult
 from idempotency.jobs import drain_staged_jobs, redeliver_overdue_jobs, run_job
 from idempotency.models import JobDelivery, StagedJob
 from idempotency.queue import run_queued_jobs
+from idempotency.testing.clock import let_time_pass
 from idempotency.tests.bookshop import audit_trail, send_confirmation
-from idempotency.tests.clock import let_time_pass
 from idempotency.tests.processes import run_command, started_command
 from idempotency.tests.tasks import fail, note
 

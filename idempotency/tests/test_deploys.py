@@ -15,8 +15,8 @@ from idempotency.completing import complete_due_keys
 from idempotency.deploys import check_keys_in_flight
 from idempotency.exceptions import Parked
 from idempotency.models import IdempotencyKey, StagedJob
+from idempotency.testing.clock import let_time_pass
 from idempotency.tests.bookshop import ORDERED, PAID, Death, PlaceOrder, audit_trail, orders
-from idempotency.tests.clock import let_time_pass
 from idempotency.tests.ledger import Fault
 from idempotency.tests.processes import started_command
 

@@ -8,8 +8,8 @@ from django.middleware.csrf import _get_new_csrf_string
 from django.test import Client
 
 from idempotency.models import IdempotencyKey
+from idempotency.testing.clock import let_time_pass
 from idempotency.tests.bookshop import Death
-from idempotency.tests.clock import let_time_pass
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

@@ -13,8 +13,8 @@ from idempotency.exceptions import StagedOutsideTransaction
 from idempotency.jobs import drain_staged_jobs, redeliver_overdue_jobs
 from idempotency.models import JobDelivery, StagedJob
 from idempotency.queue import run_queued_jobs
+from idempotency.testing.clock import let_time_pass
 from idempotency.tests.bookshop import audit_trail, send_confirmation
-from idempotency.tests.clock import let_time_pass
 from idempotency.tests.tasks import note, note_urgently
 
 pytestmark = pytest.mark.django_db(transaction=True)

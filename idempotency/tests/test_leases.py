@@ -13,8 +13,8 @@ from idempotency.claims import take_over_key
 from idempotency.exceptions import LeaseLost
 from idempotency.leases import Progress, write_progress
 from idempotency.models import IdempotencyKey, StagedJob
+from idempotency.testing.clock import let_time_pass
 from idempotency.tests.bookshop import ORDERED, PAID, Death, PlaceOrder, audit_trail, orders
-from idempotency.tests.clock import let_time_pass
 from idempotency.tests.ledger import Fault
 from idempotency.tests.processes import started_command
 

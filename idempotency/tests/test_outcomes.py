@@ -16,9 +16,9 @@ from idempotency import (
     foreign_phase,
 )
 from idempotency.models import StagedJob
+from idempotency.testing.clock import let_time_pass
 from idempotency.tests import bookshop
 from idempotency.tests.bookshop import ORDERED, PAID, audit_trail, orders
-from idempotency.tests.clock import let_time_pass
 from idempotency.tests.ledger import Fault
 
 pytestmark = pytest.mark.django_db(transaction=True)

@@ -7,8 +7,8 @@ from django.db import transaction
 
 from idempotency.models import IdempotencyKey
 from idempotency.reaping import reap_finished_keys, send_overdue_keys_to_review
+from idempotency.testing.clock import let_time_pass
 from idempotency.tests.bookshop import ORDERED, Death, orders
-from idempotency.tests.clock import let_time_pass
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

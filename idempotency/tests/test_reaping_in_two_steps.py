@@ -23,9 +23,9 @@ from idempotency.reaping import (
     send_overdue_keys_to_review,
 )
 from idempotency.reviewing import Decision, close
+from idempotency.testing.clock import let_time_pass
 from idempotency.tests import bookshop
 from idempotency.tests.bookshop import ORDERED, Mishap, PlaceOrder, audit, audit_trail, orders
-from idempotency.tests.clock import let_time_pass
 from idempotency.tests.ledger import Fault
 
 pytestmark = pytest.mark.django_db(transaction=True)

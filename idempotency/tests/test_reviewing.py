@@ -24,6 +24,7 @@ from idempotency.reviewing import (
     run_again,
     undo,
 )
+from idempotency.testing.clock import let_time_pass
 from idempotency.tests import bookshop
 from idempotency.tests import ledger as provider
 from idempotency.tests.bookshop import (
@@ -35,7 +36,6 @@ from idempotency.tests.bookshop import (
     audit_trail,
     orders,
 )
-from idempotency.tests.clock import let_time_pass
 from idempotency.tests.ledger import Fault
 
 pytestmark = pytest.mark.django_db(transaction=True)

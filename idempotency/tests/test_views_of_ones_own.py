@@ -10,8 +10,8 @@ from django.urls import path
 from idempotency.completing import complete_due_keys
 from idempotency.exceptions import IdempotencyError
 from idempotency.parameters import check_key, check_parameters
+from idempotency.testing.clock import let_time_pass
 from idempotency.tests.bookshop import Death, OrderForm, PlaceOrder, counted, customer_of, orders
-from idempotency.tests.clock import let_time_pass
 from idempotency.views import error_response, perform
 
 pytestmark = pytest.mark.django_db(transaction=True)

@@ -7,10 +7,10 @@ from django.urls import path
 
 from idempotency import STARTED, Operation, Response, foreign_phase
 from idempotency.models import StagedJob
+from idempotency.testing.clock import let_time_pass
 from idempotency.tests import bookshop
 from idempotency.tests import ledger as provider
 from idempotency.tests.bookshop import ORDERED, WINDOW, Death, orders
-from idempotency.tests.clock import let_time_pass
 from idempotency.tests.ledger import Fault
 
 pytestmark = pytest.mark.django_db(transaction=True)

@@ -10,8 +10,8 @@ from django.db import transaction
 
 from idempotency import FINISHED, stage_job
 from idempotency.models import IdempotencyKey, StagedJob
+from idempotency.testing.clock import let_time_pass
 from idempotency.tests.bookshop import Death, audit_trail, send_confirmation
-from idempotency.tests.clock import let_time_pass
 from idempotency.tests.processes import run_command, started_command, wait_for_line
 from idempotency.tests.sessions import end_connection, pid_of
 

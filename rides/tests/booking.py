@@ -1,20 +1,17 @@
-"""How tests book a ride and look at what came of it: the request, the commands, the rows, the time.
+"""How tests book a ride and look at what came of it: the request, the commands, the rows.
 
-Apart from the processes, because a request is the same to whichever server it goes. Time passes by
-moving what the database has written down, since the database's clock is the only one that counts.
+Apart from the processes, because a request is the same to whichever server it goes.
 """
 
 import io
-from datetime import timedelta
 from typing import Any
 
 import requests
 from django.apps import apps
 from django.core.management import call_command
 from django.db import connection
-from django.db.models import F
 
-from idempotency.models import IdempotencyKey, JobDelivery
+from idempotency.models import IdempotencyKey
 from rides.tests.processes import PATIENCE_SECONDS
 
 RIDER = "user@example.com"
@@ -69,16 +66,6 @@ def every_row() -> dict[str, list[Row]]:
     }
 
 
-def let_pass(time: timedelta) -> None:
-    """Have everything about keys and deliveries happen that much earlier."""
-    _move(
-        IdempotencyKey,
-        time,
-        *("created_at", "last_run_at", "locked_at", "run_after", "foreign_sent_at"),
-    )
-    _move(JobDelivery, time, "created_at", "handed_over_at")
-
-
 def lock(key: IdempotencyKey, *, seconds_ago: int) -> None:
     """Have another process hold the key's lease since then."""
     with connection.cursor() as cursor:
@@ -87,7 +74,3 @@ def lock(key: IdempotencyKey, *, seconds_ago: int) -> None:
             " SET locked_at = clock_timestamp() - make_interval(secs => %s) WHERE id = %s",
             [seconds_ago, key.pk],
         )
-
-
-def _move(model: type[IdempotencyKey] | type[JobDelivery], time: timedelta, *columns: str) -> None:
-    model.objects.update(**{column: F(column) - time for column in columns})

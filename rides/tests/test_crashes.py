@@ -18,6 +18,7 @@ import requests
 from django.core import mail
 
 from idempotency.models import FINISHED, IdempotencyKey, JobDelivery, StagedJob
+from idempotency.testing.clock import let_time_pass
 from rides.models import AuditRecord, Ride
 from rides.operations import RIDE_CREATED
 from rides.payments import client
@@ -27,7 +28,6 @@ from rides.tests.booking import (
     book,
     every_row,
     fail_midway,
-    let_pass,
     run,
     the_key,
 )
@@ -89,7 +89,7 @@ def test_a_request_whose_api_is_killed_after_the_charge_is_finished_by_the_compl
         assert isinstance(booking.exception(PATIENCE_SECONDS), requests.ConnectionError)
     assert (the_key().recovery_point, the_key().locked_at is None) == (RIDE_CREATED, False)
     assert Ride.objects.get().stripe_charge_id is None
-    let_pass(UNTIL_IT_IS_DUE)
+    let_time_pass(UNTIL_IT_IS_DUE)
 
     said = run_command("completer", "--once", stand_in=stand_in, folder=tmp_path)
 
@@ -113,7 +113,7 @@ def test_a_killed_worker_of_the_api_is_replaced_and_a_retry_finishes_its_request
     wait_until(mortal_api.is_up)
 
     early = book(mortal_api.url)
-    let_pass(PAST_THE_LEASE)
+    let_time_pass(PAST_THE_LEASE)
     late = book(mortal_api.url)
 
     assert (early.status_code, early.json()["code"]) == (409, "request_in_progress")
@@ -126,14 +126,14 @@ def test_a_key_whose_completer_is_killed_after_the_charge_is_finished_by_another
     api, stand_in, tmp_path
 ):
     fail_midway(api.url)
-    let_pass(UNTIL_IT_IS_DUE)
+    let_time_pass(UNTIL_IT_IS_DUE)
     stand_in.add_fault("stall", times=1, seconds=LONGER_THAN_THE_TEST_SECONDS, path=CHARGING)
     with running_command("completer", stand_in=stand_in, folder=tmp_path) as completer:
         wait_until(stand_in.charges)
         completer.kill()
 
     assert run("completer", "--once") == "succeeded=0 failed=0"
-    let_pass(PAST_THE_LEASE)
+    let_time_pass(PAST_THE_LEASE)
     assert run("completer", "--once") == "succeeded=1 failed=0"
     assert_booked_once(stand_in)
 
@@ -153,16 +153,16 @@ def test_a_receipt_whose_worker_is_killed_in_the_middle_is_delivered_until_it_is
     assert run("enqueuer", "--once") == "enqueued=0"
     assert not AuditRecord.objects.filter(action="receipt.sent").exists()
 
-    let_pass(timedelta(seconds=61))
+    let_time_pass(timedelta(seconds=61))
     assert run("enqueuer", "--once") == "enqueued=1"
-    let_pass(timedelta(seconds=121))
+    let_time_pass(timedelta(seconds=121))
     assert run("enqueuer", "--once") == "enqueued=1"
     assert run("worker", "--once") == "succeeded=2 failed=0"
 
     assert AuditRecord.objects.filter(action="receipt.sent").count() == 1
     assert len(mail.outbox) == 1
     assert not JobDelivery.objects.exists()
-    let_pass(timedelta(days=1))
+    let_time_pass(timedelta(days=1))
     assert run("enqueuer", "--once") == "enqueued=0"
 
 
@@ -174,7 +174,7 @@ def test_a_process_frozen_past_its_lease_changes_nothing_when_it_wakes(
 ):
     with charged_but_not_told(mortal_api.url, stand_in, for_seconds=1) as booking:
         mortal_api.freeze()
-        let_pass(UNTIL_IT_IS_DUE)
+        let_time_pass(UNTIL_IT_IS_DUE)
         assert run("completer", "--once") == "succeeded=1 failed=0"
         assert_booked_once(stand_in)
         assert run("enqueuer", "--once") == "enqueued=1"
@@ -200,7 +200,7 @@ def test_a_process_frozen_past_its_lease_does_not_take_it_from_who_has_it_now(
         ThreadPoolExecutor(1) as client,
     ):
         mortal_api.freeze()
-        let_pass(PAST_THE_LEASE)
+        let_time_pass(PAST_THE_LEASE)
         stand_in.add_fault("stall", times=1, seconds=1.5, path=CHARGING)
         retry = client.submit(book, api.url)
         wait_until(lambda: the_key().attempt == 2)
@@ -251,7 +251,7 @@ def test_an_unknown_outcome_that_nobody_retries_is_ended_by_the_completer(
 ):
     stand_in.add_fault(fault, times=times, path=CHARGING)
     assert book(api.url).status_code == 503
-    let_pass(UNTIL_IT_IS_DUE)
+    let_time_pass(UNTIL_IT_IS_DUE)
 
     assert run("completer", "--once") == "succeeded=1 failed=0"
     assert_booked_once(stand_in)
@@ -291,7 +291,7 @@ def test_an_error_that_stripe_saved_without_a_charge_ends_before_a_person_and_ch
         assert int(answer.headers["Retry-After"]) >= 1
     assert the_key().recovery_point == RIDE_CREATED
 
-    let_pass(timedelta(hours=21))
+    let_time_pass(timedelta(hours=21))
     assert run("completer", "--once") == "succeeded=0 failed=1"
     assert the_key().needs_review_at is not None
     assert not stand_in.charges()

@@ -18,6 +18,7 @@ from django.db import connection
 
 from idempotency.models import IdempotencyKey, JobDelivery, StagedJob
 from idempotency.parameters import fingerprint
+from idempotency.testing.clock import let_time_pass
 from rides.models import AuditRecord, Ride, User
 from rides.tests.booking import (
     BOOKED,
@@ -27,7 +28,6 @@ from rides.tests.booking import (
     RIDER,
     book,
     fail_midway,
-    let_pass,
     lock,
     run,
     the_key,
@@ -94,7 +94,7 @@ def test_two_completers_share_the_work_and_do_none_of_it_twice(api, stand_in):
     keys = [str(uuid.uuid4()) for _ in range(8)]
     for key in keys:
         fail_midway(api.url, key)
-    let_pass(timedelta(seconds=1000))
+    let_time_pass(timedelta(seconds=1000))
     stand_in.add_fault("latency", seconds=0.05, path=CHARGING)
 
     def complete() -> str:
@@ -118,7 +118,7 @@ def test_the_completer_waits_longer_after_each_failure(api, stand_in):
     fail_midway(api.url)
     waits = []
     for _ in range(3):
-        let_pass(timedelta(hours=2))
+        let_time_pass(timedelta(hours=2))
         assert run("completer", "--once") == "succeeded=0 failed=1"
         waits.append(the_key().run_after - the_key().last_run_at)
 
@@ -133,7 +133,7 @@ def test_the_completer_records_where_the_request_came_from():
         request_params=COORDINATES,
         origin_ip="203.0.113.7",
     )
-    let_pass(timedelta(seconds=1000))
+    let_time_pass(timedelta(seconds=1000))
 
     assert run("completer", "--once") == "succeeded=1 failed=0"
     assert AuditRecord.objects.get().origin_ip == "203.0.113.7"
@@ -141,7 +141,7 @@ def test_the_completer_records_where_the_request_came_from():
 
 def test_the_reaper_deletes_nothing_that_is_unfinished(api):
     fail_midway(api.url)
-    let_pass(timedelta(days=365))
+    let_time_pass(timedelta(days=365))
 
     run("reaper", "--once")
 
@@ -154,7 +154,7 @@ def test_a_retry_after_stripe_forgot_its_key_finds_the_charge_and_makes_no_secon
     stand_in.add_fault("reset_after", times=2, path=CHARGING)
     assert book(api.url).status_code == 503
     stand_in.prune_keys()
-    let_pass(timedelta(hours=25))
+    let_time_pass(timedelta(hours=25))
 
     assert book(api.url).status_code == 201
     [charge] = stand_in.charges()
@@ -164,7 +164,7 @@ def test_a_retry_after_stripe_forgot_its_key_finds_the_charge_and_makes_no_secon
 def test_a_retry_after_stripe_forgot_its_key_charges_nothing_that_it_does_not_find(api, stand_in):
     stand_in.add_fault("reset_before", times=2, path=CHARGING)
     assert book(api.url).status_code == 503
-    let_pass(timedelta(hours=25))
+    let_time_pass(timedelta(hours=25))
 
     answer = book(api.url)
 

@@ -17,6 +17,7 @@ from django_tasks_db.models import DBTaskResult
 
 from idempotency import conf
 from idempotency.models import FINISHED, STARTED, IdempotencyKey, StagedJob
+from idempotency.testing.clock import let_time_pass
 from rides.models import AuditRecord, Ride, User
 from rides.operations import CHARGE_CREATED, RIDE_CREATED
 from rides.tests.booking import (
@@ -29,7 +30,6 @@ from rides.tests.booking import (
     book,
     every_row,
     fail_midway,
-    let_pass,
     lock,
     run,
     the_key,
@@ -266,9 +266,9 @@ def test_a_job_is_staged_that_sends_the_receipt(api):
 def test_the_completer_takes_keys_that_are_older_than_300_seconds(api):
     fail_midway(api.url)
 
-    let_pass(timedelta(seconds=290))
+    let_time_pass(timedelta(seconds=290))
     assert run("completer", "--once") == "succeeded=0 failed=0"
-    let_pass(timedelta(seconds=11))
+    let_time_pass(timedelta(seconds=11))
     assert run("completer", "--once") == "succeeded=1 failed=0"
     assert the_key().response_code == 201
 
@@ -276,12 +276,12 @@ def test_the_completer_takes_keys_that_are_older_than_300_seconds(api):
 def test_the_completer_takes_keys_that_were_last_run_more_than_60_seconds_ago(api, stand_in):
     stand_in.add_fault("rate_limit", times=1, path=CHARGING)
     fail_midway(api.url)
-    let_pass(timedelta(seconds=1000))
+    let_time_pass(timedelta(seconds=1000))
     assert book(api.url).status_code == 503
 
-    let_pass(timedelta(seconds=60))
+    let_time_pass(timedelta(seconds=60))
     assert run("completer", "--once") == "succeeded=0 failed=0"
-    let_pass(timedelta(seconds=100))
+    let_time_pass(timedelta(seconds=100))
     assert run("completer", "--once") == "succeeded=1 failed=0"
 
 
@@ -291,7 +291,7 @@ def test_the_completer_takes_keys_that_were_last_run_more_than_60_seconds_ago(ap
 )
 def test_the_completer_takes_no_key_that_was_locked_within_90_seconds(api, seconds_ago, outcome):
     fail_midway(api.url)
-    let_pass(timedelta(seconds=1000))
+    let_time_pass(timedelta(seconds=1000))
     lock(the_key(), seconds_ago=seconds_ago)
 
     assert run("completer", "--once") == outcome
@@ -300,7 +300,7 @@ def test_the_completer_takes_no_key_that_was_locked_within_90_seconds(api, secon
 def test_the_completer_reports_a_failure_which_does_not_stop_the_batch(api, stand_in):
     for key in (KEY, ANOTHER_KEY):
         fail_midway(api.url, key)
-    let_pass(timedelta(seconds=1000))
+    let_time_pass(timedelta(seconds=1000))
     stand_in.add_fault("rate_limit", times=1, path=CHARGING)
 
     assert run("completer", "--once") == "succeeded=1 failed=1"
@@ -327,12 +327,12 @@ def test_the_reaper_takes_keys_older_than_72_hours_away_and_leaves_their_rides(a
     """In two steps: what is left after 72 hours tells a very late retry that it was done."""
     book(api.url)
 
-    let_pass(timedelta(hours=71, minutes=59))
+    let_time_pass(timedelta(hours=71, minutes=59))
     assert run("reaper", "--once") == "reaped=0"
-    let_pass(timedelta(minutes=2))
+    let_time_pass(timedelta(minutes=2))
     assert run("reaper", "--once") == "reaped=1"
     assert book(api.url).status_code == 410
-    let_pass(timedelta(days=27))
+    let_time_pass(timedelta(days=27))
     assert run("reaper", "--once") == "reaped=0"
     assert not IdempotencyKey.objects.exists()
     assert Ride.objects.get().idempotency_key is None
@@ -403,7 +403,7 @@ def test_coordinates_are_numeric_13_10():
 
 def test_the_ideal_reaper_puts_what_could_not_be_finished_on_a_list_for_a_person(api):
     fail_midway(api.url)
-    let_pass(timedelta(hours=73))
+    let_time_pass(timedelta(hours=73))
 
     assert run("reaper", "--once") == "reaped=0"
 

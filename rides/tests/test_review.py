@@ -15,11 +15,12 @@ from django.test import Client
 from idempotency.completing import complete_due_keys
 from idempotency.models import FINISHED, IdempotencyKey, StagedJob
 from idempotency.reviewing import ask_foreign_system
+from idempotency.testing.clock import let_time_pass
 from rides import payments
 from rides.models import AuditRecord, Ride
 from rides.operations import RESEND_WINDOW, RIDE_CREATED
 from rides.payments.client import client
-from rides.tests.booking import BOOKED, CHARGING, COORDINATES, KEY, RIDER, let_pass, run, the_key
+from rides.tests.booking import BOOKED, CHARGING, COORDINATES, KEY, RIDER, run, the_key
 from rides.tests.processes import running_command, wait_until
 from sandbox.stripe.control import StandIn
 
@@ -47,7 +48,7 @@ def unpaid(stand_in: StandIn) -> IdempotencyKey:
     """On the list: past the window, Stripe knows nothing of it."""
     stand_in.add_fault("reset_before", times=2, path=CHARGING)
     book()
-    let_pass(PAST_THE_WINDOW)
+    let_time_pass(PAST_THE_WINDOW)
     complete_due_keys(10)
     assert the_key().is_under_review
     return the_key()
@@ -60,7 +61,7 @@ def paid_twice(stand_in: StandIn) -> IdempotencyKey:
     book()
     stand_in.prune_keys()
     payments.charge(Ride.objects.get(), idempotency_key=the_key().foreign_key)
-    let_pass(PAST_THE_WINDOW)
+    let_time_pass(PAST_THE_WINDOW)
     complete_due_keys(10)
     assert the_key().is_under_review
     return the_key()
@@ -298,7 +299,7 @@ def test_a_refund_without_an_answer_is_sent_again_until_it_is_made_once(
     assert (the_key().recovery_point, the_key().is_under_review) == (UNDOING, False)
 
     stand_in.clear_faults()
-    let_pass(UNTIL_IT_IS_DUE)
+    let_time_pass(UNTIL_IT_IS_DUE)
     assert complete_due_keys(10).succeeded == 1
 
     assert left_with_us(stand_in) == 0
@@ -320,7 +321,7 @@ def test_a_refund_that_no_key_remembers_is_not_made_again(paid_twice, stand_in):
     with pytest.raises(CommandError):
         review("undo")
     stand_in.prune_keys()
-    let_pass(UNTIL_IT_IS_DUE)
+    let_time_pass(UNTIL_IT_IS_DUE)
 
     complete_due_keys(10)
 
@@ -338,7 +339,7 @@ def test_a_decision_whose_process_is_killed_after_the_refund_is_carried_out_by_t
         command.kill()
     assert (the_key().recovery_point, the_key().is_under_review) == (UNDOING, False)
     assert complete_due_keys(10).total == 0
-    let_pass(UNTIL_IT_IS_DUE)
+    let_time_pass(UNTIL_IT_IS_DUE)
 
     assert complete_due_keys(10).succeeded == 1
 

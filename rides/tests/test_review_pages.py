@@ -7,10 +7,10 @@ from django.contrib.auth.models import Permission
 from django.test import Client
 
 from idempotency.models import IdempotencyKey
+from idempotency.testing.clock import let_time_pass
 from rides import payments
 from rides.models import AuditRecord, Ride, User
 from rides.operations import RIDE_CREATED
-from rides.tests.booking import let_pass
 from rides.tests.factories import IdempotencyKeyFactory, RideFactory
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -47,7 +47,7 @@ def key(rider: User) -> IdempotencyKey:
     ride = RideFactory(user=rider, idempotency_key=key)
     payments.charge(ride, idempotency_key=key.foreign_key)
     IdempotencyKey.objects.update(foreign_sent_at=key.created_at, needs_review_at=key.created_at)
-    let_pass(timedelta(hours=21))
+    let_time_pass(timedelta(hours=21))
     return key
 
 

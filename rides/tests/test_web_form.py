@@ -7,8 +7,9 @@ from datetime import timedelta
 import pytest
 import requests
 
+from idempotency.testing.clock import let_time_pass
 from rides.models import Ride
-from rides.tests.booking import CHARGING, let_pass, run
+from rides.tests.booking import CHARGING, run
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -64,7 +65,7 @@ def test_a_failed_request_offers_to_be_sent_again_and_goes_on(browser, stand_in)
 
 def test_a_form_whose_person_left_is_finished_by_the_completer(browser, stand_in):
     browser.submit(raise_error="true")
-    let_pass(timedelta(minutes=6))
+    let_time_pass(timedelta(minutes=6))
 
     assert run("completer", "--once") == "succeeded=1 failed=0"
     assert len(stand_in.charges("succeeded")) == 1

@@ -15,11 +15,12 @@ from django.urls import path
 
 from idempotency.completing import complete_due_keys
 from idempotency.models import FINISHED
+from idempotency.testing.clock import let_time_pass
 from rides import payments
 from rides.models import Ride
 from rides.operations import RESEND_WINDOW, RIDE_CREATED, CreateRide
 from rides.payments.client import client
-from rides.tests.booking import BOOKED, CHARGING, COORDINATES, KEY, RIDER, let_pass, run, the_key
+from rides.tests.booking import BOOKED, CHARGING, COORDINATES, KEY, RIDER, run, the_key
 from sandbox.stripe.control import StandIn
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("riders")]
@@ -56,7 +57,7 @@ def charge_and_lose_the_answer(stand_in: StandIn, to: str = "/rides") -> None:
 
 
 def let_stripe_forget(stand_in: StandIn) -> None:
-    let_pass(PAST_THE_WINDOW)
+    let_time_pass(PAST_THE_WINDOW)
     assert stand_in.prune_keys() >= 1
 
 
@@ -114,7 +115,7 @@ def test_a_client_that_comes_back_late_is_charged_once_too(stand_in):
 
 def test_inside_the_window_the_key_is_sent_again_and_stripe_knows_it(stand_in):
     charge_and_lose_the_answer(stand_in)
-    let_pass(RESEND_WINDOW - timedelta(minutes=1))
+    let_time_pass(RESEND_WINDOW - timedelta(minutes=1))
 
     assert complete_due_keys(10).succeeded == 1
 
@@ -129,7 +130,7 @@ def test_what_stripe_knows_nothing_of_needs_a_person(stand_in):
     stand_in.add_fault("reset_before", times=2, path=CHARGING)
     book()
     sent_at = the_key().foreign_sent_at
-    let_pass(PAST_THE_WINDOW)
+    let_time_pass(PAST_THE_WINDOW)
 
     complete_due_keys(10)
 
@@ -143,7 +144,7 @@ def test_what_stripe_knows_nothing_of_needs_a_person(stand_in):
 def test_two_charges_need_a_person(stand_in):
     charge_and_lose_the_answer(stand_in)
     charge_once_more(stand_in)
-    let_pass(PAST_THE_WINDOW)
+    let_time_pass(PAST_THE_WINDOW)
 
     complete_due_keys(10)
 
@@ -216,7 +217,7 @@ def test_of_two_charges_the_one_that_was_not_refunded_is_adopted(stand_in):
     charge_once_more(stand_in)
     first, second = stand_in.charges()
     client().v1.refunds.create({"charge": second["id"]})
-    let_pass(PAST_THE_WINDOW)
+    let_time_pass(PAST_THE_WINDOW)
 
     assert complete_due_keys(10).succeeded == 1
 

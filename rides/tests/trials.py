@@ -50,14 +50,14 @@ SELECT setval(pg_get_serial_sequence('idempotency_idempotencykey', 'id'), %s, fa
 """
 
 
-def booking_of(rider: User, stand_in: StandIn) -> Experiment:
-    """`POST /rides` by `rider`, and the receipt that follows."""
+def booking_of(rider: User, stand_in: StandIn, **fields: str) -> Experiment:
+    """`POST /rides` by `rider`, and the receipt that follows; `fields` replace the form's."""
 
     client = Client()
 
     def send(key: str) -> HttpAnswer:
         headers = {"Authorization": rider.email, "Idempotency-Key": key}
-        return client.post("/rides", urlencode(COORDINATES), FORM, headers=headers)
+        return client.post("/rides", urlencode(COORDINATES | fields), FORM, headers=headers)
 
     return Experiment(
         operation=CreateRide,

@@ -1,0 +1,266 @@
+"""What may become of a booking, in a few lines: the reference that the service is compared with.
+
+A key has a state. Whatever is done to it takes it one *way*: the states on it, one after the other,
+the last with the answer. Undisturbed it comes to the end of the way; who is interrupted stops
+anywhere on it, with the lease or without. Apart from the machine, because this is the theory.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, fields, replace
+from datetime import timedelta
+from enum import StrEnum
+
+from idempotency import FINISHED, STARTED, conf
+from rides.operations import CHARGE_CREATED, RESEND_WINDOW
+
+STRIPE_FORGETS = timedelta(hours=24)
+NOWHERE = ""  # there is no row
+OLD_POINT, NEW_POINT = "ride_created", "ride_recorded"
+GOOD_CARD, BAD_CARD = "good card", "bad card"
+
+NOT_DELIVERED = ("conflict", "rate_limit", "reset_before")
+ANSWER_LOST = ("reset_after", "malformed_json")
+SAVED_ERRORS = ("error_before", "error_after")
+WEATHERS = (*NOT_DELIVERED, *ANSWER_LOST, *SAVED_ERRORS, "decline")
+FINE = "fine weather"
+
+
+class Ledger(StrEnum):
+    """What Stripe has of the ride."""
+
+    NOTHING = "nothing"
+    PAID = "paid"
+    DECLINED = "declined"
+
+
+class Saved(StrEnum):
+    """What Stripe repeats when it is asked again under the same key."""
+
+    NOTHING = "nothing"
+    ANSWER = "its answer"
+    ERROR = "a 500"
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What a look into the database and into Stripe's ledger shows of a key."""
+
+    point: str = NOWHERE
+    status: int | None = None
+    attempt: int = 0
+    is_leased: bool = False
+    is_under_review: bool = False
+    is_reaped: bool = False
+    ledger: str = Ledger.NOTHING
+
+    def __str__(self) -> str:
+        if self.point == NOWHERE:
+            return "no row"
+        flags = ("is_leased", "is_under_review", "is_reaped")
+        noted = [name.removeprefix("is_") for name in flags if getattr(self, name)]
+        status = [str(self.status)] if self.status else []
+        return ", ".join(
+            [self.point, *status, f"attempt {self.attempt}", *noted, f"at Stripe: {self.ledger}"]
+        )
+
+
+@dataclass(frozen=True)
+class State(Seen):
+    """All that decides what comes next."""
+
+    card: str = GOOD_CARD
+    lease_is_over: bool = False
+    saved: Saved = Saved.NOTHING
+    request: str = ""
+    age: timedelta = timedelta(0)
+    since_sent: timedelta = timedelta(0)
+
+    @property
+    def seen(self) -> Seen:
+        return Seen(**{column.name: getattr(self, column.name) for column in fields(Seen)})
+
+    @property
+    def is_worked_on(self) -> bool:
+        return self.is_leased and not self.lease_is_over
+
+    @property
+    def is_free(self) -> bool:
+        """Whether somebody may take the key over."""
+        is_open = self.point not in (NOWHERE, FINISHED) and not self.is_under_review
+        return is_open and not self.is_worked_on
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """What differs from one attempt to the next: Stripe, and the code that is live."""
+
+    weather: str = FINE
+    ride_point: str = OLD_POINT
+
+    @property
+    def known_points(self) -> tuple[str, ...]:
+        renamed = (OLD_POINT,) if self.ride_point == OLD_POINT else (OLD_POINT, NEW_POINT)
+        return STARTED, CHARGE_CREATED, *renamed
+
+
+Way = Iterator[tuple[State, str]]
+ON_THE_WAY = ""
+NO_ANSWER = "no answer"
+TOLD_WHEN_INTERRUPTED = (
+    *(NO_ANSWER, "internal_error", "database_unavailable", "request_in_progress"),
+)
+
+
+def asked(state: State, request: str, attempt: Attempt) -> Way:
+    """A client sends a request with the key."""
+    yield state, ON_THE_WAY
+    if state.point == NOWHERE:
+        fresh = State(STARTED, attempt=1, is_leased=True, card=state.card, request=request)
+        yield from worked_on(fresh, attempt)
+    elif request != state.request:
+        yield state, "parameters_mismatch"
+    elif state.is_reaped:
+        yield state, "key_expired"
+    elif state.point == FINISHED:
+        yield state, answer_of(state)
+    elif state.is_under_review:
+        yield state, "needs_review"
+    elif state.is_worked_on:
+        yield state, "request_in_progress"
+    else:
+        yield from worked_on(claimed(state), attempt)
+
+
+def completed(state: State, attempt: Attempt) -> Way:
+    """The completer comes to the key; whether it is due is not for this model to say."""
+    yield state, ON_THE_WAY
+    if state.is_free:
+        yield from worked_on(claimed(state), attempt)
+
+
+def reviewed(state: State, attempt: Attempt) -> Way:
+    """A person has a request of the review list run again."""
+    yield state, ON_THE_WAY
+    if state.is_under_review and state.point in attempt.known_points:
+        yield from worked_on(claimed(state), attempt)
+
+
+def reaped(state: State) -> Way:
+    """The reaper comes by: first the answer goes, then the row; nothing that is unfinished."""
+    yield state, ON_THE_WAY
+    settings = conf.current()
+    if state.age < settings.retention:
+        return
+    if state.is_free:
+        yield from put_before_a_person(claimed(state))
+    elif state.point == FINISHED:
+        yield replace(state, is_reaped=True), ON_THE_WAY
+        if state.age >= settings.tombstone_retention:
+            yield State(card=state.card), ON_THE_WAY
+
+
+def put_before_a_person(state: State) -> Way:
+    yield state, ON_THE_WAY
+    yield replace(let_go(state), is_under_review=True), ON_THE_WAY
+
+
+def worked_on(state: State, attempt: Attempt) -> Way:
+    """Whoever has the lease runs the operation from where the key stands."""
+    yield state, ON_THE_WAY
+    if state.point == STARTED:
+        state = replace(state, point=attempt.ride_point, since_sent=timedelta(0))
+        yield state, ON_THE_WAY
+    if state.point not in attempt.known_points:
+        yield let_go(state), "parked"
+        return
+    if state.point != CHARGE_CREATED:
+        state, outcome = paid_for(state, attempt)
+        yield state, ON_THE_WAY
+        if outcome is None:
+            yield let_go(state), "outcome_unknown"
+            return
+        if outcome is Ledger.NOTHING:
+            yield replace(let_go(state), is_under_review=True), "needs_review"
+            return
+        if outcome is Ledger.PAID:
+            yield replace(state, point=CHARGE_CREATED), ON_THE_WAY
+    state = finished(state)
+    yield state, answer_of(state)
+
+
+def paid_for(state: State, attempt: Attempt) -> tuple[State, Ledger | None]:
+    """Sent, or looked up where it is too late for that; None where the outcome is not known."""
+    if state.since_sent >= RESEND_WINDOW:
+        return state, state.ledger
+    if attempt.weather in NOT_DELIVERED:
+        return state, None
+    was_saved = state.saved
+    if was_saved is Saved.NOTHING:
+        state = executed(state, attempt)
+    if attempt.weather in ANSWER_LOST:
+        return state, None
+    if state.saved is Saved.ANSWER:
+        return state, state.ledger
+    is_repeated = was_saved is Saved.ERROR  # so the key says nothing, but the ledger may
+    return state, state.ledger if is_repeated and state.ledger is not Ledger.NOTHING else None
+
+
+def executed(state: State, attempt: Attempt) -> State:
+    """Stripe does it, and saves what it answers."""
+    if attempt.weather == "error_before":
+        return replace(state, saved=Saved.ERROR)
+    if state.card == BAD_CARD or attempt.weather == "decline":
+        return replace(state, saved=Saved.ANSWER, ledger=Ledger.DECLINED)
+    saved = Saved.ERROR if attempt.weather == "error_after" else Saved.ANSWER
+    return replace(state, saved=saved, ledger=Ledger.PAID)
+
+
+def claimed(state: State) -> State:
+    return replace(
+        state,
+        attempt=state.attempt + 1,
+        is_leased=True,
+        lease_is_over=False,
+        is_under_review=False,
+    )
+
+
+def let_go(state: State) -> State:
+    return replace(state, is_leased=False)
+
+
+def finished(state: State) -> State:
+    status = 402 if state.ledger is Ledger.DECLINED else 201
+    return replace(let_go(state), point=FINISHED, status=status)
+
+
+def answer_of(state: State) -> str:
+    return "card_declined" if state.status == 402 else "booked"
+
+
+def aged(state: State, by: timedelta) -> State:
+    """Time passes, so much of it that no lease outlasts it."""
+    if state.point == NOWHERE:
+        return state
+    saved = Saved.NOTHING if by >= STRIPE_FORGETS else state.saved
+    age, since_sent = state.age + by, state.since_sent + by
+    return replace(state, lease_is_over=True, saved=saved, age=age, since_sent=since_sent)
+
+
+def stays(state: State, answer: str = ON_THE_WAY) -> Way:
+    """Nothing is done to the key."""
+    yield state, answer
+
+
+def end_of(way: Way) -> Iterator[tuple[State, str]]:
+    """How it ends when nobody is interrupted."""
+    yield list(way)[-1]
+
+
+def stops_on(way: Way) -> Iterator[tuple[State, str]]:
+    """Where somebody may have stopped: killed, so that a lease is left, or having let go of it."""
+    for state, answer in way:
+        yield state, answer
+        for told in TOLD_WHEN_INTERRUPTED:
+            yield state, told
+            yield let_go(state), told

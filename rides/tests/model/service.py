@@ -1,0 +1,225 @@
+"""The machine: what clients, processes, people, Stripe and the clock can do, in any order.
+
+After each step what the client was told, every key's row and Stripe's ledger must be what the
+reference allows; at the end all is brought to rest and the invariants are checked.
+"""
+
+from contextlib import suppress
+from datetime import timedelta
+from functools import partial
+
+from hypothesis import strategies as st
+from hypothesis.stateful import Bundle, precondition, rule
+
+from idempotency import jobs
+from idempotency.completing import complete_due_keys
+from idempotency.exceptions import IdempotencyError, ReviewRefused
+from idempotency.models import JobDelivery, StagedJob
+from idempotency.queue import run_queued_jobs
+from idempotency.reaping import reap
+from idempotency.reviewing import Decision, keys_under_review, run_again
+from rides.operations import RESEND_WINDOW
+from rides.tests.model.known import ANOTHER, THE_SAME, Known
+from rides.tests.model.mishaps import CRASHES, Crash, Mishap
+from rides.tests.model.reference import (
+    BAD_CARD,
+    GOOD_CARD,
+    NEW_POINT,
+    OLD_POINT,
+    WEATHERS,
+    State,
+    Way,
+    asked,
+    completed,
+    put_before_a_person,
+    reaped,
+    reviewed,
+    stays,
+    worked_on,
+)
+from rides.tests.model.stage import Stage, step
+from rides.tests.trials import MOST_JOBS, MOST_KEYS
+
+MOST_KEYS_OF_A_STORY = 4
+
+TIMES = {
+    "two minutes": timedelta(minutes=2),
+    "ten minutes": timedelta(minutes=10),
+    "21 hours": timedelta(hours=21),
+    "25 hours": timedelta(hours=25),
+    "73 hours": timedelta(hours=73),
+    "31 days": timedelta(days=31),
+}
+UNTIL_ALL_IS_AT_REST = ("ten minutes", "ten minutes", "21 hours", "21 hours")
+
+cards = st.sampled_from([GOOD_CARD, GOOD_CARD, GOOD_CARD, BAD_CARD])
+ways_to_crash = st.sampled_from(CRASHES)
+mishaps = st.one_of(
+    *(st.none(), st.sampled_from(WEATHERS), st.builds(Crash, ways_to_crash, at=st.integers(1, 27)))
+)
+accidents = st.none() | st.builds(Crash, ways_to_crash, at=st.integers(1, 12))
+requests = st.sampled_from([THE_SAME, THE_SAME, ANOTHER])
+
+
+def somebody_booked(service: "Service") -> bool:
+    return bool(service.known)
+
+
+class Service(Stage):
+    """What can happen."""
+
+    keys = Bundle("keys")
+
+    # Clients.
+
+    @precondition(lambda self: len(self.known) < MOST_KEYS_OF_A_STORY)
+    @rule(target=keys, card=cards, mishap=mishaps)
+    @step
+    def a_client_books(self, card: str, mishap: Mishap) -> Known:
+        known = Known(card, self.experiments[card])
+        self.known.append(known)
+        self.ask(known, THE_SAME, mishap)
+        return known
+
+    @rule(known=keys, request=requests, mishap=mishaps)
+    @step
+    def a_client_sends_again(self, known: Known, request: str, mishap: Mishap) -> None:
+        self.ask(known, request, mishap)
+
+    def ask(self, known: Known, request: str, mishap: Mishap) -> None:
+        attempt = self.attempt(mishap)
+        self.act(
+            partial(known.experiments[request].ask, known.key),
+            lambda one, state: [asked(state, request, attempt) if one is known else stays(state)],
+            mishap,
+            goes_on=partial(worked_on, attempt=attempt),
+            client_of=known,
+        )
+
+    # The service's processes, and a person.
+
+    @precondition(somebody_booked)
+    @rule(mishap=mishaps)
+    @step
+    def the_completer_runs(self, mishap: Mishap) -> None:
+        attempt, undisturbed = self.attempt(mishap), self.attempt(None)
+        self.act(
+            lambda: complete_due_keys(MOST_KEYS),
+            # Of several keys the weather strikes one; and which of them are due, other tests say.
+            lambda _, state: [
+                completed(state, attempt),
+                completed(state, undisturbed),
+                stays(state),
+            ],
+            mishap,
+            goes_on=partial(worked_on, attempt=undisturbed),
+        )
+
+    @precondition(somebody_booked)
+    @rule(mishap=accidents)
+    @step
+    def the_reaper_runs(self, mishap: Mishap) -> None:
+        self.act(
+            lambda: reap(MOST_KEYS),
+            lambda _, state: [reaped(state)],
+            mishap,
+            goes_on=put_before_a_person,
+        )
+
+    @precondition(somebody_booked)
+    @rule(mishap=accidents)
+    @step
+    def the_enqueuer_runs(self, mishap: Mishap) -> None:
+        self.act(hand_jobs_over, no_key_changes, mishap)
+
+    @precondition(somebody_booked)
+    @rule(mishap=accidents)
+    @step
+    def the_worker_runs(self, mishap: Mishap) -> None:
+        self.act(lambda: run_queued_jobs(MOST_JOBS), no_key_changes, mishap)
+
+    @precondition(lambda self: any(known.seen.is_under_review for known in self.known))
+    @rule(mishap=mishaps)
+    @step
+    def a_person_runs_one_again(self, mishap: Mishap) -> None:
+        attempt = self.attempt(mishap)
+        pk, key = keys_under_review().values_list("pk", "idempotency_key")[0]
+        self.act(
+            partial(decide_to_run_again, pk),
+            lambda one, state: [reviewed(state, attempt) if one.key == key else stays(state)],
+            mishap,
+            goes_on=partial(worked_on, attempt=attempt),
+        )
+
+    @precondition(lambda self: self.frozen)
+    @rule()
+    @step
+    def the_frozen_wake(self) -> None:
+        while self.frozen:
+            self.wake(self.frozen.pop(0))
+
+    @precondition(lambda self: self.has_news)
+    @rule()
+    @step
+    def another_version_is_deployed(self) -> None:
+        """The new one has renamed a point; the old one does not know the new name."""
+        self.deploy(NEW_POINT if self.ride_point == OLD_POINT else OLD_POINT)
+
+    # The clock.
+
+    @precondition(somebody_booked)
+    @rule(by=st.sampled_from(list(TIMES)))
+    @step
+    def time_passes(self, by: str) -> None:
+        if TIMES[by] >= RESEND_WINDOW and self.frozen:
+            # Nobody sleeps for a day between the look at their clock and the sending: a condition.
+            self.the_frozen_wake()
+        self.let_pass(TIMES[by])
+
+    # The end of the story.
+
+    def teardown(self) -> None:
+        try:
+            if not self.went_wrong:
+                self.bring_to_rest()
+                self.check_invariants_at_rest()
+        finally:
+            self.deploy(OLD_POINT)
+            for one in self.frozen:
+                one.process.kill()
+
+    def bring_to_rest(self) -> None:
+        if self.frozen:
+            self.the_frozen_wake()
+        self.deploy(NEW_POINT)
+        for _ in keys_under_review():
+            self.a_person_runs_one_again(mishap=None)
+        for wait in UNTIL_ALL_IS_AT_REST:
+            if all(known.is_at_rest for known in self.known):
+                break
+            self.time_passes(by=wait)
+            self.the_completer_runs(mishap=None)
+        for known in self.known:
+            self.ask(known, known.request, None)
+        while jobs_are_owed():
+            self.time_passes(by="21 hours")
+            self.the_enqueuer_runs(mishap=None)
+            self.the_worker_runs(mishap=None)
+
+
+def hand_jobs_over() -> None:
+    jobs.drain_staged_jobs(MOST_JOBS)
+    jobs.redeliver_overdue_jobs(MOST_JOBS)
+
+
+def decide_to_run_again(key_id: int) -> None:
+    with suppress(IdempotencyError, ReviewRefused):
+        run_again(Decision(key_id=key_id, reviewer="a person", reason="it may do now"))
+
+
+def no_key_changes(known: Known, state: State) -> list[Way]:
+    return [stays(state)]
+
+
+def jobs_are_owed() -> bool:
+    return StagedJob.objects.exists() or JobDelivery.objects.filter(set_aside_at=None).exists()

@@ -1,0 +1,159 @@
+"""The stage of the model: how something is done on it, and how what came of it is compared.
+
+Apart from the machine, so that its rules read as what can happen and nothing else.
+"""
+
+from collections import Counter, defaultdict
+from collections.abc import Callable
+from datetime import timedelta
+from functools import partial, wraps
+from itertools import product
+from typing import Any, ClassVar
+
+from django.db import connection
+from hypothesis.stateful import RuleBasedStateMachine
+
+from idempotency.models import IdempotencyKey
+from idempotency.phases import undo_point
+from idempotency.testing import INVARIANTS
+from idempotency.testing.clock import let_time_pass
+from rides import operations, payments
+from rides.models import User
+from rides.operations import CreateRide
+from rides.tests.invariants import OF_A_KEY, OF_ALL_OF_THEM
+from rides.tests.model.known import Experiments, Frozen, Known, Ways, seen_in
+from rides.tests.model.mishaps import Crash, Done, Mishap, do
+from rides.tests.model.reference import (
+    BAD_CARD,
+    FINE,
+    GOOD_CARD,
+    OLD_POINT,
+    STRIPE_FORGETS,
+    Attempt,
+    Seen,
+    State,
+    Way,
+    aged,
+    stays,
+)
+from sandbox.stripe.control import StandIn
+
+SOURCES = {GOOD_CARD: "tok_visa", BAD_CARD: "tok_chargeCustomerFail"}
+
+# Of few rows, which is quicker than to truncate.
+EMPTY_EVERYTHING = """
+DELETE FROM django_tasks_database_dbtaskresult;
+DELETE FROM idempotency_stagedjob;
+DELETE FROM idempotency_jobdelivery;
+DELETE FROM rides_auditrecord;
+DELETE FROM rides_ride;
+DELETE FROM idempotency_idempotencykey;
+DELETE FROM idempotency_testing_history;
+"""
+
+
+def step(run: Callable[..., Any]) -> Callable[..., Any]:
+    """Makes a rule one of those that are counted; one that failed has no end of the story."""
+
+    @wraps(run)
+    def counted(stage: "Stage", **drawn: Any) -> Any:
+        stage.steps[run.__name__] += 1
+        stage.went_wrong = True
+        result = run(stage, **drawn)
+        stage.went_wrong = False
+        return result
+
+    return counted
+
+
+class Stage(RuleBasedStateMachine):
+    """Empty at the beginning of each story."""
+
+    riders: ClassVar[dict[str, User]]
+    experiments: ClassVar[dict[str, Experiments]]
+    stand_in: ClassVar[StandIn]
+    steps: ClassVar[Counter[str]]
+    happened: ClassVar[Counter[str]]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.known: list[Known] = []
+        self.frozen: list[Frozen] = []
+        self.went_wrong = False
+        self.deploy(OLD_POINT)
+        with connection.cursor() as cursor:
+            cursor.execute(EMPTY_EVERYTHING)
+        self.stand_in.reset()
+        for card, rider in self.riders.items():
+            customer = payments.create_customer(email=rider.email, source=SOURCES[card])
+            User.objects.filter(pk=rider.pk).update(stripe_customer_id=customer)
+
+    def attempt(self, mishap: Mishap) -> Attempt:
+        return Attempt(mishap if isinstance(mishap, str) else FINE, self.ride_point)
+
+    def act(
+        self,
+        work: Callable[[], Any],
+        ways: Ways,
+        mishap: Mishap,
+        *,
+        goes_on: Callable[[State], Way] = stays,
+        client_of: Known | None = None,
+    ) -> None:
+        self.has_news = True
+        done = do(work, mishap, self.stand_in)
+        if done.was_struck or isinstance(mishap, str):
+            self.happened[f"mishap: {mishap.fault if isinstance(mishap, Crash) else mishap}"] += 1
+        if done.frozen:
+            has_read = client_of.readable(partial(ways, client_of)) if client_of else frozenset()
+            self.frozen.append(Frozen(done.frozen, ways, goes_on, client_of, has_read))
+        self.compare(done, ways, client_of)
+
+    def compare(self, done: Done, ways: Ways, client_of: Known | None) -> None:
+        for known in self.known:
+            known.expect(partial(ways, known), was_struck=done.was_struck)
+        if client_of:
+            self.happened[f"told: {client_of.hear(done.answer)}"] += 1
+        self.look()
+
+    def look(self) -> None:
+        rows = {row.idempotency_key: row for row in IdempotencyKey.objects.defer("journal")}
+        charges = defaultdict(list)
+        for charge in self.stand_in.charges():
+            charges[charge["metadata"]["foreign_key"]].append(charge["status"])
+        for known in self.known:
+            row = rows.get(known.key)
+            known.see(seen_in(row, charges[str(row.foreign_key)]) if row else Seen())
+
+    def wake(self, one: Frozen) -> None:
+        one.process.thaw()
+        one.process.wait()
+        done = Done(one.process.result(), was_struck=True)
+        self.compare(done, one.ways_when_woken, one.client_of)
+
+    def let_pass(self, by: timedelta) -> None:
+        let_time_pass(by)
+        if by >= STRIPE_FORGETS:
+            self.stand_in.prune_keys()
+        for known in self.known:
+            known.possible = {aged(state, by) for state in known.possible}
+
+    def deploy(self, ride_point: str) -> None:
+        """A version that calls the point so. The new one knows the old name, too."""
+        self.ride_point, self.has_news = ride_point, False
+        former = () if ride_point == OLD_POINT else (OLD_POINT,)
+        operations.RIDE_CREATED = ride_point
+        for phase, named in (
+            (CreateRide.charge_rider, str),
+            (CreateRide.take_back_charge, undo_point),
+        ):
+            phase.recovery_point = named(ride_point)
+            phase.renamed_from = tuple(map(named, former))
+        CreateRide.phase_at.cache_clear()
+
+    def check_invariants_at_rest(self) -> None:
+        trials = [known.trial for known in self.known if known.answers]
+        for trial, invariant in product(trials, (*INVARIANTS, *OF_A_KEY)):
+            invariant(trial)
+        for trial, invariant in product(trials[:1], OF_ALL_OF_THEM):
+            invariant(trial)

@@ -1,0 +1,109 @@
+"""Any order of things that can happen, against the reference model in `model.reference`.
+
+Hypothesis draws the stories, over a real PostgreSQL and the real stand-in, and shortens one that
+goes wrong until it can be read. `STEPS=100000` is the long form.
+"""
+
+import logging
+import os
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from itertools import count
+
+import pytest
+from hypothesis import HealthCheck, Phase, seed, settings
+from hypothesis.internal.conjecture import engine
+from hypothesis.stateful import run_state_machine_as_test
+
+from idempotency.testing.histories import recorded_histories
+from rides.payments.client import connected_client
+from rides.tests.model.known import experiments_of
+from rides.tests.model.reference import BAD_CARD, GOOD_CARD
+from rides.tests.model.service import Service
+from rides.tests.seeded_bugs import BUGS
+
+STEPS = int(os.environ.get("STEPS", "800"))
+SEED = int(os.environ.get("SEED", "1"))
+STORIES = 20
+LENGTH, SHORT = 30, 15  # in steps
+SECONDS_TO_SHRINK = 20
+MOST_NUMBERS = 20  # of short stories
+
+Tell = Callable[[int, int], None]
+
+SOON_CAUGHT = {"final_on_timeout": "told card_declined", "reap_unfinished": "there is (no row)"}
+"""Bugs, each with what the model is surprised by."""
+
+TOLD = {
+    *("booked", "card_declined", "outcome_unknown", "needs_review", "parked", "key_expired"),
+    *("parameters_mismatch", "request_in_progress", "internal_error", "database_unavailable"),
+}
+"""What clients must have been told in the long form, or too little would have been tried."""
+
+pytestmark = [pytest.mark.timeout(36_000), pytest.mark.django_db(transaction=True)]
+
+
+@pytest.fixture
+def tell_stories(stand_in, rider, rider_with_bad_card, monkeypatch) -> Iterator[Tell]:
+    connected_client.cache_clear()
+    monkeypatch.setattr("rides.payments.client.RETRIES", 0)
+    monkeypatch.setattr(engine, "MAX_SHRINKING_SECONDS", SECONDS_TO_SHRINK)
+    monkeypatch.setattr(logging.root.manager, "disable", logging.CRITICAL)
+    Service.stand_in, Service.steps, Service.happened = stand_in, Counter(), Counter()
+    Service.riders = {GOOD_CARD: rider, BAD_CARD: rider_with_bad_card}
+    Service.experiments = {
+        card: experiments_of(one, stand_in) for card, one in Service.riders.items()
+    }
+    with recorded_histories():
+        yield tell
+    connected_client.cache_clear()
+
+
+def tell(number: int, length: int) -> None:
+    """Some stories, which are the same each time for the same number."""
+    run_state_machine_as_test(
+        seed(number)(Service),
+        settings=settings(
+            max_examples=STORIES,
+            stateful_step_count=length,
+            phases=[Phase.generate, Phase.shrink],
+            deadline=None,
+            database=None,
+            report_multiple_bugs=False,
+            suppress_health_check=list(HealthCheck),
+        ),
+    )
+
+
+def test_any_order_of_things_is_as_the_model_has_it(tell_stories, record_property):
+    for number in count(SEED):
+        tell_stories(number, LENGTH)
+        if Service.steps.total() >= STEPS:
+            break
+
+    rows = [*sorted(Service.happened.items()), *sorted(Service.steps.items())]
+    for name, times in [*rows, ("steps", Service.steps.total())]:
+        record_property("model", f"{name:<46}{times:>8}")
+    if "STEPS" in os.environ:
+        assert {f"told: {answer}" for answer in TOLD} <= Service.happened.keys()
+
+
+@pytest.mark.parametrize(("name", "surprise"), SOON_CAUGHT.items(), ids=SOON_CAUGHT)
+def test_a_planted_bug_makes_a_short_story(name: str, surprise: str, tell_stories):
+    with ExitStack() as bed:
+        next(bug for bug in BUGS if bug.name == name).plant(bed)
+        story = story_of(tell_stories)
+
+    assert surprise in story
+    assert story.count("state.") <= SHORT + 1, story
+
+
+def story_of(tell_stories: Tell) -> str:
+    """The shortest that goes wrong, as Hypothesis prints it."""
+    try:
+        for number in range(MOST_NUMBERS):
+            tell_stories(number, SHORT)
+    except AssertionError as error:
+        return "\n".join([str(error), *error.__notes__])
+    return pytest.fail("no story came to it")
