@@ -3,7 +3,7 @@
 Apart from the reading of the two ledgers, because a finance person wants to read the rules alone.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -34,12 +34,16 @@ class Discrepancy:
 
 
 def judge_charge(
-    charge: LedgerCharge, ride: Ride | None, unclaimed: dict[str, str]
+    charge: LedgerCharge,
+    ride: Ride | None,
+    unclaimed: dict[str, str],
+    is_at_stripe: Callable[[str], bool],
 ) -> Iterator[Discrepancy]:
     """Yield what is off about a charge and the ride that it names, or that has it.
 
     Args:
         unclaimed: the charges so far of requests that are not finished, by foreign key.
+        is_at_stripe: whether Stripe has a charge, asked where a ride has another one than this.
     """
     if ride and ride.stripe_charge_id == charge.id:
         yield from _judge_recorded(charge, ride)
@@ -50,6 +54,9 @@ def judge_charge(
         yield _off(Kind.CHARGE_WITHOUT_RIDE, charge, None, detail)
     elif ride.cancelled_at:
         yield _off(Kind.NOT_REFUNDED, charge, ride, f"{_charged(charge)}, and not refunded")
+    elif ride.stripe_charge_id and not is_at_stripe(ride.stripe_charge_id):
+        detail = f"{_charged(charge)}, and the ride has {ride.stripe_charge_id}, which is not there"
+        yield _off(Kind.CHARGE_WITHOUT_RIDE, charge, ride, detail)
     elif first := ride.stripe_charge_id or unclaimed.get(str(charge.foreign_key)):
         yield _off(Kind.TWO_CHARGES, charge, ride, f"{_charged(charge)}, and {first} stands too")
     elif is_open(ride):

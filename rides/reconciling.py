@@ -101,7 +101,11 @@ def _judge_charges(charges: list[LedgerCharge], unclaimed: dict[str, str]) -> It
     by_charge = {ride.stripe_charge_id: ride for ride in rides}
     for charge in charges:
         ride = by_charge.get(charge.id) or by_number.get(charge.ride_id or 0)
-        yield from judge_charge(charge, ride, unclaimed)
+        yield from judge_charge(charge, ride, unclaimed, _is_at_stripe)
+
+
+def _is_at_stripe(charge_id: str) -> bool:
+    return bool(payments.charges_by_id([charge_id]))
 
 
 def _judge_rides(rides: list[Ride], seen: SeenCharges) -> Iterator[Discrepancy]:
