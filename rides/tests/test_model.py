@@ -19,8 +19,8 @@ from hypothesis.stateful import run_state_machine_as_test
 from idempotency.testing.histories import recorded_histories
 from rides.payments.client import connected_client
 from rides.tests.model.known import experiments_of
-from rides.tests.model.reference import BAD_CARD, GOOD_CARD
 from rides.tests.model.service import Service
+from rides.tests.model.states import BAD_CARD, GOOD_CARD
 from rides.tests.seeded_bugs import BUGS
 
 STEPS = int(os.environ.get("STEPS", "800"))

@@ -12,17 +12,8 @@ from idempotency.models import IdempotencyKey
 from idempotency.testing import Answer, Experiment, Trial
 from idempotency.testing.processes import Forked
 from rides.models import User
-from rides.tests.model.reference import (
-    NO_ANSWER,
-    NOWHERE,
-    Ledger,
-    Seen,
-    State,
-    Way,
-    end_of,
-    stays,
-    stops_on,
-)
+from rides.tests.model.reference import NO_ANSWER, Way, end_of, stays, stops_on
+from rides.tests.model.states import NOWHERE, Ledger, Seen, State
 from rides.tests.trials import booking_of
 from sandbox.stripe.control import StandIn
 
@@ -44,6 +35,7 @@ class Known:
         self.answers: list[Answer] = []
 
     def expect(self, ways: Callable[[State], Iterable[Way]], *, was_struck: bool) -> None:
+        """What may come of it, by the reference, before anybody has looked."""
         stops = stops_on if was_struck else end_of
         self.outcomes = {
             outcome for state in self.possible for way in ways(state) for outcome in stops(way)
@@ -57,6 +49,10 @@ class Known:
         return frozenset(answer for state, (end, answer) in ends if end == state)
 
     def hear(self, answer: Answer | None) -> str:
+        """Keeps what goes with the client's answer, and returns that in a word.
+
+        *Raises* `AssertionError` where nothing goes with it.
+        """
         told = NO_ANSWER if answer is None else json.loads(answer.body).get("code", "booked")
         allowed = {answer for _, answer in self.outcomes}
         assert told in allowed, f"the client was told {told}; the model has {listed(allowed)}"
@@ -68,6 +64,7 @@ class Known:
         return told
 
     def see(self, seen: Seen) -> None:
+        """Keeps what goes with the row and the ledger. *Raises* as `hear`."""
         allowed = {state.seen for state, _ in self.outcomes}
         assert seen in allowed, f"there is ({seen}); the model has {listed(allowed)}"
         self.possible = {state for state, _ in self.outcomes if state.seen == seen}

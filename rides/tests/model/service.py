@@ -22,12 +22,6 @@ from rides.operations import RESEND_WINDOW
 from rides.tests.model.known import ANOTHER, THE_SAME, Known
 from rides.tests.model.mishaps import CRASHES, Crash, Mishap
 from rides.tests.model.reference import (
-    BAD_CARD,
-    GOOD_CARD,
-    NEW_POINT,
-    OLD_POINT,
-    WEATHERS,
-    State,
     Way,
     asked,
     completed,
@@ -38,6 +32,7 @@ from rides.tests.model.reference import (
     worked_on,
 )
 from rides.tests.model.stage import Stage, step
+from rides.tests.model.states import BAD_CARD, GOOD_CARD, NEW_POINT, OLD_POINT, WEATHERS, State
 from rides.tests.trials import MOST_JOBS, MOST_KEYS
 
 MOST_KEYS_OF_A_STORY = 4

@@ -23,7 +23,8 @@ from rides.operations import CreateRide
 from rides.tests.invariants import OF_A_KEY, OF_ALL_OF_THEM
 from rides.tests.model.known import Experiments, Frozen, Known, Ways, seen_in
 from rides.tests.model.mishaps import Crash, Done, Mishap, do
-from rides.tests.model.reference import (
+from rides.tests.model.reference import Way, aged, stays
+from rides.tests.model.states import (
     BAD_CARD,
     FINE,
     GOOD_CARD,
@@ -32,9 +33,6 @@ from rides.tests.model.reference import (
     Attempt,
     Seen,
     State,
-    Way,
-    aged,
-    stays,
 )
 from sandbox.stripe.control import StandIn
 
@@ -100,6 +98,13 @@ class Stage(RuleBasedStateMachine):
         goes_on: Callable[[State], Way] = stays,
         client_of: Known | None = None,
     ) -> None:
+        """Does it, with its mishap, and compares.
+
+        Args:
+            ways: what may become of each key.
+            goes_on: what else may, where whoever does it freezes midway and wakes.
+            client_of: the key whose client waits for the answer.
+        """
         self.has_news = True
         done = do(work, mishap, self.stand_in)
         if done.was_struck or isinstance(mishap, str):
