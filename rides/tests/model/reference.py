@@ -69,13 +69,11 @@ def reaped(state: State) -> Way:
     """The reaper comes by: first the answer goes, then the row; nothing that is unfinished."""
     yield state, ON_THE_WAY
     settings = conf.current()
-    if state.age < settings.retention:
-        return
-    if state.is_free:
+    if state.is_free and state.age >= settings.retention:
         yield from put_before_a_person(claimed(state))
-    elif state.point == FINISHED:
+    elif state.point == FINISHED and state.since_claimed >= settings.retention:
         yield replace(state, is_reaped=True), ON_THE_WAY
-        if state.age >= settings.tombstone_retention:
+        if state.since_claimed >= settings.tombstone_retention:
             yield State(card=state.card), ON_THE_WAY
 
 
@@ -142,6 +140,7 @@ def claimed(state: State) -> State:
         is_leased=True,
         lease_is_over=False,
         is_under_review=False,
+        since_claimed=timedelta(0),
     )
 
 
@@ -163,8 +162,14 @@ def aged(state: State, by: timedelta) -> State:
     if state.point == NOWHERE:
         return state
     saved = Saved.NOTHING if by >= STRIPE_FORGETS else state.saved
-    age, since_sent = state.age + by, state.since_sent + by
-    return replace(state, lease_is_over=True, saved=saved, age=age, since_sent=since_sent)
+    return replace(
+        state,
+        lease_is_over=True,
+        saved=saved,
+        age=state.age + by,
+        since_claimed=state.since_claimed + by,
+        since_sent=state.since_sent + by,
+    )
 
 
 def stays(state: State, answer: str = ON_THE_WAY) -> Way:

@@ -67,6 +67,7 @@ class State(Seen):
     saved: Saved = Saved.NOTHING
     request: str = ""
     age: timedelta = timedelta(0)
+    since_claimed: timedelta = timedelta(0)
     since_sent: timedelta = timedelta(0)
 
     @property
