@@ -7,6 +7,7 @@ the error is written to it, and somebody tries again later, or a person looks.
 import logging
 import random
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import timedelta
 from typing import TypeVar
 
@@ -53,9 +54,7 @@ def let_go(key: IdempotencyKey, lease: Lease, error: Exception) -> IdempotencyEr
     """
     answer = answerable(error)
     try:
-        recorded = attempt_to(
-            lambda: in_transaction(lambda: _record(key, lease, error, answer)), after=error
-        )
+        recorded = attempt_to(lambda: in_transaction(lambda: _record(key, lease, error, answer)))
     except LeaseLost as lost:
         return lost
     return recorded or answer
@@ -81,13 +80,15 @@ def _record(
     return answer
 
 
-def attempt_to(write: Callable[[], T], *, after: Exception) -> T | None:
+def attempt_to(write: Callable[[], T]) -> T | None:
     """Writes what is to be kept of a failed attempt. None where the database does not let it.
 
-    Nothing depends on it: without the record the lease runs out, and the key is tried again.
+    The connection may have been lost meanwhile, during a foreign call perhaps: then a new one is
+    tried. Nothing depends on it: without the record the lease runs out, and the key is tried again.
     """
-    if isinstance(after, DatabaseFailure):
-        drop_broken_connection()
+    with suppress(DatabaseFailure):
+        return write()
+    drop_broken_connection()
     try:
         return write()
     except DatabaseFailure as error:

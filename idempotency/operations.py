@@ -187,9 +187,7 @@ class Operation:
     def _keep_failed_claim(self, new_key: NewKey, error: Exception) -> Exception:
         """The claim was rolled back with the phase that failed: claims the key again, alone, so
         that it stands there with its error. Returns what to answer with."""
-        claim = failures.attempt_to(
-            lambda: insert_key(new_key, begins_foreign_phase=False), after=error
-        )
+        claim = failures.attempt_to(lambda: insert_key(new_key, begins_foreign_phase=False))
         if claim is None:
             return failures.answerable(error)
         return failures.let_go(claim.key, claim.lease, error)

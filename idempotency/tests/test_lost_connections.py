@@ -9,6 +9,7 @@ from idempotency import STARTED, Operation, RecoveryPoint, Response, atomic_phas
 from idempotency.models import IdempotencyKey, StagedJob
 from idempotency.tests import bookshop
 from idempotency.tests.bookshop import ORDERED, orders
+from idempotency.tests.ledger import Fault
 from idempotency.tests.sessions import backend_pid, end_connection
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -55,6 +56,19 @@ def test_a_connection_that_is_lost_during_the_foreign_call(customer, key, stored
     assert row.last_error
     assert customer.send(key).status_code == 201
     assert len(ledger.payments) == len(orders()) == StagedJob.objects.count() == 1
+
+
+def test_a_connection_that_is_lost_during_a_call_without_an_answer(customer, key, stored, ledger):
+    pid = backend_pid()
+    ledger.faults.append(Fault.ERROR_AFTER)
+    ending = ledger.meanwhile(lambda: end_connection(pid))
+
+    assert customer.send(key).json()["code"] == "outcome_unknown"
+
+    ending.result()
+    assert (stored().recovery_point, stored().locked_at) == (ORDERED, None)
+    assert customer.send(key).status_code == 201
+    assert len(ledger.payments) == 1
 
 
 def test_a_connection_that_is_lost_inside_the_first_transaction(customer, key, stored, monkeypatch):
