@@ -56,8 +56,8 @@ class Ran:
         return (
             f"## {self.run.title}\n\n"
             f"`{self.run}`\n\n"
-            f"{self.began_at:%Y-%m-%d %H:%M} UTC, {os.cpu_count()} cores, "
-            f"{self.seconds:.0f} s.{failed}\n\n"
+            f"{self.began_at:%Y-%m-%d %H:%M} UTC, {os.cpu_count()} cores, {self.seconds:.0f} s, "
+            f"commit {commit()}.{failed}\n\n"
             f"```\n{self.printed.strip()}\n```\n"
         )
 
@@ -102,6 +102,14 @@ def runs(scale: float) -> Iterator[Run]:
 
 def chaos(title: str, minutes: float, options: str) -> Run:
     return Run(title, f"python -m proof.chaos --minutes {minutes:g} {options}")
+
+
+def commit() -> str:
+    """The one that is checked out."""
+    git = ["git", "rev-parse", "--short", "HEAD"]
+    return subprocess.run(
+        git, cwd=BASE_DIR, stdout=subprocess.PIPE, text=True, check=True
+    ).stdout.strip()
 
 
 def carry_out(run: Run) -> Ran:
