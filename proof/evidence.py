@@ -107,9 +107,7 @@ def chaos(title: str, minutes: float, options: str) -> Run:
 def commit() -> str:
     """The one that is checked out."""
     git = ["git", "rev-parse", "--short", "HEAD"]
-    return subprocess.run(
-        git, cwd=BASE_DIR, stdout=subprocess.PIPE, text=True, check=True
-    ).stdout.strip()
+    return subprocess.check_output(git, cwd=BASE_DIR, text=True).strip()  # noqa: S603
 
 
 def carry_out(run: Run) -> Ran:
