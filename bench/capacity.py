@@ -56,22 +56,21 @@ def one_machine(name: str, *, threads: int, connections: int) -> Site:
     )
 
 
-SITES = (
-    one_machine("one machine of 2 cores", threads=8, connections=8),
-    one_machine("the same, more threads", threads=256, connections=20),
+SITES = (  # each machine as the Procfile has it: two processes of 128 threads and 8 connections
+    one_machine("one machine of 2 cores", threads=256, connections=16),
     Site(
         name="2 machines, and PostgreSQL on 2 cores",
         service_cores=4,
         postgres_cores=2,
-        threads=1024,
-        connections=20,
+        threads=512,
+        connections=32,
     ),
     Site(
         name="4 machines, and PostgreSQL on 4 cores",
         service_cores=8,
         postgres_cores=4,
-        threads=2048,
-        connections=40,
+        threads=1024,
+        connections=64,
     ),
 )
 
