@@ -194,8 +194,14 @@ class Operation:
 
     # Foreign phases.
 
-    def call_foreign(self, phase: ForeignPhase, ask: Callable[[], Any]) -> Stretch:
-        """Asks the other system with no transaction open, then commits what it answered."""
+    def call_foreign(
+        self, phase: ForeignPhase, ask: Callable[[], Any], *, event: str | None = None
+    ) -> Stretch:
+        """Asks the other system with no transaction open, then commits what it answered.
+
+        Args:
+            event: what the journal calls it, if not by the method that was to be called here.
+        """
         refuse_open_transaction()
         if self.key.foreign_sent_at is None:
             self._commit_intent()
@@ -213,7 +219,7 @@ class Operation:
                 raise
             step = Step(handler, partial(getattr(self, handler), error))
         entry: JournalEntry = {
-            "event": phase.name,
+            "event": event or self._way_to_ask(phase),
             "recovery_point": phase.recovery_point,
             **took(began_at),
         }
@@ -221,18 +227,28 @@ class Operation:
 
     def _send_or_look_up(self, phase: ForeignPhase) -> Any:
         """Inside the window the same call is sent again; past it, the other system is asked."""
-        sent_at, now = self.key.foreign_sent_at, self.key.last_run_at
-        if sent_at is None or now - sent_at < phase.window:
+        if self._may_send(phase):
             return phase.method(self)
+        sent_at = self.key.foreign_sent_at
         found = getattr(self, phase.lookup_name)() if phase.lookup_name else None
         if found is None:
             raise NeedsReview(
                 f"The outcome of {phase.name} is not known, and it is too late to send it again. "
                 "Nothing more is done until a person has looked. Retry later with the same "
                 "Idempotency-Key.",
-                evidence={"sent_at": sent_at.isoformat(), "looked_up": bool(phase.lookup_name)},
+                evidence={
+                    "sent_at": sent_at and sent_at.isoformat(),
+                    "looked_up": bool(phase.lookup_name),
+                },
             )
         return found
+
+    def _may_send(self, phase: ForeignPhase) -> bool:
+        sent_at, now = self.key.foreign_sent_at, self.key.last_run_at
+        return sent_at is None or now - sent_at < phase.window
+
+    def _way_to_ask(self, phase: ForeignPhase) -> str:
+        return phase.name if self._may_send(phase) else phase.lookup_name or phase.name
 
     def _commit_step(self, phase: ForeignPhase, result: Any) -> Step:
         if phase.commit_name is None:

@@ -81,7 +81,8 @@ def adopt(decision: Decision, reference: str) -> Response:
             "adopted."
         )
     ask = partial(getattr(operation, phase.adopt_name), reference)
-    first = partial(_or_back_to_review, operation, partial(operation.call_foreign, phase, ask))
+    call = partial(operation.call_foreign, phase, ask, event=phase.adopt_name)
+    first = partial(_or_back_to_review, operation, call)
     return _carry_out("adopt", decision, operation, first)
 
 

@@ -13,6 +13,7 @@ from stripe.params import PaymentIntentCreateParams
 from idempotency.exceptions import Indeterminate, NeedsReview
 from rides.models import Ride
 from rides.payments.client import LOOKUP_SECONDS, CardDeclined, client, verdict
+from rides.wording import amount
 
 # A payment cannot be older than its ride, but Stripe's clock is not our database's.
 CLOCK_SKEW = timedelta(minutes=5)
@@ -39,6 +40,10 @@ class Charge:
     payment_intent_id: str
     amount_cents: int
     currency: str
+
+    def __str__(self) -> str:
+        paid = amount(self.amount_cents, self.currency)
+        return f"{paid} paid: charge {self.id} of payment {self.payment_intent_id}"
 
 
 def charge(ride: Ride, *, idempotency_key: UUID) -> Charge:

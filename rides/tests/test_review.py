@@ -152,6 +152,10 @@ def test_a_charge_that_a_person_found_is_adopted(unpaid, stand_in, charge_by_han
     said = review("adopt", charge["id"] if by == "charge" else payment_id)
 
     assert said.startswith("finished with 201")
+    assert "adopt_charge" in [entry["event"] for entry in the_key().journal]
+    assert ask_foreign_system(the_key()) == (
+        f"20.00 USD paid: charge {charge['id']} of payment {payment_id}"
+    )
     ride = Ride.objects.get()
     assert (ride.stripe_charge_id, ride.stripe_payment_intent_id) == (charge["id"], payment_id)
     assert StagedJob.objects.count() == 1

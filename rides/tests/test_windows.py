@@ -101,6 +101,10 @@ def test_with_the_look_up_the_rider_is_charged_once(stand_in):
     [charge] = stand_in.charges()
     assert Ride.objects.get().stripe_charge_id == charge["id"]
     assert the_key().recovery_point == FINISHED
+    assert [entry["event"] for entry in the_key().journal][-3:-1] == [
+        "find_charge",
+        "record_charge",
+    ]
     assert book().json() == BOOKED
     assert run("reconcile").startswith("charges=1 rides=1")
 
