@@ -1,41 +1,21 @@
-"""An operation: the work behind one endpoint, written as phases, and the loop that runs them.
+"""An operation: the work behind one endpoint, written as phases.
 
-The loop enters at the key's recovery point and runs phase after phase. Consecutive atomic phases
-share one transaction, which ends with the one fenced statement that moves the key; a foreign
-phase runs between two transactions.
+What an author writes and may override is here; `running.py` is how the phases are run.
 """
 
-import time
 from collections.abc import Callable
-from functools import cache, partial
-from typing import Any, ClassVar, TypeVar
+from functools import cache
+from typing import Any, ClassVar
 
 from django import forms
 from django.http import HttpResponseBase
 
-from idempotency import failures, transactions
-from idempotency.claims import Claim, NewKey, insert_key
-from idempotency.exceptions import (
-    InvalidTransition,
-    LeaseLost,
-    NeedsReview,
-    Parked,
-    RequestInProgress,
-)
-from idempotency.leases import JournalEntry, Lease, Progress, lease_lost, write_progress
-from idempotency.models import STARTED, IdempotencyKey
 from idempotency.phases import AtomicPhase, ForeignPhase, Phase, Response
-from idempotency.stretches import LaterPhaseFailed, Step, Stretch, phase_step, run_stretch, took
-from idempotency.transactions import (
-    READ_COMMITTED,
-    give_connection_back,
-    refuse_open_transaction,
-)
-
-T = TypeVar("T")
+from idempotency.running import Runner
+from idempotency.transactions import READ_COMMITTED
 
 
-class Operation:
+class Operation(Runner):
     """Subclass it, give it phases, mount `as_view()`.
 
     A phase finds what it needs on the operation: `key`, `user`, `params` (the form's cleaned
@@ -47,9 +27,6 @@ class Operation:
     params_form: ClassVar[type[forms.Form]] = forms.Form
     transient_fields: ClassVar[tuple[str, ...]] = ()
     isolation: ClassVar[str] = READ_COMMITTED
-
-    key: IdempotencyKey
-    lease: Lease
 
     def __init__(
         self,
@@ -86,33 +63,6 @@ class Operation:
         """The phase that starts from a recovery point."""
         return next((p for p in cls.phases() if p.starts_from(recovery_point)), None)
 
-    def start(self, new_key: NewKey) -> Response | None:
-        """Claims a fresh key and runs the operation on it, the first phases in the claim's own
-        transaction. None where another request inserted the key first.
-
-        *Raises* an `IdempotencyError` where the attempt ended without an answer.
-        """
-        try:
-            stretch = self._in_stretch(partial(self._claim_and_run, new_key))
-        except RequestInProgress:
-            raise
-        except Exception as error:
-            answer = self._keep_failed_claim(new_key, error)
-            raise answer from (error if answer is not error else error.__cause__)
-        return None if stretch is None else self._run_to_the_end(lambda: stretch)
-
-    def resume(self, claim: Claim) -> Response:
-        """Goes on with a claimed key from its recovery point.
-
-        *Raises* an `IdempotencyError` where the attempt ended without an answer.
-        """
-        return self.enter(claim, self.run_from_here)
-
-    def enter(self, claim: Claim, first: Callable[[], Stretch]) -> Response:
-        """Goes on with a claimed key by `first`, and from where that leads to the end."""
-        self.key, self.lease = claim.key, claim.lease
-        return self._run_to_the_end(first)
-
     # What an operation may override.
 
     def clean_up(self) -> None:
@@ -132,162 +82,3 @@ class Operation:
 
     def record_review(self, action: str, *, reviewer: str, reason: str) -> None:
         """Keeps an audit record of a person's decision, in the decision's own transaction."""
-
-    # The loop.
-
-    def _run_to_the_end(self, enter: Callable[[], Stretch]) -> Response:
-        try:
-            response = self._adopt(enter())
-            while response is None:
-                response = self._adopt(self.run_from_here())
-        except LeaseLost:
-            raise
-        except Exception as error:
-            answer = failures.let_go(self.key, self.lease, error)
-            raise answer from (error if answer is not error else error.__cause__)
-        return response
-
-    def run_from_here(self) -> Stretch:
-        phase = self.phase_at(self.key.recovery_point)
-        if phase is None:
-            raise Parked(
-                f"This version of the service does not know the point {self.key.recovery_point!r} "
-                "that the request has reached. Nothing is lost: retry with the same "
-                "Idempotency-Key."
-            )
-        if isinstance(phase, ForeignPhase):
-            return self.call_foreign(phase, partial(self._send_or_look_up, phase))
-        return self.run_stretch(phase_step(self, phase))
-
-    def _adopt(self, stretch: Stretch) -> Response | None:
-        """Takes over what a transaction did, now that it has committed."""
-        self.lease = stretch.lease
-        self.key.recovery_point = stretch.progress.recovery_point or self.key.recovery_point
-        if stretch.progress.begins_foreign_phase:
-            self.key.foreign_sent_at = self.key.last_run_at
-        if stretch.failure is not None:
-            raise stretch.failure
-        return stretch.progress.response
-
-    # Claiming.
-
-    def _claim_and_run(self, new_key: NewKey, *, failed: LaterPhaseFailed | None) -> Stretch | None:
-        first = self.phase_at(STARTED)
-        begins_foreign_phase = isinstance(first, ForeignPhase)
-        claim = insert_key(new_key, begins_foreign_phase=begins_foreign_phase)
-        if claim is None:
-            return None
-        self.key, self.lease = claim.key, claim.lease
-        if isinstance(first, AtomicPhase):
-            return run_stretch(self, phase_step(self, first), failed=failed)
-        return Stretch(
-            Progress(recovery_point=STARTED, begins_foreign_phase=begins_foreign_phase), self.lease
-        )
-
-    def _keep_failed_claim(self, new_key: NewKey, error: Exception) -> Exception:
-        """The claim was rolled back with the phase that failed: claims the key again, alone, so
-        that it stands there with its error. Returns what to answer with."""
-        claim = failures.attempt_to(lambda: insert_key(new_key, begins_foreign_phase=False))
-        if claim is None:
-            return failures.answerable(error)
-        return failures.let_go(claim.key, claim.lease, error)
-
-    # Foreign phases.
-
-    def call_foreign(
-        self, phase: ForeignPhase, ask: Callable[[], Any], *, event: str | None = None
-    ) -> Stretch:
-        """Asks the other system with no transaction open, then commits what it answered.
-
-        Args:
-            event: what the journal calls it, if not by the method that was to be called here.
-        """
-        refuse_open_transaction()
-        if self.key.foreign_sent_at is None:
-            self._commit_intent()
-        for name in phase.loads:
-            getattr(self, name)
-        if self.lease.has_expired:
-            raise lease_lost()
-        give_connection_back()
-        began_at = time.monotonic()
-        try:
-            step = self._commit_step(phase, ask())
-        except Exception as error:
-            handler = phase.rejection_of(error)
-            if handler is None:
-                raise
-            step = Step(handler, partial(getattr(self, handler), error))
-        entry: JournalEntry = {
-            "event": event or self._way_to_ask(phase),
-            "recovery_point": phase.recovery_point,
-            **took(began_at),
-        }
-        return self.run_stretch(step, entry)
-
-    def _send_or_look_up(self, phase: ForeignPhase) -> Any:
-        """Inside the window the same call is sent again; past it, the other system is asked."""
-        if self._may_send(phase):
-            return phase.method(self)
-        sent_at = self.key.foreign_sent_at
-        found = getattr(self, phase.lookup_name)() if phase.lookup_name else None
-        if found is None:
-            raise NeedsReview(
-                f"The outcome of {phase.name} is not known, and it is too late to send it again. "
-                "Nothing more is done until a person has looked. Retry later with the same "
-                "Idempotency-Key.",
-                evidence={
-                    "sent_at": sent_at and sent_at.isoformat(),
-                    "looked_up": bool(phase.lookup_name),
-                },
-            )
-        return found
-
-    def _may_send(self, phase: ForeignPhase) -> bool:
-        sent_at, now = self.key.foreign_sent_at, self.key.last_run_at
-        return sent_at is None or now - sent_at < phase.window
-
-    def _way_to_ask(self, phase: ForeignPhase) -> str:
-        return phase.name if self._may_send(phase) else phase.lookup_name or phase.name
-
-    def _commit_step(self, phase: ForeignPhase, result: Any) -> Step:
-        if phase.commit_name is None:
-            raise InvalidTransition(f"{phase.name} has no commit.")
-        return Step(phase.commit_name, partial(getattr(self, phase.commit_name), result))
-
-    def _commit_intent(self) -> None:
-        """Records that a call is about to be made, where no phase before it did."""
-        progress = Progress(
-            recovery_point=self.key.recovery_point, keeps_lease=True, begins_foreign_phase=True
-        )
-        lease = self.in_transaction(lambda: write_progress(self.lease, progress))
-        self._adopt(Stretch(progress, lease))
-
-    # Transactions.
-
-    def run_stretch(self, first: Step, *journal: JournalEntry) -> Stretch:
-        """Runs a step, and the atomic phases that follow it, in a transaction."""
-        return self._in_stretch(partial(run_stretch, self, first, *journal))
-
-    def _in_stretch(self, work: Callable[..., T]) -> T:
-        """Runs a stretch, and again without the phase that failed in it, if not its first."""
-        failed = None
-        while True:
-            try:
-                return self.in_transaction(partial(work, failed=failed))
-            except LaterPhaseFailed as failure:
-                failed = failure
-
-    def in_transaction(self, work: Callable[[], T]) -> T:
-        """Runs `work` in a transaction. What a rolled-back one set on the operation is undone."""
-        before = dict(self.__dict__)
-
-        def work_from_before() -> T:
-            self.__dict__ = dict(before)
-            return work()
-
-        try:
-            return transactions.in_transaction(work_from_before, isolation=self.isolation)
-        except BaseException:
-            self.__dict__ = before
-            raise
