@@ -22,9 +22,14 @@ STRIPE_SECONDS = 0.5
 
 
 @pytest.fixture
-def pooled_api(stand_in: StandIn, tmp_path: Path, monkeypatch) -> Iterator[Api]:
-    """An API of two processes with one connection each."""
-    monkeypatch.setenv("DATABASE_POOL_SIZE", "1")
+def pool_size() -> int:
+    return 1
+
+
+@pytest.fixture
+def pooled_api(stand_in: StandIn, tmp_path: Path, monkeypatch, pool_size: int) -> Iterator[Api]:
+    """An API of two processes with a pool each."""
+    monkeypatch.setenv("DATABASE_POOL_SIZE", str(pool_size))
     monkeypatch.setenv("PGAPPNAME", APPLICATION)
     with running_api(stand_in, tmp_path) as api:
         yield api
@@ -66,15 +71,20 @@ def test_nor_do_those_who_go_on_with_a_ride_that_is_recorded(pooled_api, stand_i
     assert book_all_at_once(pooled_api.url) < CLIENTS / 2 * STRIPE_SECONDS / 2
 
 
-def test_connections_that_the_server_ended_are_replaced(pooled_api):
-    assert book(pooled_api.url).status_code == 201
+@pytest.mark.parametrize("pool_size", [5])
+def test_connections_that_the_server_ended_fail_one_request_of_a_process(pooled_api, pool_size):
+    book_all_at_once(pooled_api.url)
+    ended = pids()
+    assert len(ended) > 2
     with connection.cursor() as cursor:
-        cursor.execute("SELECT pg_terminate_backend(unnest(%s), 5000)", [pids()])
+        cursor.execute("SELECT pg_terminate_backend(unnest(%s), 5000)", [ended])
 
-    statuses = [book(pooled_api.url, key_of(number)).status_code for number in range(CLIENTS)]
+    answers = [book(pooled_api.url, f"a-later-{key_of(number)}") for number in range(3 * CLIENTS)]
 
+    statuses = [answer.status_code for answer in answers]
     assert set(statuses) <= {201, 503}
     assert statuses.count(503) <= 2
+    assert not set(ended) & set(pids())
 
 
 def test_a_wait_in_vain_means_that_the_database_is_away():

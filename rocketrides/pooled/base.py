@@ -1,7 +1,7 @@
 """PostgreSQL by a pool of connections, which a process's threads share: `DATABASE_POOL_SIZE`.
 
 A thread that waits for Stripe needs no connection, so a few serve many. This is the package's
-backend, but that a wait in vain is an error of the database, as which it is answered with a 503.
+backend, with its answers to two troubles: no connection is free, and the server has gone away.
 """
 
 from typing import Any
@@ -12,7 +12,17 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 class DatabaseWrapper(PooledWrapper):
     def get_new_connection(self, conn_params: dict[str, Any]) -> Any:
+        """Raises: OperationalError for a wait in vain, so that it is answered with a 503."""
         try:
             return super().get_new_connection(conn_params)
         except PoolTimeout as error:
             raise self.Database.OperationalError("no connection of the pool came free") from error
+
+    def close(self) -> None:
+        """Back to the pool; or out of it where the server ended it, with all that are as old.
+
+        They were ended with it, and each would fail a request before that was noticed.
+        """
+        if self.connection is not None and self.connection.driver_connection.closed:
+            self.connection._pool._invalidate(self.connection)
+        super().close()
