@@ -23,7 +23,7 @@ from rides.tests.invariants import OF_A_KEY, OF_ALL_OF_THEM, Invariant
 LOOK_AGAIN_SECONDS = 0.2
 JOBS_AT_REST_WITHIN_SECONDS = 1_200.0  # one worker sends the receipts of several servers
 ASKING_AT_ONCE = 16
-MOST_ASKED = 10
+MOST_ASKED = 50
 
 # Which nemeses leave an outcome open, and which leave a lease behind that has to run out.
 UNKNOWN = ("conflict", "rate_limit", "reset", "error", "stall", "malformed")

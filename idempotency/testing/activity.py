@@ -1,9 +1,15 @@
 """What PostgreSQL itself says about a connection: its word, not Django's bookkeeping."""
 
+from typing import Any
+
 from django.db import connection
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 OPEN = (1, 2, 3)  # libpq's PQTRANS_ACTIVE, PQTRANS_INTRANS and PQTRANS_INERROR
+
+OPEN_TRANSACTION = """
+SELECT EXISTS (SELECT FROM pg_stat_activity WHERE pid = %(pid)s AND xact_start IS NOT NULL)
+"""
 
 SOMEBODY_WAITS = """
 SELECT EXISTS (SELECT FROM pg_stat_activity
@@ -21,18 +27,34 @@ SELECT count(pg_terminate_backend(pid, 5000))
 
 
 def in_transaction(watched: BaseDatabaseWrapper) -> bool:
-    """Whether a connection has a transaction open. The server says so with each of its answers."""
-    return bool(watched.connection) and watched.connection.info.transaction_status in OPEN
+    """Whether a connection has a transaction open.
+
+    The server says so with each of its answers, and of the session in `pg_stat_activity`. A pooler
+    hands the first on; of the second it makes up the number, which then is nobody's.
+    """
+    if watched.connection is None:
+        return False
+    if watched.connection.info.transaction_status in OPEN:
+        return True
+    observer = watched.copy()
+    try:
+        return _is(observer, OPEN_TRANSACTION, pid=watched.connection.info.backend_pid)
+    finally:
+        observer.close()
 
 
 def somebody_waits(observer: BaseDatabaseWrapper) -> bool:
     """Whether any connection to the database waits for a lock that another one holds."""
-    with observer.cursor() as cursor:
-        cursor.execute(SOMEBODY_WAITS)
-        row = cursor.fetchone()
-    return bool(row and row[0])
+    return _is(observer, SOMEBODY_WAITS)
 
 
 def end_idle_transactions() -> None:
     with connection.cursor() as cursor:
         cursor.execute(END_IDLE_TRANSACTIONS)
+
+
+def _is(observer: BaseDatabaseWrapper, question: str, **values: Any) -> bool:
+    with observer.cursor() as cursor:
+        cursor.execute(question, values)
+        row = cursor.fetchone()
+    return bool(row and row[0])
