@@ -7,7 +7,6 @@ the error is written to it, and somebody tries again later, or a person looks.
 import logging
 import random
 from collections.abc import Callable
-from contextlib import suppress
 from datetime import timedelta
 from typing import TypeVar
 
@@ -86,14 +85,15 @@ def attempt_to(write: Callable[[], T]) -> T | None:
     The connection may have been lost meanwhile, during a foreign call perhaps: then a new one is
     tried. Nothing depends on it: without the record the lease runs out, and the key is tried again.
     """
-    with suppress(DatabaseFailure):
-        return write()
-    drop_broken_connection()
-    try:
-        return write()
-    except DatabaseFailure as error:
-        logger.warning("a failed attempt could not be recorded: error=%r", error)
-        return None
+    for connections_left in (1, 0):
+        try:
+            return write()
+        except DatabaseFailure as error:
+            if not (connections_left and database_is_away(error)):
+                logger.warning("a failed attempt could not be recorded: error=%r", error)
+                break
+        drop_broken_connection()
+    return None
 
 
 def answerable(error: Exception) -> IdempotencyError:
