@@ -48,7 +48,8 @@ SELECT id, user_id, created_at, 0, 0, 0, 0, 2000, 'usd' FROM due
 
 AGE_TOMBSTONES = """
 UPDATE idempotency_idempotencykey
-   SET created_at = created_at - interval '40 days'
+   SET created_at  = created_at - interval '40 days',
+       last_run_at = last_run_at - interval '40 days'
  WHERE recovery_point = 'finished' AND response_body IS NULL
 """
 
