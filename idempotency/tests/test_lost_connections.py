@@ -58,6 +58,7 @@ def test_a_connection_that_is_lost_during_the_foreign_call(customer, key, stored
     assert len(ledger.payments) == len(orders()) == StagedJob.objects.count() == 1
 
 
+@pytest.mark.usefixtures("own_session")
 def test_a_connection_that_is_lost_during_a_call_without_an_answer(customer, key, stored, ledger):
     pid = backend_pid()
     ledger.faults.append(Fault.ERROR_AFTER)

@@ -14,7 +14,10 @@ from rides.tests.booking import CHARGING, book, fail_midway
 from rides.tests.processes import Api, running_api
 from sandbox.stripe.control import StandIn
 
-pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("riders")]
+pytestmark = [
+    pytest.mark.django_db(transaction=True),
+    pytest.mark.usefixtures("own_session", "riders"),
+]
 
 APPLICATION = "pooled-api"
 CLIENTS = 12
