@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
+from bench.machine import commit
 from rocketrides.environment import BASE_DIR
 
 PAGE = BASE_DIR / "docs" / "evidence.md"
@@ -46,6 +47,7 @@ class Ran:
     """What a run printed, and how it ended."""
 
     run: Run
+    commit: str
     began_at: datetime
     seconds: float
     printed: str
@@ -57,7 +59,7 @@ class Ran:
             f"## {self.run.title}\n\n"
             f"`{self.run}`\n\n"
             f"{self.began_at:%Y-%m-%d %H:%M} UTC, {os.cpu_count()} cores, {self.seconds:.0f} s, "
-            f"commit {commit()}.{failed}\n\n"
+            f"commit {self.commit}.{failed}\n\n"
             f"```\n{self.printed.strip()}\n```\n"
         )
 
@@ -104,14 +106,8 @@ def chaos(title: str, minutes: float, options: str) -> Run:
     return Run(title, f"python -m proof.chaos --minutes {minutes:g} {options}")
 
 
-def commit() -> str:
-    """The one that is checked out."""
-    git = ["git", "rev-parse", "--short", "HEAD"]
-    return subprocess.check_output(git, cwd=BASE_DIR, text=True).strip()  # noqa: S603
-
-
 def carry_out(run: Run) -> Ran:
-    began_at, began = datetime.now(UTC), time.monotonic()
+    checked_out, began_at, began = commit(), datetime.now(UTC), time.monotonic()
     ran = subprocess.run(  # noqa: S603 - our own modules
         [sys.executable, *shlex.split(run.command)[1:]],
         cwd=BASE_DIR,
@@ -122,7 +118,7 @@ def carry_out(run: Run) -> Ran:
         check=False,
     )
     printed = ran.stdout.replace(str(BASE_DIR), ".")  # where it lies says nothing to a reader
-    return Ran(run, began_at, time.monotonic() - began, printed, ran.returncode)
+    return Ran(run, checked_out, began_at, time.monotonic() - began, printed, ran.returncode)
 
 
 if __name__ == "__main__":
