@@ -105,14 +105,14 @@ class IdempotencyKey(models.Model):
                 name="idempotency_key_due",
                 condition=~Q(recovery_point=FINISHED) & Q(needs_review_at__isnull=True),
             ),
-            # The reaper's: finished keys by age, those with their answer and those without.
+            # The reaper's: finished keys by their last run, with their answer and without.
             models.Index(
-                fields=["created_at"],
+                fields=["last_run_at"],
                 name="idempotency_key_reapable",
                 condition=Q(recovery_point=FINISHED, response_body__isnull=False),
             ),
             models.Index(
-                fields=["created_at"],
+                fields=["last_run_at"],
                 name="idempotency_key_tombstone",
                 condition=Q(recovery_point=FINISHED, response_body__isnull=True),
             ),

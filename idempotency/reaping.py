@@ -26,8 +26,8 @@ logger = logging.getLogger(__name__)
 
 # The oldest first, each step by an index of its own; rows that another reaper has in hand are
 # passed over. What was reaped leaves the index, so a batch costs the same in a table of any size.
-# The index is by age; a key that was finished long after it was created, by a person's decision for
-# example, is kept as long from its last run on, or nobody would ever get its answer.
+# A finished key's age counts from its last run: one that was finished long after it was created, by
+# a person's decision for example, is kept as long, or nobody would ever get its answer.
 REAP_FINISHED_KEYS = f"""
 UPDATE idempotency_idempotencykey
    SET request_params        = '{{}}',
@@ -39,9 +39,8 @@ UPDATE idempotency_idempotencykey
                 FROM idempotency_idempotencykey
                WHERE recovery_point = '{FINISHED}'
                  AND response_body IS NOT NULL
-                 AND created_at < statement_timestamp() - %(retention)s
                  AND last_run_at < statement_timestamp() - %(retention)s
-               ORDER BY created_at
+               ORDER BY last_run_at
                LIMIT %(limit)s
                  FOR UPDATE SKIP LOCKED)
 """  # noqa: S608
@@ -51,9 +50,8 @@ SELECT id
   FROM idempotency_idempotencykey
  WHERE recovery_point = '{FINISHED}'
    AND response_body IS NULL
-   AND created_at < statement_timestamp() - %(retention)s
    AND last_run_at < statement_timestamp() - %(retention)s
- ORDER BY created_at
+ ORDER BY last_run_at
  LIMIT %(limit)s
    FOR UPDATE SKIP LOCKED
 """  # noqa: S608
@@ -61,10 +59,10 @@ SELECT id
 # Whether any of the three steps may find something: the first entry of each of the two indexes, and
 # then the unfinished keys, which are few.
 KEYS_ARE_OVERDUE = f"""
-SELECT (SELECT min(created_at) FROM idempotency_idempotencykey
+SELECT (SELECT min(last_run_at) FROM idempotency_idempotencykey
          WHERE recovery_point = '{FINISHED}' AND response_body IS NOT NULL)
        < statement_timestamp() - %(retention)s
-    OR (SELECT min(created_at) FROM idempotency_idempotencykey
+    OR (SELECT min(last_run_at) FROM idempotency_idempotencykey
          WHERE recovery_point = '{FINISHED}' AND response_body IS NULL)
        < statement_timestamp() - %(tombstone_retention)s
     OR (SELECT min(created_at) FROM idempotency_idempotencykey
