@@ -44,21 +44,25 @@ def read_body(request: HttpRequest, fields: Mapping[str, forms.Field]) -> dict[s
     )
 
 
-def refuse_large_body(request: HttpRequest) -> None:
-    """*Raises* `BodyTooLarge` by the announced length, before anything reads the body."""
-    limit = conf.current().max_body_bytes
-    if _announced_length(request) > limit:
+def refuse_large_body(request: HttpRequest) -> int:
+    """The body's announced length in bytes, before anything reads the body.
+
+    *Raises* `BodyTooLarge`, `LengthRequired`, `BodyMalformed`.
+    """
+    limit, announced = conf.current().max_body_bytes, _announced_length(request)
+    if announced > limit:
         raise BodyTooLarge(f"The body is larger than {limit} bytes.")
+    return announced
 
 
 def _read_bytes(request: HttpRequest) -> bytes:
     """The whole body. Django reads no more than the announced length."""
-    refuse_large_body(request)
+    announced = refuse_large_body(request)
     try:
         body: bytes = request.read()
     except OSError:
         raise BodyMalformed("The body could not be read to its end.") from None
-    if len(body) < _announced_length(request):
+    if len(body) < announced:
         raise BodyMalformed("The body is shorter than its Content-Length.")
     return body
 

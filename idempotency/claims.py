@@ -8,11 +8,10 @@ import json
 import math
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from django.core.serializers.json import DjangoJSONEncoder
 from django.db import OperationalError, connection
 from django.db.backends.utils import CursorWrapper
 
@@ -20,6 +19,7 @@ from idempotency import conf
 from idempotency.exceptions import RequestInProgress
 from idempotency.leases import JOURNAL_WITH_ROOM, Lease, lease_end
 from idempotency.models import FINISHED, STARTED, IdempotencyKey
+from idempotency.statements import run
 from idempotency.transactions import waited_too_long_for_a_lock
 
 # What a process needs of a key to work on it or to answer from it.
@@ -29,9 +29,9 @@ _COLUMNS = [
 _SELECTED = ", ".join(["id", *_COLUMNS])
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class NewKey:
-    """A request that passed its checks, as it will be written."""
+    """A request that passed its checks, as it will be written. Its parameters are JSON's."""
 
     user_id: int
     idempotency_key: str
@@ -88,7 +88,7 @@ SELECT %(user_id)s, %(idempotency_key)s, %(request_method)s, %(request_path)s,
        jsonb_build_array(jsonb_build_object('at', now, 'event', 'claimed', 'attempt', 1))
   FROM (SELECT clock_timestamp() AS now) AS clock
     ON CONFLICT (user_id, idempotency_key) DO NOTHING
-RETURNING {_SELECTED}
+RETURNING id, foreign_key, created_at, run_after, foreign_sent_at
 """  # noqa: S608
 
 # The claim of a key that nobody works on: it was let go, or its lease ran out. One conditional
@@ -162,7 +162,7 @@ RETURNING {_SELECTED}
 def find_key(user_id: int, idempotency_key: str) -> StoredKey | None:
     """Reads the key of a user, without its journal and without any lock."""
     with connection.cursor() as cursor:
-        cursor.execute(FIND_KEY, {"user_id": user_id, "idempotency_key": idempotency_key})
+        run(cursor, FIND_KEY, {"user_id": user_id, "idempotency_key": idempotency_key})
         row = cursor.fetchone()
     return None if row is None else StoredKey(_key_from(row[:-1]), read_at=row[-1])
 
@@ -179,19 +179,20 @@ def insert_key(new_key: NewKey, *, begins_foreign_phase: bool) -> Claim | None:
     """
     asked_at = time.monotonic()
     values: dict[str, Any] = {
-        **asdict(new_key),
-        "request_params": json.dumps(new_key.request_params, cls=DjangoJSONEncoder),
+        **vars(new_key),
+        "request_params": json.dumps(new_key.request_params),
         "begins_foreign_phase": begins_foreign_phase,
         "completer_grace": conf.current().completer_grace,
     }
     with connection.cursor() as cursor:
         try:
-            cursor.execute(INSERT_KEY, values)
+            run(cursor, INSERT_KEY, values)
         except OperationalError as error:
             if waited_too_long_for_a_lock(error):
                 raise request_in_progress(retry_after_seconds=1) from error
             raise
-        return _claim_from(cursor, asked_at)
+        row = cursor.fetchone()
+    return None if row is None else _fresh_claim(new_key, row, asked_at)
 
 
 def take_over_key(key_id: int) -> Claim | None:
@@ -251,6 +252,21 @@ def _take_over(statement: str, *, event: str, **which: Any) -> Claim | None:
     with connection.cursor() as cursor:
         cursor.execute(statement, values)
         return _claim_from(cursor, asked_at)
+
+
+def _fresh_claim(new_key: NewKey, row: Sequence[Any], asked_at: float) -> Claim:
+    key_id, foreign_key, now, run_after, foreign_sent_at = row
+    key = IdempotencyKey(
+        id=key_id,
+        foreign_key=foreign_key,
+        created_at=now,
+        last_run_at=now,
+        locked_at=now,
+        run_after=run_after,
+        foreign_sent_at=foreign_sent_at,
+        **vars(new_key),
+    )
+    return Claim(key, Lease(key.pk, key.attempt, lease_end(asked_at)))
 
 
 def _claim_from(cursor: CursorWrapper, asked_at: float) -> Claim | None:

@@ -22,6 +22,7 @@ from django.utils.module_loading import import_string
 from idempotency import conf
 from idempotency.compat import Task, task
 from idempotency.exceptions import StagedOutsideTransaction
+from idempotency.statements import run
 
 logger = logging.getLogger(__name__)
 
@@ -118,7 +119,8 @@ def stage_job(task: Task, *args: Any, **kwargs: Any) -> uuid.UUID:
         raise StagedOutsideTransaction(f"{task.module_path} was staged with no transaction open.")
     job_id = uuid.uuid4()
     with connection.cursor() as cursor:
-        cursor.execute(
+        run(
+            cursor,
             STAGE_JOB,
             {
                 "job_id": job_id,

@@ -18,6 +18,7 @@ from idempotency import conf
 from idempotency.exceptions import LeaseLost
 from idempotency.models import FINISHED
 from idempotency.phases import Response
+from idempotency.statements import run
 
 JournalEntry = dict[str, Any]
 
@@ -82,7 +83,7 @@ UPDATE idempotency_idempotencykey
    AND recovery_point <> '{FINISHED}'
 """  # noqa: S608
 
-_JOURNAL_ENTRY = "jsonb_build_object('at', clock_timestamp()) || %(entry_{number})s::jsonb"
+_JOURNAL_ENTRY = "jsonb_build_object('at', clock_timestamp()) || (%(entries)s::jsonb -> {})"
 
 
 COUNT_COMPLETER_ATTEMPTS = """
@@ -111,12 +112,12 @@ def write_progress(lease: Lease, progress: Progress) -> Lease:
         "response_content_type": response.content_type if response else None,
         "last_error": progress.last_error,
         "needs_review": progress.needs_review,
+        "entries": _as_json(progress.journal, lease.attempt),
     }
-    entries = _journal_values(progress.journal, lease.attempt)
-    appended = ", ".join(_JOURNAL_ENTRY.format(number=number) for number in range(len(entries)))
+    appended = ", ".join(map(_JOURNAL_ENTRY.format, range(len(progress.journal))))
     asked_at = time.monotonic()
     with connection.cursor() as cursor:
-        cursor.execute(WRITE_PROGRESS.format(entries=appended), values | entries)
+        run(cursor, WRITE_PROGRESS.format(entries=appended), values)
         if cursor.rowcount != 1:
             raise lease_lost()
     return Lease(lease.key_id, lease.attempt, lease_end(asked_at))
@@ -143,10 +144,7 @@ def lease_end(asked_at: float) -> float:
     return asked_at + conf.current().lock_timeout.total_seconds()
 
 
-def _journal_values(entries: Iterable[JournalEntry], attempt: int) -> dict[str, str]:
+def _as_json(entries: Iterable[JournalEntry], attempt: int) -> str:
     # Evidence may hold anything. What JSON has no word for is told as text, so that no request
     # stays off the review list because of what was found about it.
-    return {
-        f"entry_{number}": json.dumps({"attempt": attempt, **entry}, default=str)
-        for number, entry in enumerate(entries)
-    }
+    return json.dumps([{"attempt": attempt, **entry} for entry in entries], default=str)

@@ -127,6 +127,8 @@ IDEMPOTENCY["AUTHENTICATE"] = (
     "rides.authentication.demo_rider" if DEMO_AUTH else "rides.authentication.session_rider"
 )
 
+IDEMPOTENCY["PREPARED_STATEMENTS"] = env.bool("PREPARED_STATEMENTS", default=False)
+
 # --- PostgreSQL, and the queue in it --------------------------------------------------------------
 
 DATABASES = {"default": env.db_url_config(DATABASE_URL)}
@@ -153,6 +155,7 @@ if DATABASE_POOL_SIZE := env.int("DATABASE_POOL_SIZE", default=0):
         "MAX_OVERFLOW": 0,
         "TIMEOUT": 10,  # seconds that a thread waits for a connection
         "RECYCLE": -1,
+        "USE_LIFO": True,  # the session used last has the most in the processor's caches
         "PRE_PING": False,  # it would cost a statement, as above
     }
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
