@@ -24,6 +24,7 @@ from idempotency.exceptions import PhaseFailed
 from rides import payments
 from rides.forms import RideForm
 from rides.models import AuditRecord, Ride
+from rides.records import record_charge, record_ride
 from rides.tasks import send_ride_receipt
 
 RIDE_CREATED = "ride_created"
@@ -56,20 +57,8 @@ class CreateRide(Operation):
 
     @atomic_phase(STARTED)
     def create_ride(self) -> RecoveryPoint:
-        self.ride = Ride.objects.create(
-            idempotency_key=self.key,
-            user=self.user,
-            amount_cents=FARE_CENTS,
-            currency=CURRENCY,
-            **self.params,
-        )
-        AuditRecord.objects.create(
-            action=AuditRecord.Action.RIDE_CREATED,
-            data=self.key.request_params,
-            origin_ip=self.key.origin_ip,
-            resource_id=self.ride.pk,
-            resource_type="ride",
-            user=self.user,
+        self.ride = record_ride(
+            self.user, self.key, amount_cents=FARE_CENTS, currency=CURRENCY, **self.params
         )
         return RecoveryPoint(RIDE_CREATED)
 
@@ -103,9 +92,7 @@ class CreateRide(Operation):
 
     @charge_rider.commit
     def record_charge(self, charge: payments.Charge) -> RecoveryPoint:
-        Ride.objects.filter(pk=self.ride.pk).update(
-            stripe_charge_id=charge.id, stripe_payment_intent_id=charge.payment_intent_id
-        )
+        record_charge(self.ride, charge_id=charge.id, payment_intent_id=charge.payment_intent_id)
         return RecoveryPoint(CHARGE_CREATED)
 
     @atomic_phase(CHARGE_CREATED)

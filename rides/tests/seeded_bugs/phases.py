@@ -11,8 +11,8 @@ from django.http import HttpResponse
 from idempotency import STARTED, RecoveryPoint, failures, leases, reaping, stretches, views
 from idempotency.models import IdempotencyKey
 from idempotency.testing import Fault, Moment
-from rides import operations, payments
-from rides.models import AuditRecord
+from rides import operations, payments, records
+from rides.models import Ride, User
 from rides.operations import CHARGE_CREATED, CreateRide
 from rides.tests.seeded_bugs.planting import (
     Bed,
@@ -27,8 +27,8 @@ from rides.tests.seeded_bugs.planting import (
 from rides.tests.trials import reaping_of
 
 INSERT_AUDIT_RECORD = """
-INSERT INTO rides_auditrecord (action, data, origin_ip, resource_id, resource_type, user_id)
-VALUES (%(action)s, %(data)s, %(origin_ip)s, %(resource_id)s, %(resource_type)s, %(user)s)
+INSERT INTO rides_auditrecord (action, data, resource_id, resource_type, user_id)
+VALUES ('ride.created', '{}', %(ride_id)s, 'ride', %(user_id)s)
 """
 
 
@@ -70,16 +70,15 @@ def failure_goes_back_to_the_start(bed: Bed) -> None:
 def audit_outside_the_transaction(bed: Bed) -> None:
     """The audit record is kept although the ride that it tells of is rolled back."""
 
-    class AuditedElsewhere:
-        Action = AuditRecord.Action
+    record = operations.record_ride
 
-        class objects:  # noqa: N801 - as a model's
-            @staticmethod
-            def create(**fields: Any) -> None:
-                columns = {**fields, "data": json.dumps(fields["data"]), "user": fields["user"].pk}
-                elsewhere(INSERT_AUDIT_RECORD, columns)
+    def record_and_audit_elsewhere(user: User, key: IdempotencyKey, **fields: Any) -> Ride:
+        ride = record(user, key, **fields)
+        elsewhere(INSERT_AUDIT_RECORD, {"ride_id": ride.pk, "user_id": user.pk})
+        return ride
 
-    bed.enter_context(patch.object(operations, "AuditRecord", AuditedElsewhere))
+    rewrite(bed, records, "RECORD_RIDE", "FROM ride\n)", "FROM ride WHERE false\n)")
+    bed.enter_context(patch.object(operations, "record_ride", record_and_audit_elsewhere))
 
 
 @bug(

@@ -1,0 +1,72 @@
+"""What every booking writes of its own, as SQL: it is two statements, and each request pays for it.
+
+Through the ORM it would be three, and two tenths of a request's time in Python. Nothing here needs
+what the ORM gives besides: no signal, no validation, no database but PostgreSQL.
+"""
+
+import json
+from decimal import Decimal
+from typing import Any
+
+from django.db import connection
+
+from idempotency.models import IdempotencyKey
+from idempotency.statements import run
+from rides.models import AuditRecord, Ride, User
+
+# Both rows by one statement, so there is never one without the other.
+RECORD_RIDE = """
+WITH ride AS (
+    INSERT INTO rides_ride
+           (user_id, idempotency_key_id, origin_lat, origin_lon, target_lat, target_lon,
+            amount_cents, currency)
+    VALUES (%(user_id)s, %(idempotency_key_id)s,
+            %(origin_lat)s, %(origin_lon)s, %(target_lat)s, %(target_lon)s,
+            %(amount_cents)s, %(currency)s)
+    RETURNING id, created_at
+), audit_record AS (
+    INSERT INTO rides_auditrecord (action, data, origin_ip, resource_id, resource_type, user_id)
+    SELECT %(action)s, %(data)s::jsonb, %(origin_ip)s::inet, id, 'ride', %(user_id)s
+      FROM ride
+)
+SELECT id, created_at FROM ride
+"""
+
+RECORD_CHARGE = """
+UPDATE rides_ride
+   SET stripe_charge_id = %(charge_id)s, stripe_payment_intent_id = %(payment_intent_id)s
+ WHERE id = %(ride_id)s
+"""
+
+
+def record_ride(
+    user: User, key: IdempotencyKey, *, amount_cents: int, currency: str, **coordinates: Decimal
+) -> Ride:
+    """Write a ride and its audit record in the open transaction, and return the ride."""
+    fields: dict[str, Any] = {"amount_cents": amount_cents, "currency": currency, **coordinates}
+    with connection.cursor() as cursor:
+        run(
+            cursor,
+            RECORD_RIDE,
+            {
+                "user_id": user.pk,
+                "idempotency_key_id": key.pk,
+                **fields,
+                "action": AuditRecord.Action.RIDE_CREATED,
+                "data": json.dumps(key.request_params),
+                "origin_ip": key.origin_ip,
+            },
+        )
+        ride_id, created_at = cursor.fetchone()
+    return Ride(id=ride_id, created_at=created_at, user=user, idempotency_key=key, **fields)
+
+
+def record_charge(ride: Ride, *, charge_id: str, payment_intent_id: str) -> None:
+    """Write what the ride was paid by."""
+    values = {
+        "ride_id": ride.pk,
+        "charge_id": charge_id,
+        "payment_intent_id": payment_intent_id,
+    }
+    with connection.cursor() as cursor:
+        run(cursor, RECORD_CHARGE, values)
