@@ -155,7 +155,9 @@ def test_a_dotenv_file_counts_and_the_environment_wins(tmp_path: Path) -> None:
 
 
 def test_env_example_lists_every_variable_that_is_read() -> None:
-    sources = [BASE_DIR / "rocketrides" / name for name in ("settings.py", "environment.py")]
+    sources = [
+        BASE_DIR / "rocketrides" / name for name in ("settings.py", "environment.py", "wsgi.py")
+    ]
     text = "".join(source.read_text() for source in sources)
     read = set(re.findall(r'(?:env\.\w+|environ\.get|number)\(\s*"(\w+)"', text))
     paces = {f"{name}_SECONDS" for name in re.findall(r'"(\w+)"', pace_names(text))}
