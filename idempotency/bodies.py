@@ -68,10 +68,10 @@ def _read_bytes(request: HttpRequest) -> bytes:
 
 
 def _announced_length(request: HttpRequest) -> int:
-    if "Transfer-Encoding" in request.headers:
+    if "HTTP_TRANSFER_ENCODING" in request.META:
         # Django reads a body to its announced length, so of one in chunks it would see nothing.
         raise LengthRequired("The body must be sent with a Content-Length, not in chunks.")
-    header = request.headers.get("Content-Length") or "0"
+    header = request.META.get("CONTENT_LENGTH") or "0"
     if not (header.isascii() and header.isdecimal() and len(header) < 20):
         raise BodyMalformed("The Content-Length is not a number.")
     return int(header)
@@ -156,7 +156,7 @@ def refuse_unstorable_text(name: str, value: Any) -> None:
     for text in _texts_in(name, value):
         if "\x00" in text:
             raise ParametersInvalid(f"{name}: contains a NUL character.")
-        if re.search(r"[\ud800-\udfff]", text):
+        if not text.isascii() and re.search(r"[\ud800-\udfff]", text):
             raise ParametersInvalid(f"{name}: contains half a character (a lone surrogate).")
 
 

@@ -67,7 +67,7 @@ def read_key(request: HttpRequest) -> str:
 
     *Raises* `KeyMissing`, `KeyInvalid`.
     """
-    return check_key(request.headers.get("Idempotency-Key", ""))
+    return check_key(request.META.get("HTTP_IDEMPOTENCY_KEY", ""))
 
 
 def check_key(sent: str) -> str:

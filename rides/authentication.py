@@ -23,7 +23,7 @@ SELECT {", ".join(RIDER_FIELDS)}
 
 def demo_rider(request: HttpRequest) -> User | None:
     """Return the rider whose address the request carries, or None; one SELECT at most."""
-    return demo_rider_at(request.headers.get("Authorization", ""))
+    return demo_rider_at(request.META.get("HTTP_AUTHORIZATION", ""))
 
 
 def session_rider(request: HttpRequest) -> User | None:
