@@ -9,7 +9,7 @@ STAMP  := $(VENV)/installed-$(DJANGO)
 export PATH := $(abspath $(VENV))/bin:$(PATH)
 
 .PHONY: help start test test-newest test-queue test-pgbouncer chaos bugs evidence bench \
-	bench-draining bench-growth stop checks brokers pgbouncer load-generator
+	bench-draining bench-growth bench-profile stop checks brokers pgbouncer load-generator
 
 help:  ## say what there is
 	@sed -n 's/^\([a-z-]*\):.*## /make \1	/p' Makefile | expand -t 22
@@ -50,6 +50,9 @@ bench: $(STAMP) $(VENV)/installed-bench $(VENV_DBOS)/installed load-generator  #
 
 bench-draining: $(STAMP)  ## after an outage: keys a second of one completer, and what a client notices
 	@python -m bench.draining
+
+bench-profile: $(STAMP)  ## where a ride's time in Python goes, part by part
+	@python -m bench.profile
 
 bench-growth: $(STAMP)  ## what grows from 10 thousand finished keys to 1 and 10 million: nothing should
 	@python -m bench.growth
