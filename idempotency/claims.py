@@ -256,16 +256,20 @@ def _take_over(statement: str, *, event: str, **which: Any) -> Claim | None:
 
 def _fresh_claim(new_key: NewKey, row: Sequence[Any], asked_at: float) -> Claim:
     key_id, foreign_key, now, run_after, foreign_sent_at = row
-    key = IdempotencyKey(
-        id=key_id,
-        foreign_key=foreign_key,
-        created_at=now,
-        last_run_at=now,
-        locked_at=now,
-        run_after=run_after,
-        foreign_sent_at=foreign_sent_at,
+    written = {
+        **dict.fromkeys(_COLUMNS),
         **vars(new_key),
-    )
+        "foreign_key": foreign_key,
+        "recovery_point": STARTED,
+        "attempt": 1,
+        "created_at": now,
+        "last_run_at": now,
+        "locked_at": now,
+        "run_after": run_after,
+        "foreign_sent_at": foreign_sent_at,
+        "last_error": "",
+    }
+    key = IdempotencyKey.from_db(connection.alias, ["id", *written], [key_id, *written.values()])
     return Claim(key, Lease(key.pk, key.attempt, lease_end(asked_at)))
 
 

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from hashlib import sha256
+from itertools import count
 from typing import Any, Self
 from weakref import WeakKeyDictionary
 
@@ -17,9 +18,13 @@ from django.db.backends.utils import CursorWrapper
 from idempotency import conf
 
 _PARAMETER = re.compile(r"%\((\w+)\)s")
+_EXECUTED = re.compile(r"EXECUTE (idempotency_[0-9a-f]+)_")
 
-# By the driver's connection, since that is what a session of the server lives and dies with.
-_prepared: WeakKeyDictionary[Any, set[str]] = WeakKeyDictionary()
+# The names of what a session has prepared, by the texts. By the driver's connection, since that is
+# what a session of the server lives and dies with.
+_prepared: WeakKeyDictionary[Any, dict[str, str]] = WeakKeyDictionary()
+_texts: dict[str, str] = {}
+_numbers = count(1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,8 +32,8 @@ class _Statement:
     """A statement as SQL's PREPARE and EXECUTE want it."""
 
     name: str
-    prepare: str
-    execute: str
+    numbered: str
+    values: str
 
     @classmethod
     @cache
@@ -37,7 +42,8 @@ class _Statement:
         numbered = _PARAMETER.sub(lambda found: f"${parameters.index(found[1]) + 1}", text)
         values = ", ".join(f"%({name})s" for name in parameters)
         name = f"idempotency_{sha256(text.encode()).hexdigest()[:16]}"
-        return cls(name, f"PREPARE {name} AS {numbered}", f"EXECUTE {name} ({values})")
+        _texts[name] = text
+        return cls(name, numbered.replace("%%", "%"), f"({values})" if values else "")
 
 
 def run(cursor: CursorWrapper, statement: str, values: Mapping[str, Any]) -> None:
@@ -45,14 +51,23 @@ def run(cursor: CursorWrapper, statement: str, values: Mapping[str, Any]) -> Non
 
     Args:
         statement: its text must not depend on the request, since each text stays planned. A
-            parameter has the type that its place asks for; where any would do, it is cast.
+            parameter has the type that its place asks for; where any would do, it is cast. One
+            that is a list goes into `= ANY(…)`, not into `IN`.
     """
     if not conf.current().prepared_statements:
         cursor.execute(statement, values)
         return
     prepared = _Statement.of(statement)
-    known = _prepared.setdefault(cursor.cursor.connection, set())
-    if prepared.name not in known:
-        cursor.execute(prepared.prepare)
-        known.add(prepared.name)
-    cursor.execute(prepared.execute, values)
+    names = _prepared.setdefault(cursor.cursor.connection, {})
+    if statement not in names:
+        # A name is used once: whoever is interrupted here does not know whether it is taken.
+        name = f"{prepared.name}_{next(_numbers)}"
+        cursor.execute(f"PREPARE {name} AS {prepared.numbered}")
+        names[statement] = name
+    cursor.execute(f"EXECUTE {names[statement]} {prepared.values}", values)
+
+
+def text_of(sent: str) -> str:
+    """The statement that an EXECUTE of ours stands for. Any other text is itself."""
+    executed = _EXECUTED.match(sent)
+    return _texts.get(executed[1], sent) if executed else sent

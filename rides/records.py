@@ -40,10 +40,25 @@ UPDATE rides_ride
 
 
 def record_ride(
-    user: User, key: IdempotencyKey, *, amount_cents: int, currency: str, **coordinates: Decimal
+    user: User,
+    key: IdempotencyKey,
+    *,
+    origin_lat: Decimal,
+    origin_lon: Decimal,
+    target_lat: Decimal,
+    target_lon: Decimal,
+    amount_cents: int,
+    currency: str,
 ) -> Ride:
     """Write a ride and its audit record in the open transaction, and return the ride."""
-    fields: dict[str, Any] = {"amount_cents": amount_cents, "currency": currency, **coordinates}
+    fields: dict[str, Any] = {
+        "origin_lat": origin_lat,
+        "origin_lon": origin_lon,
+        "target_lat": target_lat,
+        "target_lon": target_lon,
+        "amount_cents": amount_cents,
+        "currency": currency,
+    }
     with connection.cursor() as cursor:
         run(
             cursor,

@@ -5,6 +5,7 @@ from one core to the next and find nothing of theirs in its caches, which took a
 machine (docs/performance.md).
 """
 
+import contextlib
 import os
 import socket
 
@@ -20,7 +21,8 @@ def keep_to_one_core() -> None:
         return
     for core in sorted(os.sched_getaffinity(0)):
         if _claim(core):
-            os.sched_setaffinity(0, {core})
+            with contextlib.suppress(OSError):  # some containers forbid it
+                os.sched_setaffinity(0, {core})
             return
 
 

@@ -155,7 +155,6 @@ if DATABASE_POOL_SIZE := env.int("DATABASE_POOL_SIZE", default=0):
         "MAX_OVERFLOW": 0,
         "TIMEOUT": 10,  # seconds that a thread waits for a connection
         "RECYCLE": -1,
-        "USE_LIFO": True,  # the session used last has the most in the processor's caches
         "PRE_PING": False,  # it would cost a statement, as above
     }
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"

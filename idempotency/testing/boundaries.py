@@ -17,6 +17,7 @@ from django.db import connection
 
 from idempotency.operations import Operation
 from idempotency.phases import ForeignPhase
+from idempotency.statements import text_of
 from idempotency.testing.activity import in_transaction
 
 LoseAnswer = Callable[[], AbstractContextManager[Any]]
@@ -115,6 +116,8 @@ class Watch:
     def _statement(
         self, execute: Callable[..., Any], sql: str, parameters: Any, many: bool, context: Any
     ) -> Any:
+        if str(sql).startswith("PREPARE "):
+            return execute(sql, parameters, many, context)  # changes nothing, and not each time
         step = named(sql)
         self.reach(Kind.STATEMENT, Moment.BEFORE, step)
         result = execute(sql, parameters, many, context)
@@ -164,5 +167,6 @@ class Watch:
 
 def named(sql: object) -> str:
     """A statement in two words, such as "INSERT rides_ride"."""
-    found = (_VERB.match(str(sql)), _TABLE.search(str(sql)))
+    text = text_of(str(sql))
+    found = (_VERB.match(text), _TABLE.search(text))
     return " ".join(match[1] for match in found if match)

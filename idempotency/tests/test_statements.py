@@ -7,6 +7,8 @@ from idempotency import claims, leases
 from idempotency.exceptions import ParametersMismatch
 from idempotency.models import StagedJob
 from idempotency.statements import run
+from idempotency.testing.boundaries import Watch
+from idempotency.tests.bookshop import PlaceOrder
 from idempotency.tests.sessions import backend_pid
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("own_session")]
@@ -63,6 +65,23 @@ def test_a_rollback_takes_no_statement_back():
 
     assert added(1, 2) == (3, 1)
     assert list(plans().values()) == [2]
+
+
+def test_an_interruption_after_preparing_spoils_nothing():
+    def interrupt(execute, sql, *rest):
+        execute(sql, *rest)
+        raise TimeoutError(sql)
+
+    with pytest.raises(TimeoutError), connection.execute_wrapper(interrupt):
+        added(1, 2)
+
+    assert added(1, 2) == (3, 1)
+
+
+def test_a_doubled_percent_sign_is_one_and_no_parameter_is_needed():
+    with connection.cursor() as cursor:
+        run(cursor, "SELECT 7 %% 4, '100%%'", {})
+        assert cursor.fetchone() == (3, "100%")
 
 
 def test_a_statement_that_failed_can_be_run_again():
@@ -124,3 +143,40 @@ def test_a_key_that_is_known_is_not_inserted_again(customer, key, stored, ledger
 
     with transaction.atomic():
         assert claims.insert_key(new_key, begins_foreign_phase=True) is None
+
+
+def test_the_crash_harness_knows_a_prepared_statement_by_its_text(customer, key, ledger):
+    watched = [Watch(), Watch()]
+    for number, watch in enumerate(watched):
+        with watch.on(PlaceOrder):
+            customer.send(f"{key}-{number}")
+
+    first, second = ([str(boundary) for boundary in watch.found] for watch in watched)
+    assert first == second
+    assert "before INSERT idempotency_stagedjob" in "\n".join(first)
+
+
+def test_a_fresh_claim_has_the_key_as_it_is_written(customer, key, stored, ledger):
+    customer.send(key)
+    row = stored()
+    new_key = claims.NewKey(
+        user_id=row.user_id,
+        idempotency_key=f"another-{key}",
+        request_method="POST",
+        request_path="/orders",
+        request_params={"title": "Emma"},
+        fingerprint="of no consequence",
+        origin_ip="127.0.0.1",
+    )
+
+    with transaction.atomic():
+        claim = claims.insert_key(new_key, begins_foreign_phase=True)
+    read = claims.find_key(row.user_id, new_key.idempotency_key)
+
+    assert claim is not None
+    assert read is not None
+    assert _columns(claim.key) == _columns(read.key)
+
+
+def _columns(key):
+    return {name: value for name, value in vars(key).items() if name != "_state"}

@@ -108,8 +108,8 @@ def _charge_of(intent: dict[str, Any], ride: Ride) -> Charge:
     """Return the charge of a payment that succeeded, or raise what its status means."""
     status = intent.get("status")
     if status in FAILED:
-        failure = intent.get("last_payment_error")
-        raise CardDeclined(failure.get("message") if failure else "The payment was canceled.")
+        failure = intent.get("last_payment_error") or {}
+        raise CardDeclined(failure.get("message") or "The payment was canceled.")
     if status in ("processing", None):
         raise Indeterminate("The payment processor has given no definite answer yet.")
     paid = (intent.get("amount_received"), intent.get("currency"))
