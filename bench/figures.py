@@ -11,11 +11,13 @@ from typing import Any
 from uuid import uuid4
 
 import requests
+from django.conf import settings
 from django.contrib.auth import get_user_model
 from django.db import connection
-from django.test import Client
+from django.test import Client, override_settings
 
 from bench import filling
+from idempotency import conf
 from idempotency.claims import FIND_KEY
 from idempotency.completing import complete_due_keys
 from idempotency.management.commands import enqueuer
@@ -56,6 +58,12 @@ def measure(api: str) -> Figures:
     }
 
 
+def book(api: str, session: requests.Session, key: str | None = None) -> None:
+    headers = {"Authorization": "user@example.com", "Idempotency-Key": key or uuid4().hex}
+    answer = session.post(f"{api}/rides", data=COORDINATES, headers=headers, timeout=30)
+    assert answer.status_code == 201, answer.text
+
+
 def median_ms(work: Work, times: int) -> float:
     """How long it takes; the first time is not counted."""
     took = []
@@ -68,16 +76,10 @@ def median_ms(work: Work, times: int) -> float:
 
 def _requests(api: str) -> Figures:
     session, key = requests.Session(), uuid4().hex
-
-    def book(idempotency_key: str) -> None:
-        headers = {"Authorization": "user@example.com", "Idempotency-Key": idempotency_key}
-        answer = session.post(f"{api}/rides", data=COORDINATES, headers=headers, timeout=30)
-        assert answer.status_code == 201, answer.text
-
-    median_ms(lambda: book(uuid4().hex), KEYS)  # until every thread has its connection
+    median_ms(lambda: book(api, session), KEYS)  # until every thread has its connection
     return {
-        "a fresh ride": median_ms(lambda: book(uuid4().hex), REQUESTS),
-        "a replay": median_ms(lambda: book(key), REQUESTS),
+        "a fresh ride": median_ms(lambda: book(api, session), REQUESTS),
+        "a replay": median_ms(lambda: book(api, session, key), REQUESTS),
     }
 
 
@@ -121,8 +123,10 @@ def _completer() -> Figures:
 
 def _reaper() -> Figures:
     answers = median_ms(lambda: _whole_batch(reap_finished_keys), BATCHES - 1)
-    filling.age_tombstones()
-    tombstones = median_ms(lambda: _whole_batch(remove_tombstones), BATCHES - 1)
+    filling.settle()
+    horizon = {"TOMBSTONE_RETENTION": conf.current().retention}
+    with override_settings(IDEMPOTENCY={**settings.IDEMPOTENCY, **horizon}):
+        tombstones = median_ms(lambda: _whole_batch(remove_tombstones), BATCHES - 1)
     return {
         f"the reaper, {BATCH:,} answers": answers,
         f"the reaper, {BATCH:,} tombstones": tombstones,

@@ -12,6 +12,7 @@ import sys
 from argparse import ArgumentParser
 
 import django
+import requests
 
 from bench.surroundings import bench_database, running_api
 from sandbox.stripe.process import running_stand_in
@@ -40,6 +41,7 @@ def _columns(sizes: list[int]) -> list[dict[str, float]]:
     call_command("seed", stdout=sys.stderr)
     columns = []
     with running_api(dict(os.environ)) as api:
+        figures.book(api, requests.Session())
         for size in sizes:
             filling.fill_up_to(size, overdue=figures.OVERDUE)
             columns.append(figures.measure(api))

@@ -14,7 +14,7 @@ from django.http import HttpRequest
 from idempotency import conf
 from idempotency.checks import all_operations
 from idempotency.ledgers import AgeFilter
-from idempotency.models import FINISHED, IdempotencyKey
+from idempotency.models import FINISHED, IdempotencyKey, ReaperPosition
 
 UNFINISHED = ~Q(recovery_point=FINISHED) & Q(needs_review_at__isnull=True)
 UNDER_REVIEW = Q(needs_review_at__isnull=False)
@@ -79,6 +79,13 @@ class KeyAgeFilter(AgeFilter):
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
         if self.value() != "overdue":
             return super().queryset(request, queryset)
-        overdue = Q(created_at__lt=Now() - conf.current().retention)
-        finished = Q(recovery_point=FINISHED)
-        return queryset.filter(overdue & finished | overdue & (UNFINISHED | UNDER_REVIEW))
+        horizon = Now() - conf.current().retention
+        answered = Q(recovery_point=FINISHED, response_body__isnull=False, last_run_at__lt=horizon)
+        unfinished = Q(created_at__lt=horizon) & (UNFINISHED | UNDER_REVIEW)
+        return queryset.filter(answered & _not_reaped_yet() | unfinished)
+
+
+def _not_reaped_yet() -> Q:
+    """Spares the index the tombstones, of which there may be many."""
+    position = ReaperPosition.objects.first()
+    return Q(last_run_at__gte=position.last_run_at) if position else Q()

@@ -105,16 +105,12 @@ class IdempotencyKey(models.Model):
                 name="idempotency_key_due",
                 condition=~Q(recovery_point=FINISHED) & Q(needs_review_at__isnull=True),
             ),
-            # The reaper's: finished keys by their last run, with their answer and without.
+            # The reaper's: finished keys in the order of their last run. It says nothing of the
+            # answer, so a key that loses its answer keeps its place in every index.
             models.Index(
                 fields=["last_run_at"],
-                name="idempotency_key_reapable",
-                condition=Q(recovery_point=FINISHED, response_body__isnull=False),
-            ),
-            models.Index(
-                fields=["last_run_at"],
-                name="idempotency_key_tombstone",
-                condition=Q(recovery_point=FINISHED, response_body__isnull=True),
+                name="idempotency_key_finished",
+                condition=Q(recovery_point=FINISHED),
             ),
             # The list for a person.
             models.Index(
@@ -148,6 +144,21 @@ class RequestUnderReview(IdempotencyKey):
         proxy = True
         verbose_name = "request that needs review"
         verbose_name_plural = "requests that need review"
+
+
+class ReaperPosition(models.Model):
+    """How far the reaper has come: of finished keys whose last run is older none has its answer."""
+
+    id = models.PositiveSmallIntegerField(primary_key=True, default=1)
+    last_run_at = models.DateTimeField()
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(condition=Q(id=1), name="reaper_position_is_one_row"),
+        ]
+
+    def __str__(self) -> str:
+        return self.last_run_at.isoformat()
 
 
 class Job(models.Model):

@@ -24,27 +24,54 @@ from idempotency.worker import should_stop
 
 logger = logging.getLogger(__name__)
 
-# The oldest first, each step by an index of its own; rows that another reaper has in hand are
-# passed over. What was reaped leaves the index, so a batch costs the same in a table of any size.
+BEGIN_BEFORE_ALL_KEYS = """
+INSERT INTO idempotency_reaperposition (id, last_run_at)
+SELECT 1, 'epoch'
+ WHERE NOT EXISTS (SELECT FROM idempotency_reaperposition)
+    ON CONFLICT DO NOTHING
+"""
+
+# The oldest first, from where the last batch ended. An index that knew which keys have their answer
+# would be left by every key that loses it, and PostgreSQL then enters the key anew in all indexes:
+# in that of the clients' keys, which lie at random, on a page for each. This way a key is changed
+# in its own page only, and a batch costs the same in a table of any size. No answer is left behind:
+# it does not go past an unfinished key, which may yet finish with the last run that it has; one
+# under review gets a new one. One reaper at a time is in this step; another passes it over.
 # A finished key's age counts from its last run: one that was finished long after it was created, by
 # a person's decision for example, is kept as long, or nobody would ever get its answer.
 REAP_FINISHED_KEYS = f"""
-UPDATE idempotency_idempotencykey
-   SET request_params        = '{{}}',
-       origin_ip             = NULL,
-       response_body         = NULL,
-       response_content_type = NULL,
-       journal               = '[]'
- WHERE id IN (SELECT id
-                FROM idempotency_idempotencykey
-               WHERE recovery_point = '{FINISHED}'
-                 AND response_body IS NOT NULL
-                 AND last_run_at < statement_timestamp() - %(retention)s
-               ORDER BY last_run_at
-               LIMIT %(limit)s
-                 FOR UPDATE SKIP LOCKED)
+WITH position AS MATERIALIZED (
+    SELECT last_run_at FROM idempotency_reaperposition FOR UPDATE SKIP LOCKED
+), batch AS MATERIALIZED (
+    SELECT id, last_run_at
+      FROM idempotency_idempotencykey
+     WHERE recovery_point = '{FINISHED}'
+       AND response_body IS NOT NULL
+       AND last_run_at >= (SELECT last_run_at FROM position)
+       AND last_run_at < LEAST(statement_timestamp() - %(retention)s,
+                               (SELECT min(last_run_at)
+                                  FROM idempotency_idempotencykey
+                                 WHERE recovery_point <> '{FINISHED}'
+                                   AND needs_review_at IS NULL))
+     ORDER BY last_run_at
+     LIMIT %(limit)s
+), reaped AS (
+    UPDATE idempotency_idempotencykey
+       SET request_params        = '{{}}',
+           origin_ip             = NULL,
+           response_body         = NULL,
+           response_content_type = NULL,
+           journal               = '[]'
+     WHERE id IN (SELECT id FROM batch)
+), moved AS (
+    UPDATE idempotency_reaperposition
+       SET last_run_at = (SELECT max(last_run_at) FROM batch)
+     WHERE EXISTS (SELECT FROM batch)
+)
+SELECT count(*) FROM batch
 """  # noqa: S608
 
+# Rows that another reaper has in hand are passed over.
 FIND_OLD_TOMBSTONES = f"""
 SELECT id
   FROM idempotency_idempotencykey
@@ -56,14 +83,16 @@ SELECT id
    FOR UPDATE SKIP LOCKED
 """  # noqa: S608
 
-# Whether any of the three steps may find something: the first entry of each of the two indexes, and
-# then the unfinished keys, which are few.
+# Whether any of the three steps may find something: the next answer after the reaper's position,
+# the oldest finished key, and then the unfinished keys, which are few.
 KEYS_ARE_OVERDUE = f"""
 SELECT (SELECT min(last_run_at) FROM idempotency_idempotencykey
-         WHERE recovery_point = '{FINISHED}' AND response_body IS NOT NULL)
+         WHERE recovery_point = '{FINISHED}' AND response_body IS NOT NULL
+           AND last_run_at >= COALESCE((SELECT last_run_at FROM idempotency_reaperposition),
+                                       'epoch'))
        < statement_timestamp() - %(retention)s
     OR (SELECT min(last_run_at) FROM idempotency_idempotencykey
-         WHERE recovery_point = '{FINISHED}' AND response_body IS NULL)
+         WHERE recovery_point = '{FINISHED}')
        < statement_timestamp() - %(tombstone_retention)s
     OR (SELECT min(created_at) FROM idempotency_idempotencykey
          WHERE recovery_point <> '{FINISHED}' AND needs_review_at IS NULL)
@@ -112,8 +141,10 @@ def keys_are_overdue() -> bool:
 def reap_finished_keys(limit: int) -> int:
     """Turns up to `limit` finished keys past their retention into tombstones; returns how many."""
     with connection.cursor() as cursor:
+        cursor.execute(BEGIN_BEFORE_ALL_KEYS)
         cursor.execute(REAP_FINISHED_KEYS, _older_than(conf.current().retention, limit))
-        return cursor.rowcount
+        row = cursor.fetchone()
+    return row[0] if row else 0
 
 
 def remove_tombstones(limit: int) -> int:

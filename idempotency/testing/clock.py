@@ -6,7 +6,7 @@ from typing import Any
 from django.db.models import F, QuerySet
 
 from idempotency import conf
-from idempotency.models import IdempotencyKey, JobDelivery
+from idempotency.models import IdempotencyKey, JobDelivery, ReaperPosition
 
 _TIMES_OF_A_KEY = ("created_at", "last_run_at", "locked_at", "run_after", "foreign_sent_at")
 _TIMES_OF_A_DELIVERY = ("created_at", "handed_over_at")
@@ -14,13 +14,13 @@ _TIMES_OF_A_DELIVERY = ("created_at", "handed_over_at")
 
 def let_time_pass(by: timedelta) -> None:
     """Has everything about every key and every delivery have happened that much earlier."""
-    _move(IdempotencyKey.objects.all(), by, *_TIMES_OF_A_KEY)
+    _let_keys_age(IdempotencyKey.objects.all(), by)
     let_deliveries_age(by)
 
 
 def let_key_age(idempotency_key: str, by: timedelta) -> None:
     """The same for one key, and nothing else."""
-    _move(IdempotencyKey.objects.filter(idempotency_key=idempotency_key), by, *_TIMES_OF_A_KEY)
+    _let_keys_age(IdempotencyKey.objects.filter(idempotency_key=idempotency_key), by)
 
 
 def let_deliveries_age(by: timedelta) -> None:
@@ -33,6 +33,11 @@ def until_anybody_may_take_over() -> timedelta:
     settings = conf.current()
     longest_wait = max(settings.completer_grace, 2 * settings.completer_pause)
     return settings.lock_timeout + longest_wait
+
+
+def _let_keys_age(keys: "QuerySet[IdempotencyKey]", by: timedelta) -> None:
+    _move(keys, by, *_TIMES_OF_A_KEY)
+    ReaperPosition.objects.all().delete()  # or a key would be older than what the reaper has done
 
 
 def _move(rows: "QuerySet[Any]", by: timedelta, *columns: str) -> None:

@@ -3,9 +3,10 @@
 from datetime import timedelta
 
 import pytest
-from django.db import transaction
+from django.db import connection, transaction
+from django.db.models.functions import Now
 
-from idempotency.models import IdempotencyKey
+from idempotency.models import IdempotencyKey, ReaperPosition
 from idempotency.reaping import reap_finished_keys, send_overdue_keys_to_review
 from idempotency.testing.clock import let_time_pass
 from idempotency.tests.bookshop import ORDERED, Death, orders
@@ -52,16 +53,91 @@ def test_a_batch_takes_the_oldest_and_no_more_than_its_limit(customer, key, ledg
     assert left.idempotency_key == f"{key}-2"
 
 
-def test_two_reapers_take_different_keys(customer, key, ledger, elsewhere):
+def test_of_two_reapers_one_takes_answers_and_the_other_goes_on(customer, key, ledger, elsewhere):
     for n in range(4):
         customer.send(f"{key}-{n}")
     let_time_pass(RETENTION)
+    assert reap_finished_keys(0) == 0
 
     with transaction.atomic():
         assert reap_finished_keys(2) == 2
-        assert elsewhere(reap_finished_keys, 10).result(timeout=5) == 2
+        assert elsewhere(reap_finished_keys, 10).result(timeout=5) == 0
+    assert reap_finished_keys(10) == 2
 
     assert all(each.is_tombstone for each in IdempotencyKey.objects.all())
+
+
+def test_a_batch_that_was_rolled_back_is_taken_again(customer, key, ledger):
+    customer.send(key)
+    let_time_pass(RETENTION)
+
+    with transaction.atomic():
+        assert reap_finished_keys(10) == 1
+        transaction.set_rollback(True)
+
+    assert reap_finished_keys(10) == 1
+
+
+def test_the_reaper_does_not_go_past_a_key_that_may_still_finish(customer, key, ledger, stored):
+    """A process that was frozen for days finishes its key, which nobody had taken over."""
+
+    def reap():
+        let_time_pass(RETENTION - A_MINUTE)
+        customer.send(f"{key}-later")
+        let_time_pass(RETENTION)
+        return reap_finished_keys(10)
+
+    reaping = ledger.meanwhile(reap)
+    assert customer.send(key).status_code == 201
+
+    assert reaping.result() == 0
+    assert reap_finished_keys(10) == 2
+    assert stored().is_tombstone
+
+
+def test_keys_of_one_moment_are_all_taken(customer, key, ledger):
+    for n in range(5):
+        customer.send(f"{key}-{n}")
+    IdempotencyKey.objects.update(last_run_at=Now() - RETENTION)
+
+    assert [reap_finished_keys(2) for _ in range(4)] == [2, 2, 1, 0]
+
+
+def test_a_reaper_that_does_not_know_where_it_was_begins_anew(customer, key, ledger):
+    for n in range(2):
+        customer.send(f"{key}-{n}")
+        let_time_pass(RETENTION)
+    assert reap_finished_keys(1) == 1
+
+    ReaperPosition.objects.all().delete()
+
+    assert reap_finished_keys(10) == 1
+
+
+def test_a_key_keeps_its_place_in_every_index_when_its_answer_goes(customer, key, ledger):
+    """So a batch costs the same in a table of any size."""
+    for n in range(12):
+        customer.send(f"{key}-{n}")
+    let_time_pass(RETENTION)
+    with connection.cursor() as cursor:
+        cursor.execute("VACUUM FULL idempotency_idempotencykey")  # pages as the fill factor says
+
+    with transaction.atomic():
+        before = updates_so_far()
+        assert reap_finished_keys(100) == 12
+        updates, in_place = (now - then for now, then in zip(updates_so_far(), before, strict=True))
+
+    assert (updates, in_place) == (12, 12)
+
+
+def updates_so_far():
+    """Of keys, and how many of them touched no index, as this session has not reported them yet."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT n_tup_upd, n_tup_hot_upd FROM pg_stat_xact_user_tables"
+            " WHERE relname = 'idempotency_idempotencykey'"
+        )
+        return cursor.fetchone()
 
 
 # Unfinished.

@@ -36,6 +36,7 @@ ANSWER = {
     "response_body": '{"message": "Payment accepted."}',
     "response_content_type": "application/json",
 }
+TOMBSTONE = {**ANSWER, "response_body": None, "response_content_type": None}
 
 
 @pytest.fixture
@@ -194,12 +195,15 @@ def test_keys_are_filtered_by_recovery_point(operator):
 
 def test_rows_are_filtered_by_age(operator):
     now = timezone.now()
+    four_days_ago = now - timedelta(days=4)
+    of_four_days_ago = {"created_at": four_days_ago, "last_run_at": four_days_ago}
     ages = {
         "new": IdempotencyKeyFactory(),
         "hours": IdempotencyKeyFactory(created_at=now - timedelta(hours=2)),
         "days": IdempotencyKeyFactory(created_at=now - timedelta(days=2)),
         "overdue": IdempotencyKeyFactory(created_at=now - timedelta(days=4)),
-        "overdue and finished": IdempotencyKeyFactory(created_at=now - timedelta(days=4), **ANSWER),
+        "overdue and finished": IdempotencyKeyFactory(**of_four_days_ago, **ANSWER),
+        "tombstone": IdempotencyKeyFactory(**of_four_days_ago, **TOMBSTONE),
     }
     by_age = {
         "hour": ["new"],
@@ -336,8 +340,7 @@ def test_a_keys_page_shows_its_answer(operator):
 
 
 def test_a_tombstone_says_what_is_left_of_its_answer(operator):
-    gone = {"response_body": None, "response_content_type": None}
-    tombstone = IdempotencyKeyFactory(**{**ANSWER, **gone})
+    tombstone = IdempotencyKeyFactory(**TOMBSTONE)
 
     shown = page(operator, f"{KEYS}{tombstone.pk}/change/")
 

@@ -42,6 +42,11 @@ SELECT %(user_id)s, 'a-finished-key-number-' || n, 'POST', '/rides', '{}', '',
   FROM (SELECT n, now() - n * interval '1 s' AS at FROM generate_series(1, %(rows)s) AS n) AS filled
 """
 
+THE_REAPER_STANDS_WHERE_THE_ANSWERS_BEGIN = """
+INSERT INTO idempotency_reaperposition (id, last_run_at)
+SELECT 1, max(last_run_at) FROM idempotency_idempotencykey WHERE response_body IS NULL
+"""
+
 REPORT_ALL = "SET log_statement = 'all'; SET client_min_messages = 'log'"
 REPORT_NONE = "RESET log_statement; RESET client_min_messages"
 REPORTED = "LOG:  statement: "
@@ -223,6 +228,7 @@ def finished_keys(db) -> None:
     with connection.cursor() as cursor:
         cursor.execute(FILL, values)
         cursor.execute("ANALYZE idempotency_idempotencykey")
+        cursor.execute(THE_REAPER_STANDS_WHERE_THE_ANSWERS_BEGIN)
 
 
 @pytest.mark.parametrize(
