@@ -168,9 +168,10 @@ def test_the_reapers_review_looks_at_unfinished_keys_only(plan):
 
 
 def test_a_request_reads_its_own_key(plan, million):
-    found = plan(
-        claims.FIND_KEY, user_id=million, idempotency_key=f"a-key-long-enough-f{MILLION // 2}"
-    )
+    which = {"user_id": million, "idempotency_key": f"a-key-long-enough-f{MILLION // 2}"}
+    plan(claims.FIND_KEY, **which)  # the first time a session reads the catalogue as well
+
+    found = plan(claims.FIND_KEY, **which)
 
     assert index_of(found) == {"idempotency_key_unique_per_user"}
     assert rows_read(found) == 1
