@@ -26,6 +26,7 @@ RATIOS = (
     ("ours", "floor"),
     ("ours", "floor-prepared"),
     ("ours", "dbos"),
+    ("ours", "dbos-pinned"),
     ("ours", "packaged"),
     ("replays", "plain"),
 )

@@ -2,7 +2,7 @@
 
 from typing import Protocol
 
-from bench.contestants.dbos import DBOS
+from bench.contestants.dbos import DBOS, DBOS_PINNED
 from bench.contestants.floor import Floor
 from bench.contestants.ours import OURS, REPLAYS
 from bench.contestants.packaged import PACKAGED
@@ -47,5 +47,6 @@ CONTESTANTS: tuple[Contestant, ...] = (
     REPLAYS,
     PLAIN,
     DBOS,
+    DBOS_PINNED,
     PACKAGED,
 )

@@ -5,7 +5,7 @@ It has an interpreter of its own, which `make bench` installs.
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 from bench import database
@@ -22,15 +22,33 @@ COMMAND = (
 )
 
 
-@contextmanager
-def dbos(world: World) -> Iterator[Server]:
+def as_documented(world: World) -> AbstractContextManager[Server]:
     """Raises: Missing."""
+    return _dbos(world, DATABASE, pinned=False)
+
+
+def pinned(world: World) -> AbstractContextManager[Server]:
+    """Each of its processes on a core of its own, as ours are. Raises: Missing."""
+    return _dbos(world, f"{DATABASE}_pinned", pinned=True)
+
+
+@contextmanager
+def _dbos(world: World, name: str, *, pinned: bool) -> Iterator[Server]:
     if not PYTHON.exists():
         raise Missing("DBOS has no interpreter here; `make bench` installs it")
-    with database.created(DATABASE, template=TEMPLATE) as url:
-        variables = environment(url, world.stand_in)
+    with database.created(name, template=TEMPLATE) as url:
+        variables = environment(url, world.stand_in) | {"PIN_WORKERS": str(pinned).lower()}
         with serving(["sh", "-c", COMMAND], variables) as (address, process):
-            yield Server(DATABASE, address, process)
+            yield Server(name, address, process)
 
 
-DBOS = OverHTTP(name="dbos", title="DBOS Transact on FastAPI", starting=dbos, path="/rides")
+DBOS = OverHTTP(
+    name="dbos", title="DBOS Transact on FastAPI", starting=as_documented, path="/rides"
+)
+DBOS_PINNED = OverHTTP(
+    name="dbos-pinned",
+    title="the same, a core for each process",
+    starting=pinned,
+    path="/rides",
+    asks_stripe=False,
+)

@@ -3,7 +3,7 @@
 The idempotency key is the workflow's id, each transaction is a step that DBOS checkpoints in the
 transaction itself, and Stripe is asked in a step between them. The rows are those of the service:
 the ride, its audit record and the staged job; DBOS's own tables stand for the key. It is written to
-be fast: plain SQL, READ COMMITTED, two processes with a core each, no access log.
+be fast: plain SQL, READ COMMITTED, two processes, no access log. `PIN_WORKERS` is as for ours.
 """
 
 import json
@@ -19,7 +19,8 @@ from sqlalchemy import text
 
 from rocketrides.cores import keep_to_one_core
 
-keep_to_one_core()
+if os.environ.get("PIN_WORKERS") == "true":
+    keep_to_one_core()
 
 DATABASE_URL = os.environ["DATABASE_URL"]
 
