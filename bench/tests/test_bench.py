@@ -78,7 +78,7 @@ def test_a_run_ends_in_a_table_with_ratios_and_targets(world: World) -> None:
     runs = measure_rounds(world, taking_part, cell, rounds=1, seconds=1)
     lines = [Line(each, cell, runs[each.name], 0, 0) for each in taking_part]
 
-    assert 0 < lines[1].rate < lines[0].rate
+    assert all(each.rate > 0 for each in lines)  # which is faster, no second of a test run can say
     assert lines[0].connections == 2
     assert lines[1].cpu_ms("service") > 0
     assert all(each.title in table(lines) for each in taking_part)
