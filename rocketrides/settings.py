@@ -177,6 +177,8 @@ vars().update(
         default=f"filemail:///{LOCAL_DIR / 'mail'}" if DEBUG else "smtp://localhost:25",
     )
 )
+if DEBUG and not env.str("EMAIL_URL", default=""):
+    EMAIL_BACKEND = "sandbox.mail.EmailBackend"  # which keeps the latest only
 EMAIL_TIMEOUT = 10  # seconds
 DEFAULT_FROM_EMAIL = env.str("DEFAULT_FROM_EMAIL", default="Rocket Rides <rides@example.com>")
 
