@@ -38,9 +38,7 @@ class Report(Operation):
 urlpatterns = [*bookshop.urlpatterns, path("report", Report.as_view())]
 
 
-@pytest.mark.parametrize(
-    "statement", [TOO_SLOW, RAISING.format("53100"), RAISING.format("53200")]
-)
+@pytest.mark.parametrize("statement", [TOO_SLOW, RAISING.format("53100"), RAISING.format("53200")])
 def test_a_statement_that_the_server_stops_is_the_phases_failure(
     customer, key, stored, monkeypatch, caplog, statement
 ):

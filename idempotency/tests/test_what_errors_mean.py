@@ -27,7 +27,7 @@ from idempotency.transactions import (
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("own_session")]
 
 UNSAID = None
-"""psycopg2 passes on no code for the end of a session, but libpq's "server closed the connection"."""
+"""psycopg2 passes on no code for the end of a session: libpq's own words are its last ones."""
 
 AGAIN = Meaning(Statement.AGAIN, Keep.KEEP, Keep.KEEP)
 NO_SUCH_LOGIN = "a_role_that_does_not_exist"
