@@ -20,7 +20,7 @@ from idempotency.exceptions import RequestInProgress
 from idempotency.leases import JOURNAL_WITH_ROOM, Lease, lease_end
 from idempotency.models import FINISHED, STARTED, IdempotencyKey
 from idempotency.statements import run
-from idempotency.transactions import waited_too_long_for_a_lock
+from idempotency.transactions import waited_for_an_insert_into
 
 # What a process needs of a key to work on it or to answer from it.
 _COLUMNS = [
@@ -188,7 +188,7 @@ def insert_key(new_key: NewKey, *, begins_foreign_phase: bool) -> Claim | None:
         try:
             run(cursor, INSERT_KEY, values)
         except OperationalError as error:
-            if waited_too_long_for_a_lock(error):
+            if waited_for_an_insert_into(IdempotencyKey._meta.db_table, error):
                 raise request_in_progress(retry_after_seconds=1) from error
             raise
         row = cursor.fetchone()

@@ -92,7 +92,7 @@ def attempt_to(write: Callable[[], T]) -> T | None:
             if not (connections_left and database_is_away(error)):
                 logger.warning("a failed attempt could not be recorded: error=%r", error)
                 break
-        drop_broken_connection()
+            drop_broken_connection(error)
     return None
 
 

@@ -36,6 +36,7 @@ from idempotency.parameters import (
     read_parameters,
 )
 from idempotency.phases import Response, error_body
+from idempotency.transactions import drop_broken_connection, reading_again_after_a_restart
 
 MOST_READS = 3
 """Between reading and inserting a key somebody may insert it, or the reaper remove it."""
@@ -46,8 +47,10 @@ def view_for(operation_class: type[Operation]) -> Callable[..., HttpResponse]:
 
     def view(request: HttpRequest, **path_kwargs: Any) -> HttpResponse:
         try:
-            return _answer(request, operation_class, path_kwargs)
+            with reading_again_after_a_restart():
+                return _answer(request, operation_class, path_kwargs)
         except Exception as error:
+            drop_broken_connection(error)
             return error_response(answerable(error))
 
     # No CSRF token: the default of AUTHENTICATE checks it where a browser's session is used.

@@ -10,6 +10,7 @@ from typing import Any
 
 import django
 
+from rocketrides.database import database, limits_of_silence
 from rocketrides.environment import LOCAL_DIR, PORTS, SECONDS, env, number, refuse_to_start
 
 # --- What must be decided before production -------------------------------------------------------
@@ -131,15 +132,14 @@ IDEMPOTENCY["PREPARED_STATEMENTS"] = env.bool("PREPARED_STATEMENTS", default=Fal
 
 # --- PostgreSQL, and the queue in it --------------------------------------------------------------
 
-DATABASES = {"default": env.db_url_config(DATABASE_URL)}
-if DATABASES["default"].get("ENGINE") != "django.db.backends.postgresql":
-    refuse_to_start("DATABASE_URL does not name a PostgreSQL database")
+DATABASES = {"default": database(DATABASE_URL)}
 # Kept open for good and not pinged before each request, which would cost a statement. When the
-# server restarts, the request that meets a dead connection fails, and Django opens a new one.
+# server restarts, the request that meets a dead connection begins again on a new one.
 DATABASES["default"].setdefault("CONN_MAX_AGE", None)
 DATABASES["default"]["OPTIONS"] = {
     "connect_timeout": 5,
     "fallback_application_name": "rocketrides",
+    **limits_of_silence(number("DATABASE_SILENCE_SECONDS", SECONDS, default=10)),
     # One value, so that it can be emptied for a PgBouncer that refuses startup options.
     "options": env.str(
         "DATABASE_SESSION_OPTIONS",

@@ -1,5 +1,6 @@
 """What the environment decides, seen from outside: each test runs a process with its own."""
 
+import ast
 import os
 import re
 import shutil
@@ -113,6 +114,77 @@ def test_no_stripe_key_means_the_stand_in() -> None:
 
     assert setting("STRIPE_API_BASE", **variables) == "http://127.0.0.1:99"
     assert setting("STRIPE_API_KEY", **variables) == "sk_test_sandbox"
+
+
+def database(url: str) -> dict[str, str]:
+    found = setting("DATABASES['default']", **{**PRODUCTION, "DATABASE_URL": url})
+    return dict(ast.literal_eval(found))
+
+
+def place(url: str) -> tuple[str, str, str]:
+    found = database(url)
+    return found["HOST"], found["PORT"], found["NAME"]
+
+
+@pytest.mark.parametrize(
+    ("url", "where"),
+    [
+        ("postgres://user@%2Fvar%2Frun%2FPg/rides", ("/var/run/Pg", "", "rides")),
+        ("postgresql://user@/rides?host=%2Fvar%2Frun%2FPg&port=1", ("/var/run/Pg", "1", "rides")),
+        ("postgres://user:pw@a:5432,b:5433/rides", ("a,b", "5432,5433", "rides")),
+        ("postgres:///rides?host=a,b", ("a,b", "", "rides")),
+        ("postgres://user:p%2Fw@[::1]:5432/rides", ("::1", "5432", "rides")),
+    ],
+)
+def test_a_database_url_means_what_libpq_reads_in_it(url: str, where: tuple[str, str, str]) -> None:
+    assert place(url) == where
+
+
+def test_a_database_url_can_ask_for_the_server_that_writes() -> None:
+    found = database("postgres://user:pw@a,b/rides?target_session_attrs=read-write")
+
+    assert found["OPTIONS"]["target_session_attrs"] == "read-write"
+
+
+def test_a_database_url_can_have_settings_of_djangos() -> None:
+    found = database("postgres://a/rides?conn_max_age=60&disable_server_side_cursors=true")
+
+    assert (found["CONN_MAX_AGE"], found["DISABLE_SERVER_SIDE_CURSORS"]) == (60, True)
+
+
+@pytest.mark.parametrize("password", ["se/cret", "se?cret", "se#cret", "se@cret", "12/cret?=@"])
+def test_a_password_that_is_not_escaped_is_one_line_without_it(password: str) -> None:
+    url = f"postgres://user:{password}@db.example.com:5432/rides"
+    result = run(MANAGE, **{**PRODUCTION, "DATABASE_URL": url})
+
+    assert result.returncode == 1
+    [line] = result.stderr.splitlines()
+    assert "DATABASE_URL cannot be read" in line
+    assert "cret" not in line
+
+
+@pytest.mark.parametrize("url", ["postgres://user:pw@a/rides?nonsense=1", "mysql://a/rides", "x"])
+def test_a_database_url_of_something_else_is_one_line(url: str) -> None:
+    result = run(MANAGE, **{**PRODUCTION, "DATABASE_URL": url})
+
+    assert result.returncode == 1
+    [line] = result.stderr.splitlines()
+    assert "DATABASE_URL" in line
+
+
+def test_a_server_that_falls_silent_is_given_up_within_its_limit() -> None:
+    options = database(PRODUCTION["DATABASE_URL"])["OPTIONS"]
+
+    assert options["tcp_user_timeout"] == 10_000
+    asked = options["keepalives_interval"] * options["keepalives_count"]
+    assert options["keepalives_idle"] + asked <= 15
+
+
+def test_the_limit_of_silence_can_be_set_and_left_to_tcp() -> None:
+    options = "DATABASES['default']['OPTIONS'].get('tcp_user_timeout')"
+
+    assert setting(options, **PRODUCTION, DATABASE_SILENCE_SECONDS="3") == "3000"
+    assert setting(options, **PRODUCTION, DATABASE_SILENCE_SECONDS="0") == "None"
 
 
 def test_startup_options_can_be_emptied_for_pgbouncer() -> None:
