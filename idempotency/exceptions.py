@@ -174,6 +174,10 @@ class ForeignCallInsideTransaction(OperationMisuse):
     """A foreign call was about to be made while a transaction was open."""
 
 
+class OutsideForeignPhase(OperationMisuse):
+    """A foreign phase's own key was asked for where no foreign phase is in hand."""
+
+
 class InvalidTransition(OperationMisuse):
     """A phase returned something else than its three results, or a point not after its own."""
 

@@ -72,6 +72,11 @@ class BasePhase:
     def name(self) -> str:
         return self.method.__name__
 
+    @property
+    def first_name(self) -> str:
+        """The oldest name of its recovery point, which no rename changes."""
+        return (*self.renamed_from, self.recovery_point)[0]
+
     def starts_from(self, recovery_point: str) -> bool:
         """Whether it serves a key at that point, by the point's present name or a former one."""
         return recovery_point == self.recovery_point or recovery_point in self.renamed_from
@@ -90,6 +95,7 @@ class ForeignPhase(BasePhase):
 
     window: timedelta
     worst_case: timedelta | None
+    memory: timedelta | None = None
     loads: tuple[str, ...] = ()
     lookup_name: str | None = None
     commit_name: str | None = None
@@ -137,6 +143,7 @@ class ForeignPhase(BasePhase):
             method=method,
             window=timedelta.max,
             worst_case=self.worst_case,
+            memory=self.memory,
             loads=self.loads,
             commit_name="cancelled",
         )
@@ -171,7 +178,8 @@ def atomic_phase(
     """Makes a method the atomic phase that starts from `recovery_point`.
 
     Args:
-        renamed_from: former names of the point, at which keys may still stand.
+        renamed_from: former names of the point, the oldest first. Keys may still stand at one of
+            them, and a foreign phase's own key is made of the oldest: a name is never taken out.
         retired: the phase is there for such keys only; no phase leads to it any more.
 
     The method returns `RecoveryPoint`, `Response` or `NoOp`. It may be run again after a
@@ -194,6 +202,7 @@ def foreign_phase(
     *,
     window: timedelta,
     worst_case: timedelta | None = None,
+    memory: timedelta | None = None,
     loads: Sequence[str] = (),
     renamed_from: Sequence[str] = (),
     retired: bool = False,
@@ -205,6 +214,9 @@ def foreign_phase(
             Inside it the call is sent again; past it only the `lookup` is asked.
         worst_case: the longest that one call can take, timeouts times tries. A system check
             holds it below the lock timeout.
+        memory: the longest that the foreign system keeps a key of ours. A system check has a
+            client's own key known for longer than that: used again later, it is a new request,
+            which must not be answered from that memory.
         loads: attributes of the operation that are read before the call is made, because they
             come from the database, whose connection others may have in the meantime.
         renamed_from, retired: as for `atomic_phase`.
@@ -222,6 +234,7 @@ def foreign_phase(
             retired=retired,
             window=window,
             worst_case=worst_case,
+            memory=memory,
             loads=tuple(loads),
         )
 

@@ -49,6 +49,7 @@ def ask_foreign_system(key: IdempotencyKey) -> str:
         asking = [phase for phase in _begun_foreign_phases(operation) if phase.lookup_name]
         if not asking:
             return "There is nothing to ask about at the point that the request has reached."
+        operation.foreign_phase_in_hand = asking[-1]
         found = getattr(operation, str(asking[-1].lookup_name))()
     except NeedsReview as error:
         return f"{error} {error.evidence}"

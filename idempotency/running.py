@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable
 from functools import partial
 from typing import Any, ClassVar, TypeVar
+from uuid import UUID
 
 from idempotency import failures, transactions
 from idempotency.claims import Claim, NewKey, insert_key
@@ -16,9 +17,11 @@ from idempotency.exceptions import (
     InvalidTransition,
     LeaseLost,
     NeedsReview,
+    OutsideForeignPhase,
     Parked,
     RequestInProgress,
 )
+from idempotency.foreign_keys import phase_key
 from idempotency.leases import JournalEntry, Lease, Progress, lease_lost, write_progress
 from idempotency.models import STARTED, IdempotencyKey
 from idempotency.phases import AtomicPhase, ForeignPhase, Phase, Response
@@ -35,6 +38,34 @@ class Runner:
 
     key: IdempotencyKey
     lease: Lease
+
+    foreign_phase_in_hand: ForeignPhase | None = None
+
+    @property
+    def foreign_key(self) -> UUID:
+        """The key of the foreign phase in hand, for that phase to send and to ask by.
+
+        For the phase itself, its look-up, `adopt` and `undo`, and for what is committed of its
+        outcome. An atomic phase asks `foreign_key_at`.
+
+        *Raises* `OutsideForeignPhase` elsewhere.
+        """
+        if self.foreign_phase_in_hand is None:
+            raise OutsideForeignPhase(
+                "foreign_key is read outside of a foreign phase and its commit. Another phase says "
+                "whose key it wants: foreign_key_at(recovery_point)."
+            )
+        return phase_key(self.key.foreign_key, self.foreign_phase_in_hand)
+
+    def foreign_key_at(self, recovery_point: str) -> UUID:
+        """The key that the foreign phase at a recovery point sends, for a row that is to keep it.
+
+        *Raises* `OutsideForeignPhase` where no foreign phase starts from the point.
+        """
+        phase = self.phase_at(recovery_point)
+        if not isinstance(phase, ForeignPhase):
+            raise OutsideForeignPhase(f"No foreign phase starts from {recovery_point!r}.")
+        return phase_key(self.key.foreign_key, phase)
 
     @classmethod
     def phases(cls) -> tuple[Phase, ...]:
@@ -95,6 +126,7 @@ class Runner:
             )
         if isinstance(phase, ForeignPhase):
             return self.call_foreign(phase, partial(self._send_or_look_up, phase))
+        self.foreign_phase_in_hand = None
         return self.run_stretch(phase_step(self, phase))
 
     def _adopt(self, stretch: Stretch) -> Response | None:
@@ -141,6 +173,7 @@ class Runner:
             event: what the journal calls it, if not by the method that was to be called here.
         """
         refuse_open_transaction()
+        self.foreign_phase_in_hand = phase
         if self.key.foreign_sent_at is None:
             self._commit_intent()
         for name in phase.loads:

@@ -71,6 +71,7 @@ class Phased(Protocol):
 
     key: IdempotencyKey
     lease: Lease
+    foreign_phase_in_hand: ForeignPhase | None
     __dict__: dict[str, Any]
 
     def phases(self) -> tuple[Phase, ...]: ...
@@ -124,6 +125,7 @@ def _run_step(operation: Phased, step: Step, reached: Reached) -> Reached:
 
 
 def _run_later_step(operation: Phased, phase: AtomicPhase, reached: Reached) -> Reached:
+    operation.foreign_phase_in_hand = None
     try:
         return _run_step(operation, phase_step(operation, phase), reached)
     except Exception as error:

@@ -27,6 +27,7 @@ from idempotency.exceptions import (
     Unauthenticated,
 )
 from idempotency.failures import answerable
+from idempotency.foreign_keys import foreign_key_for
 from idempotency.models import IdempotencyKey
 from idempotency.operations import Operation
 from idempotency.parameters import (
@@ -180,6 +181,7 @@ def _new_key(request: HttpRequest, user: Any, key: str, parameters: Parameters) 
     return NewKey(
         user_id=user.pk,
         idempotency_key=key,
+        foreign_key=foreign_key_for(user, key),
         request_method=method,
         request_path=request.path_info,
         request_params=parameters.stored,

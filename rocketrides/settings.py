@@ -11,7 +11,15 @@ from typing import Any
 import django
 
 from rocketrides.database import database, limits_of_silence
-from rocketrides.environment import LOCAL_DIR, PORTS, SECONDS, env, number, refuse_to_start
+from rocketrides.environment import (
+    LOCAL_DIR,
+    PORTS,
+    SECONDS,
+    env,
+    namespace,
+    number,
+    refuse_to_start,
+)
 
 # --- What must be decided before production -------------------------------------------------------
 
@@ -19,7 +27,10 @@ DEBUG = env.bool("DEBUG", default=True)
 DEMO_AUTH = env.bool("DEMO_AUTH", default=DEBUG)
 
 if not DEBUG:
-    required = ("SECRET_KEY", "DATABASE_URL", "STRIPE_API_KEY", "ALLOWED_HOSTS")
+    required = (
+        *("SECRET_KEY", "DATABASE_URL", "STRIPE_API_KEY", "ALLOWED_HOSTS"),
+        "FOREIGN_KEY_NAMESPACE",
+    )
     missing = [name for name in required if not os.environ.get(name)]
     if missing:
         refuse_to_start(f"DEBUG is off and these variables are not set: {', '.join(missing)}")
@@ -127,6 +138,12 @@ IDEMPOTENCY: dict[str, Any] = {
 IDEMPOTENCY["AUTHENTICATE"] = (
     "rides.authentication.demo_rider" if DEMO_AUTH else "rides.authentication.session_rider"
 )
+
+# With DEBUG off the variable is there: two installations on one Stripe account must differ.
+IDEMPOTENCY["FOREIGN_KEY_NAMESPACE"] = namespace(
+    "FOREIGN_KEY_NAMESPACE", default="6f1d2f0e-52c4-4a7e-9b1c-7d3a90e4c815"
+)
+IDEMPOTENCY["FOREIGN_KEY_USER_FIELD"] = "public_id"
 
 IDEMPOTENCY["PREPARED_STATEMENTS"] = env.bool("PREPARED_STATEMENTS", default=False)
 

@@ -140,7 +140,10 @@ def test_a_replay_reads_the_credential_and_the_key(riders):
 
 @committing
 def test_a_replay_to_a_browsers_session_reads_the_session_too(riders, settings):
-    settings.IDEMPOTENCY = {"AUTHENTICATE": "rides.authentication.session_rider"}
+    settings.IDEMPOTENCY = {
+        **settings.IDEMPOTENCY,
+        "AUTHENTICATE": "rides.authentication.session_rider",
+    }
     client = Client()
     client.force_login(User.objects.get(email=RIDER))
     send(client=client)

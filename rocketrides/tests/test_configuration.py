@@ -25,8 +25,11 @@ PRODUCTION = {
     "DATABASE_URL": "postgres://nobody@127.0.0.1:1/nowhere",
     "STRIPE_API_KEY": "sk_test_of_no_consequence",
     "ALLOWED_HOSTS": "127.0.0.1",
+    "FOREIGN_KEY_NAMESPACE": "5b1c7a56-2f0c-4df1-8a35-0d3d3ce0a111",
 }
-REQUIRED = ["SECRET_KEY", "DATABASE_URL", "STRIPE_API_KEY", "ALLOWED_HOSTS"]
+REQUIRED = [
+    *["SECRET_KEY", "DATABASE_URL", "STRIPE_API_KEY", "ALLOWED_HOSTS", "FOREIGN_KEY_NAMESPACE"]
+]
 # Set to nothing, so that no .env of the developer's sets them.
 UNSET = dict.fromkeys([*REQUIRED, "STRIPE_API_BASE", "DATABASE_SESSION_OPTIONS"], "")
 
@@ -72,6 +75,20 @@ def test_debug_off_names_only_what_is_missing(missing: str) -> None:
     assert result.returncode == 1
     [line] = result.stderr.splitlines()
     assert [name for name in REQUIRED if name in line] == [missing]
+
+
+def test_a_namespace_that_is_no_uuid_is_refused_in_one_line() -> None:
+    result = run(MANAGE, **{**PRODUCTION, "FOREIGN_KEY_NAMESPACE": "rocket-rides"})
+
+    assert result.returncode == 1
+    [line] = result.stderr.splitlines()
+    assert "FOREIGN_KEY_NAMESPACE is 'rocket-rides', which is not a UUID" in line
+
+
+def test_the_sandbox_has_a_namespace_of_its_own() -> None:
+    default = "6f1d2f0e-52c4-4a7e-9b1c-7d3a90e4c815"
+
+    assert setting("IDEMPOTENCY['FOREIGN_KEY_NAMESPACE']") == default
 
 
 def test_debug_off_refuses_the_demo_credential() -> None:
@@ -231,7 +248,7 @@ def test_env_example_lists_every_variable_that_is_read() -> None:
         BASE_DIR / "rocketrides" / name for name in ("settings.py", "environment.py", "wsgi.py")
     ]
     text = "".join(source.read_text() for source in sources)
-    read = set(re.findall(r'(?:env\.\w+|environ\.get|number)\(\s*"(\w+)"', text))
+    read = set(re.findall(r'(?:env\.\w+|environ\.get|namespace|number)\(\s*"(\w+)"', text))
     paces = {f"{name}_SECONDS" for name in re.findall(r'"(\w+)"', pace_names(text))}
     listed = set(re.findall(r"^#(\w+)=", (BASE_DIR / ".env.example").read_text(), re.MULTILINE))
 
