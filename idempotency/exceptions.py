@@ -6,6 +6,9 @@ machines; `retryable` says whether the same request with the same key can end ot
 
 from typing import Any, ClassVar
 
+LEAVING = (KeyboardInterrupt, SystemExit)
+"""What ends a process. Anything else that an item of a batch raises is a failure of that item."""
+
 
 class IdempotencyError(Exception):
     """What this app raises. `retry_after_seconds` becomes the `Retry-After` header."""
@@ -180,3 +183,7 @@ class InvalidTransition(OperationMisuse):
 
 class StagedOutsideTransaction(OperationMisuse):
     """A job was to be staged with no transaction open that it could commit with."""
+
+
+class UnsendableAnswer(OperationMisuse):
+    """A phase's answer cannot be stored, or cannot be sent as it is."""
