@@ -32,7 +32,7 @@ _TRACEBACK_FRAMES = 60
 # Control characters (NUL and line breaks among them), Unicode's line separators and bidirectional
 # marks, and lone surrogates: PostgreSQL stores some of them not at all, and a log or a terminal is
 # written to by the others.
-_UNSTORABLE = re.compile(
+UNSTORABLE = re.compile(
     "[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]"
 )
 _SHORT = {"\n": r"\n", "\r": r"\r", "\t": r"\t", "\x00": r"\0"}
@@ -52,7 +52,7 @@ _INSTALLED = tuple(
 
 def escaped(text: str) -> str:
     """Return the text with what cannot be stored or shown written out, as `\\x1b` or `\\u202e`."""
-    return _UNSTORABLE.sub(_written_out, text)
+    return UNSTORABLE.sub(_written_out, text)
 
 
 def storable_text(text: object, limit: int = TEXT_LIMIT) -> str:
@@ -110,7 +110,9 @@ def described(error: BaseException) -> str:
       words may be anybody's. An author who wants words kept raises one of this app's from it.
     """
     try:
-        if isinstance(error, IdempotencyError | ReviewRefused | OperationMisuse):
+        if isinstance(error, OperationMisuse):
+            return storable_text(f"{type(error).__name__}: {_text_of(error)}")
+        if isinstance(error, IdempotencyError | ReviewRefused):
             return storable_text(error)
         if isinstance(error, DatabaseError | InterfaceError) or _sqlstate(error):
             return storable_text(_database_error(error))
@@ -122,11 +124,16 @@ def described(error: BaseException) -> str:
 
 
 def described_traceback(error: BaseException) -> str:
-    """Return the traceback of an exception and of its causes, each said by `described`."""
+    """Return the traceback of an exception and of its causes, each said by `described`.
+
+    This app's log lines have it in place of `exc_info`, since a formatter that is not ours would
+    print the exceptions' own words.
+    """
     parts: list[str] = []
     for each in _chain(error):
         frames = traceback.format_tb(each.__traceback__, limit=-_TRACEBACK_FRAMES)
-        parts.append(f"{''.join(frames)}{_name_of(type(each))}: {described(each)}")
+        name, said = _name_of(type(each)), described(each)
+        parts.append("".join(frames) + (said if said.startswith(name) else f"{name}: {said}"))
     return "\n\nwhich led to\n\n".join(reversed(parts))
 
 

@@ -49,16 +49,16 @@ def in_transaction(work: Callable[[], T], *, isolation: str = READ_COMMITTED) ->
     ) from conflict
 
 
-def may_succeed_when_repeated(error: Exception) -> bool:
+def may_succeed_when_repeated(error: BaseException) -> bool:
     """A serialization failure or a deadlock: the whole transaction is to be run again."""
     return _sqlstate_of(error) in _REPEATABLE
 
 
-def waited_too_long_for_a_lock(error: Exception) -> bool:
+def waited_too_long_for_a_lock(error: BaseException) -> bool:
     return _sqlstate_of(error) == _LOCK_TIMEOUT
 
 
-def database_is_away(error: Exception) -> bool:
+def database_is_away(error: BaseException) -> bool:
     """The connection was lost, refused or ended by the server."""
     if type(error) is DatabaseError and error.__cause__:
         # Without a kind and without a code: psycopg2's words for a server that is gone without any
