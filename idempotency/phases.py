@@ -5,13 +5,13 @@ one transaction; a foreign phase calls another system with none open, and has an
 its own, its *commit*, for the result.
 """
 
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any, Self, TypeVar
 
-from django.core.serializers.json import DjangoJSONEncoder
+from idempotency.sendable import JSON, text_to_send
+from idempotency.storable import storable_text
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,23 +23,26 @@ class RecoveryPoint:
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """The final answer: stored with the phase's changes, and replayed byte for byte."""
+    """The final answer: stored with the phase's changes, and replayed byte for byte.
+
+    The body is read when the answer is made, into `text`, which is what is stored and sent.
+
+    *Raises* `UnsendableAnswer`, where it is made, for an answer that cannot be stored or sent.
+    """
 
     status: int
-    body: Any
-    content_type: str = "application/json"
+    body: Any = None
+    content_type: str = JSON
+    text: str = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        text = text_to_send(self.status, self.body, self.content_type)
+        object.__setattr__(self, "text", text)
 
     @classmethod
     def error(cls, status: int, message: str, *, code: str) -> Self:
         """A final refusal, in the shape that all errors have."""
         return cls(status, error_body(message, code=code, retryable=False))
-
-    @property
-    def text(self) -> str:
-        """The body as it is sent and stored. JSON, but a text of another type is left as it is."""
-        if isinstance(self.body, str) and self.content_type != "application/json":
-            return self.body
-        return json.dumps(self.body, cls=DjangoJSONEncoder)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +56,7 @@ Method = TypeVar("Method", bound=Callable[..., Any])
 
 
 def error_body(message: str, *, code: str, retryable: bool) -> dict[str, Any]:
-    return {"error": message, "code": code, "retryable": retryable}
+    return {"error": storable_text(message), "code": code, "retryable": retryable}
 
 
 @dataclass(eq=False, kw_only=True)

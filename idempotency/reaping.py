@@ -17,12 +17,13 @@ from django.db import connection, transaction
 from idempotency import conf, failures
 from idempotency.claims import Claim, take_over_next_overdue_key
 from idempotency.completing import operation_for
-from idempotency.exceptions import NeedsReview
+from idempotency.exceptions import LEAVING, NeedsReview
 from idempotency.leases import Progress, write_progress
 from idempotency.models import FINISHED, IdempotencyKey
 from idempotency.operations import Operation
 from idempotency.positions import Position
 from idempotency.transactions import database_is_away
+from idempotency.storable import described, described_traceback
 from idempotency.worker import should_stop
 
 logger = logging.getLogger(__name__)
@@ -293,9 +294,11 @@ def _send_to_review(claim: Claim) -> None:
     evidence: dict[str, Any] = {"unfinished_since": claim.key.created_at.isoformat()}
     try:
         _clean_up(operation_for(claim.key), claim)
-    except Exception as error:
-        logger.warning("clean-up failed: id=%s", claim.key.pk, exc_info=error)
-        evidence["clean_up_error"] = repr(error)
+    except LEAVING:
+        raise
+    except BaseException as error:
+        logger.warning("clean-up failed: id=%s: %s", claim.key.pk, described_traceback(error))
+        evidence["clean_up_error"] = described(error)
     message = "This request was not finished by the end of its retention."
     failures.let_go(claim.key, claim.lease, NeedsReview(message, evidence=evidence))
 

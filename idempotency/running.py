@@ -14,6 +14,7 @@ from uuid import UUID
 from idempotency import failures, transactions
 from idempotency.claims import Claim, NewKey, insert_key
 from idempotency.exceptions import (
+    LEAVING,
     InvalidTransition,
     LeaseLost,
     NeedsReview,
@@ -83,9 +84,9 @@ class Runner:
         """
         try:
             stretch = self._in_stretch(partial(self._claim_and_run, new_key))
-        except RequestInProgress:
+        except (RequestInProgress, *LEAVING):
             raise
-        except Exception as error:
+        except BaseException as error:
             answer = self._keep_failed_claim(new_key, error)
             raise answer from (error if answer is not error else error.__cause__)
         return None if stretch is None else self._run_to_the_end(lambda: stretch)
@@ -109,9 +110,9 @@ class Runner:
             response = self._adopt(enter())
             while response is None:
                 response = self._adopt(self.run_from_here())
-        except LeaseLost:
+        except (LeaseLost, *LEAVING):
             raise
-        except Exception as error:
+        except BaseException as error:
             answer = failures.let_go(self.key, self.lease, error)
             raise answer from (error if answer is not error else error.__cause__)
         return response
@@ -154,7 +155,7 @@ class Runner:
             Progress(recovery_point=STARTED, begins_foreign_phase=begins_foreign_phase), self.lease
         )
 
-    def _keep_failed_claim(self, new_key: NewKey, error: Exception) -> Exception:
+    def _keep_failed_claim(self, new_key: NewKey, error: BaseException) -> Exception:
         """The claim was rolled back with the phase that failed: claims the key again, alone, so
         that it stands there with its error. Returns what to answer with."""
         claim = failures.attempt_to(lambda: insert_key(new_key, begins_foreign_phase=False))

@@ -38,6 +38,8 @@ from idempotency.parameters import (
 )
 from idempotency.phases import Response, error_body
 from idempotency.transactions import drop_broken_connection, reading_again_after_a_restart
+from idempotency.sendable import WITHOUT_BODY
+from idempotency.storable import described
 
 MOST_READS = 3
 """Between reading and inserting a key somebody may insert it, or the reaper remove it."""
@@ -62,7 +64,7 @@ def view_for(operation_class: type[Operation]) -> Callable[..., HttpResponse]:
 
 def error_response(error: IdempotencyError) -> JsonResponse:
     """An error as the client gets it: `{"error", "code", "retryable"}`."""
-    body = error_body(str(error), code=error.code, retryable=error.retryable)
+    body = error_body(described(error), code=error.code, retryable=error.retryable)
     response = JsonResponse(body, status=error.status, headers=error.headers)
     # A 503 of ours is an answer, and the cause of a 500 is in the log already.
     response._has_been_logged = True  # type: ignore[attr-defined]
@@ -151,16 +153,21 @@ def _retry(operation: Operation, stored: StoredKey, fingerprint_now: str) -> Htt
 
 
 def _first_answer(response: Response) -> HttpResponse:
-    return HttpResponse(response.text, status=response.status, content_type=response.content_type)
+    return _answer_with(response.text, response.status, response.content_type)
 
 
 def _replay(key: IdempotencyKey) -> HttpResponse:
-    return HttpResponse(
-        key.response_body,
-        status=key.response_code,
-        content_type=key.response_content_type,
-        headers={"Idempotent-Replayed": "true"},
-    )
+    assert key.response_code is not None, "only a finished key is replayed"
+    replay = _answer_with(key.response_body, key.response_code, key.response_content_type)
+    replay.headers["Idempotent-Replayed"] = "true"
+    return replay
+
+
+def _answer_with(text: str | None, status: int, content_type: str | None) -> HttpResponse:
+    answer = HttpResponse(text, status=status, content_type=content_type)
+    if status in WITHOUT_BODY:
+        del answer.headers["Content-Type"]
+    return answer
 
 
 def _authenticate(request: HttpRequest) -> Any:

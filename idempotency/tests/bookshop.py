@@ -43,7 +43,7 @@ class Mishap(Exception):
     """A phase fails, in a way that nobody expected."""
 
 
-class Death(BaseException):
+class Death(SystemExit):
     """The process ends at this instruction: no error path runs, as with a kill."""
 
 
