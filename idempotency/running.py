@@ -10,7 +10,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, ClassVar, TypeVar
 
-from idempotency import failures, transactions
+from idempotency import failures, stopping, transactions
 from idempotency.claims import Claim, NewKey, insert_key
 from idempotency.exceptions import (
     InvalidTransition,
@@ -86,6 +86,7 @@ class Runner:
         return response
 
     def run_from_here(self) -> Stretch:
+        stopping.refuse_to_go_on()
         phase = self.phase_at(self.key.recovery_point)
         if phase is None:
             raise Parked(
@@ -150,7 +151,10 @@ class Runner:
         give_connection_back()
         began_at = time.monotonic()
         try:
-            step = self._commit_step(phase, ask())
+            with stopping.call_in_hand(self.key, self.lease, phase):
+                stopping.refuse_to_go_on()
+                answer = ask()
+            step = self._commit_step(phase, answer)
         except Exception as error:
             handler = phase.rejection_of(error)
             if handler is None:
@@ -205,6 +209,7 @@ class Runner:
 
     def run_stretch(self, first: Step, *journal: JournalEntry) -> Stretch:
         """Runs a step, and the atomic phases that follow it, in a transaction."""
+        stopping.refuse_to_go_on()
         return self._in_stretch(partial(run_stretch, self, first, *journal))
 
     def _in_stretch(self, work: Callable[..., T]) -> T:
