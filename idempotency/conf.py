@@ -61,6 +61,20 @@ class Settings:
     max_body_bytes: int = 16 * 1024
     """Larger request bodies are refused unread."""
 
+    credential_headers: tuple[str, ...] = ("Authorization", "Cookie")
+    """Where a credential may stand. A request with none of them is refused before its body is read;
+    with an empty tuple `authenticate` alone decides."""
+
+    trusted_proxies: tuple[str, ...] = ()
+    """Addresses or networks whose `X-Forwarded-For` is believed, for `origin_ip`."""
+
+    readiness_checks: tuple[str, ...] = (
+        "idempotency.health.not_asked_to_stop",
+        "idempotency.health.database_answers",
+        "idempotency.health.migrations_are_applied",
+    )
+    """Dotted paths of `() -> sequence of complaints`: what `/readyz` asks."""
+
     batch_size: int = 1000
     """How many rows a worker command takes at a time."""
 

@@ -162,6 +162,12 @@ class DatabaseUnavailable(IdempotencyError):
     status, code, retryable = 503, "database_unavailable", True
 
 
+class ServiceStopping(IdempotencyError):
+    """The process was asked to stop, and does not begin the next phase."""
+
+    status, code, retryable = 503, "stopping", True
+
+
 class PhaseFailed(IdempotencyError):
     """A phase raised an error that nobody expected. Its cause is logged, and kept on the key."""
 

@@ -11,7 +11,7 @@ from functools import partial
 from typing import Any, ClassVar, TypeVar
 from uuid import UUID
 
-from idempotency import failures, transactions
+from idempotency import failures, stopping, transactions
 from idempotency.claims import Claim, NewKey, insert_key
 from idempotency.exceptions import (
     LEAVING,
@@ -118,6 +118,7 @@ class Runner:
         return response
 
     def run_from_here(self) -> Stretch:
+        stopping.refuse_to_go_on()
         phase = self.phase_at(self.key.recovery_point)
         if phase is None:
             raise Parked(
@@ -184,7 +185,10 @@ class Runner:
         give_connection_back()
         began_at = time.monotonic()
         try:
-            step = self._commit_step(phase, ask())
+            with stopping.call_in_hand(self.key, self.lease, phase):
+                stopping.refuse_to_go_on()
+                answer = ask()
+            step = self._commit_step(phase, answer)
         except Exception as error:
             handler = phase.rejection_of(error)
             if handler is None:
@@ -239,6 +243,7 @@ class Runner:
 
     def run_stretch(self, first: Step, *journal: JournalEntry) -> Stretch:
         """Runs a step, and the atomic phases that follow it, in a transaction."""
+        stopping.refuse_to_go_on()
         return self._in_stretch(partial(run_stretch, self, first, *journal))
 
     def _in_stretch(self, work: Callable[..., T]) -> T:

@@ -1,15 +1,16 @@
 """HTTP in, HTTP out: who asks, which key, claim or replay, and an answer for every error."""
 
-import ipaddress
 from collections.abc import Callable
 from typing import Any
 
+from django.core.exceptions import RequestDataTooBig, TooManyFieldsSent, TooManyFilesSent
 from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.http.multipartparser import MultiPartParserError
 from django.utils.module_loading import import_string
 from django.views.decorators.csrf import csrf_exempt
 
 from idempotency import conf
-from idempotency.bodies import refuse_large_body
+from idempotency.bodies import read_bytes, refuse_unread_body
 from idempotency.claims import (
     NewKey,
     StoredKey,
@@ -18,6 +19,7 @@ from idempotency.claims import (
     take_over_key,
 )
 from idempotency.exceptions import (
+    BodyMalformed,
     IdempotencyError,
     KeyExpired,
     MethodNotAllowed,
@@ -30,6 +32,7 @@ from idempotency.failures import answerable
 from idempotency.foreign_keys import foreign_key_for
 from idempotency.models import IdempotencyKey
 from idempotency.operations import Operation
+from idempotency.origins import origin_ip
 from idempotency.parameters import (
     Parameters,
     fingerprint,
@@ -59,7 +62,29 @@ def view_for(operation_class: type[Operation]) -> Callable[..., HttpResponse]:
     # No CSRF token: the default of AUTHENTICATE checks it where a browser's session is used.
     exempt = csrf_exempt(view)
     exempt.operation_class = operation_class  # type: ignore[attr-defined]
+    # For a server that reads bodies itself, and may refuse before it does.
+    exempt.refuse_unread = refuse_unread  # type: ignore[attr-defined]
     return exempt
+
+
+def refuse_unread(request: HttpRequest) -> None:
+    """Refuse what can be refused without the body and without the database.
+
+    *Raises* `MethodNotAllowed`, `LengthRequired`, `BodyTooLarge`, `BodyMalformed`,
+    `ContentTypeUnsupported`, `Unauthenticated`, `KeyMissing`, `KeyInvalid`.
+    """
+    if request.method != "POST":
+        raise MethodNotAllowed(f"{request.method} is not allowed here; use POST.")
+    refuse_unread_body(request)
+    if not has_credential(request):
+        raise Unauthenticated("The request's credentials are missing or not known.")
+    read_key(request)
+
+
+def has_credential(request: HttpRequest) -> bool:
+    """Say whether one of `CREDENTIAL_HEADERS` is there, whatever it is worth."""
+    names = conf.current().credential_headers
+    return not names or any(request.headers.get(name) for name in names)
 
 
 def error_response(error: IdempotencyError) -> JsonResponse:
@@ -74,9 +99,10 @@ def error_response(error: IdempotencyError) -> JsonResponse:
 def _answer(
     request: HttpRequest, operation_class: type[Operation], path_kwargs: dict[str, Any]
 ) -> HttpResponse:
-    if request.method != "POST":
-        raise MethodNotAllowed(f"{request.method} is not allowed here; use POST.")
-    refuse_large_body(request)
+    # The body is read whole before the first statement, and authenticating may be one: a client
+    # with a slow line holds no connection to the database while its bytes are waited for.
+    refuse_unread(request)
+    read_bytes(request)
     user = _authenticate(request)
     key = read_key(request)
     parameters = read_parameters(
@@ -171,7 +197,11 @@ def _answer_with(text: str | None, status: int, content_type: str | None) -> Htt
 
 
 def _authenticate(request: HttpRequest) -> Any:
-    user = import_string(conf.current().authenticate)(request)
+    try:
+        user = import_string(conf.current().authenticate)(request)
+    except (MultiPartParserError, RequestDataTooBig, TooManyFieldsSent, TooManyFilesSent) as error:
+        # A token check reads the form, by Django's rules, before it is read by ours.
+        raise BodyMalformed("The body is no form that can be read.") from error
     if user is None:
         raise Unauthenticated("The request's credentials are missing or not known.")
     return user
@@ -193,14 +223,5 @@ def _new_key(request: HttpRequest, user: Any, key: str, parameters: Parameters) 
         request_path=request.path_info,
         request_params=parameters.stored,
         fingerprint=fingerprint(method, request.path_info, parameters.stored),
-        origin_ip=_origin_ip(request),
+        origin_ip=origin_ip(request),
     )
-
-
-def _origin_ip(request: HttpRequest) -> str | None:
-    """The address that the request came from, where it is one (not so on a Unix socket)."""
-    try:
-        address = request.META.get("REMOTE_ADDR", "").partition("%")[0]  # without an IPv6 zone
-        return str(ipaddress.ip_address(address))
-    except ValueError:
-        return None

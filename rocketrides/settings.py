@@ -144,8 +144,24 @@ IDEMPOTENCY["FOREIGN_KEY_NAMESPACE"] = namespace(
     "FOREIGN_KEY_NAMESPACE", default="6f1d2f0e-52c4-4a7e-9b1c-7d3a90e4c815"
 )
 IDEMPOTENCY["FOREIGN_KEY_USER_FIELD"] = "public_id"
+IDEMPOTENCY["TRUSTED_PROXIES"] = tuple(env.list("TRUSTED_PROXIES", default=[]))
 
 IDEMPOTENCY["PREPARED_STATEMENTS"] = env.bool("PREPARED_STATEMENTS", default=False)
+
+# --- The door before Django (`rocketrides/door/`), in each process of the API ---------------------
+
+API_THREADS = number("API_THREADS", range(1, 1025), default=128)
+# How many requests may wait for a thread, and for how many seconds: about as many as a process
+# answers in a second, since a client that waits longer for its turn is better told to come back.
+API_QUEUE = number("API_QUEUE", range(100_001), default=200)
+API_QUEUE_SECONDS = number("API_QUEUE_SECONDS", SECONDS, default=1)
+BODY_SECONDS = number("BODY_SECONDS", SECONDS, default=10)
+# Asked to stop: how long it only says so, and how long the requests in hand may then take. None is
+# the worst case of the operations' foreign calls.
+STOP_NOTICE_SECONDS = number("STOP_NOTICE_SECONDS", SECONDS, default=0)
+STOP_GRACE_SECONDS = (
+    number("STOP_GRACE_SECONDS", SECONDS) if os.environ.get("STOP_GRACE_SECONDS") else None
+)
 
 # --- PostgreSQL, and the queue in it --------------------------------------------------------------
 
