@@ -7,7 +7,8 @@ A project mounts them itself: `path("healthz", healthz)`. What makes an instance
 import threading
 from collections.abc import Sequence
 
-from django.db import DatabaseError, connection
+from django.db import Error as DatabaseFailure
+from django.db import connection
 from django.db.migrations.executor import MigrationExecutor
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.utils.module_loading import import_string
@@ -40,8 +41,8 @@ def database_answers() -> Sequence[str]:
     try:
         with connection.cursor() as cursor:
             cursor.execute("SELECT 1")
-    except DatabaseError:
-        drop_broken_connection()
+    except DatabaseFailure as error:
+        drop_broken_connection(error)
         return ["The database does not answer."]
     return []
 
@@ -51,8 +52,8 @@ def migrations_are_applied() -> Sequence[str]:
     try:
         if not (_migrated.is_set() or _unapplied_migrations()):
             _migrated.set()
-    except DatabaseError:
-        drop_broken_connection()
+    except DatabaseFailure as error:
+        drop_broken_connection(error)
     return [] if _migrated.is_set() else ["The database lacks migrations of this code."]
 
 

@@ -22,8 +22,8 @@ from idempotency.leases import Progress, write_progress
 from idempotency.models import FINISHED, IdempotencyKey
 from idempotency.operations import Operation
 from idempotency.positions import Position
-from idempotency.transactions import database_is_away
 from idempotency.storable import described, described_traceback
+from idempotency.transactions import database_is_away
 from idempotency.worker import should_stop
 
 logger = logging.getLogger(__name__)

@@ -40,9 +40,9 @@ from idempotency.parameters import (
     read_parameters,
 )
 from idempotency.phases import Response, error_body
-from idempotency.transactions import drop_broken_connection, reading_again_after_a_restart
 from idempotency.sendable import WITHOUT_BODY
 from idempotency.storable import described
+from idempotency.transactions import drop_broken_connection, reading_again_after_a_restart
 
 MOST_READS = 3
 """Between reading and inserting a key somebody may insert it, or the reaper remove it."""
