@@ -17,7 +17,13 @@ from django.urls import Resolver404, resolve
 
 from idempotency import failures
 from idempotency.claims import Claim, take_over_next_due_key
-from idempotency.exceptions import IdempotencyError, NeedsReview, ParametersInvalid, Parked
+from idempotency.exceptions import (
+    LEAVING,
+    IdempotencyError,
+    NeedsReview,
+    ParametersInvalid,
+    Parked,
+)
 from idempotency.models import IdempotencyKey
 from idempotency.operations import Operation
 from idempotency.parameters import restore_parameters
@@ -78,7 +84,9 @@ def complete_key(claim: Claim) -> Outcome:
     """Runs the operation of a claimed key."""
     try:
         operation = operation_for(claim.key)
-    except Exception as error:
+    except LEAVING:
+        raise
+    except BaseException as error:
         return _unfinished(failures.let_go(claim.key, claim.lease, error))
     try:
         response = operation.resume(claim)

@@ -17,11 +17,12 @@ from django.db import connection, transaction
 from idempotency import conf, failures
 from idempotency.claims import Claim, take_over_next_overdue_key
 from idempotency.completing import operation_for
-from idempotency.exceptions import NeedsReview
+from idempotency.exceptions import LEAVING, NeedsReview
 from idempotency.leases import Progress, write_progress
 from idempotency.models import FINISHED, IdempotencyKey
 from idempotency.operations import Operation
 from idempotency.positions import Position
+from idempotency.storable import described, described_traceback
 from idempotency.transactions import database_is_away
 from idempotency.worker import should_stop
 
@@ -186,10 +187,12 @@ def _on_its_own(step: Callable[[], int]) -> int:
     """Without the database no step can do anything, and that is the loop's to wait out."""
     try:
         return step()
-    except Exception as error:
+    except LEAVING:
+        raise
+    except BaseException as error:
         if database_is_away(error):
             raise
-        logger.error("a step of the reaper failed", exc_info=error)
+        logger.error("a step of the reaper failed: %s", described_traceback(error))
         return 0
 
 
@@ -250,7 +253,10 @@ def _remove(key_ids: Sequence[int]) -> int:
     if kept:
         example, error = next(iter(kept.items()))
         logger.error(
-            "keys cannot be removed: count=%d for example id=%s error=%s", len(kept), example, error
+            "keys cannot be removed: count=%d for example id=%s error=%s",
+            len(kept),
+            example,
+            error,
         )
     return len(key_ids) - len(kept)
 
@@ -260,10 +266,12 @@ def _are_removed(key_ids: Sequence[int]) -> str | None:
     try:
         with transaction.atomic():
             IdempotencyKey.objects.filter(pk__in=key_ids).delete()
-    except Exception as error:  # of a constraint, an on_delete or a signal's receiver: not ours
+    except LEAVING:
+        raise
+    except BaseException as error:  # of a constraint, an on_delete or a signal's receiver: not ours
         if database_is_away(error):
             raise
-        return type(error).__name__
+        return described(error)
     return None
 
 
@@ -277,10 +285,13 @@ def send_overdue_keys_to_review(limit: int) -> int:
         taken += 1
         try:
             _send_to_review(claim)
-        except Exception as error:
+        except LEAVING:
+            raise
+        except BaseException as error:
             if database_is_away(error):
                 raise
-            logger.error("a request was not sent to review: id=%s", claim.key.pk, exc_info=error)
+            said = described_traceback(error)
+            logger.error("a request was not sent to review: id=%s: %s", claim.key.pk, said)
         else:
             sent += 1
     if sent:
@@ -293,9 +304,11 @@ def _send_to_review(claim: Claim) -> None:
     evidence: dict[str, Any] = {"unfinished_since": claim.key.created_at.isoformat()}
     try:
         _clean_up(operation_for(claim.key), claim)
-    except Exception as error:
-        logger.warning("clean-up failed: id=%s", claim.key.pk, exc_info=error)
-        evidence["clean_up_error"] = repr(error)
+    except LEAVING:
+        raise
+    except BaseException as error:
+        logger.warning("clean-up failed: id=%s: %s", claim.key.pk, described_traceback(error))
+        evidence["clean_up_error"] = described(error)
     message = "This request was not finished by the end of its retention."
     failures.let_go(claim.key, claim.lease, NeedsReview(message, evidence=evidence))
 

@@ -33,7 +33,7 @@ class Sighting:
         return any(word in nemesis for word in self.comes_of)
 
     def is_missing(self, minutes: float, nemeses: list[str]) -> bool:
-        """Whether a run of so many minutes, in which those things could happen, must see more of it.
+        """Whether a run of so many minutes, in which these things could happen, must see more.
 
         So many where everything happens. Of a part of it nobody knows how many there should be, but
         what can come of it must be seen at all.
