@@ -7,4 +7,8 @@ class IdempotencyConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        from idempotency import checks, deploys  # noqa: F401 - importing it registers the checks
+        from idempotency import (  # noqa: F401 - importing them registers the checks
+            checks,
+            deploys,
+            surroundings,
+        )
