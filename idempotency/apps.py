@@ -1,3 +1,5 @@
+import os
+
 from django.apps import AppConfig
 
 
@@ -8,3 +10,6 @@ class IdempotencyConfig(AppConfig):
 
     def ready(self) -> None:
         from idempotency import checks, deploys  # noqa: F401 - importing it registers the checks
+        from idempotency.forks import leave_connections_to_the_parent
+
+        os.register_at_fork(after_in_child=leave_connections_to_the_parent)

@@ -4,9 +4,12 @@ A thread that waits for Stripe needs no connection, so a few serve many. This is
 backend, with its answers to two troubles: no connection is free, and the server has gone away.
 """
 
+import os
+import threading
 from typing import Any
 
 from dj_db_conn_pool.backends.postgresql.base import DatabaseWrapper as PooledWrapper
+from dj_db_conn_pool.core import pool_container
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 
@@ -26,3 +29,16 @@ class DatabaseWrapper(PooledWrapper):
         if self.connection is not None and self.connection.driver_connection.closed:
             self.connection._pool._invalidate(self.connection)
         super().close()
+
+
+_pools_of_the_parent: list[Any] = []
+
+
+def begin_with_no_pool() -> None:
+    """In a forked process: its pool is a new one, and the parent's is left alone, never closed."""
+    _pools_of_the_parent.extend(pool_container.values())
+    pool_container.clear()
+    pool_container.lock = threading.Lock()  # another thread of the parent's may hold the old one
+
+
+os.register_at_fork(after_in_child=begin_with_no_pool)
