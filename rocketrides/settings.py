@@ -133,6 +133,7 @@ IDEMPOTENCY: dict[str, Any] = {
         "COMPLETER_PAUSE",
         "RETENTION",
         "REDELIVERY_AFTER",
+        "JOB_LIMIT",
     )
     if os.environ.get(f"{name}_SECONDS")
 }
