@@ -63,7 +63,7 @@ async def _client(url: str, n: int, retries: int, began_at: float, tries: list[T
     head = HEAD.format(host=host, rider=n % RIDERS, key=uuid4(), length=len(BODY))
     for number in range(1 + retries):
         sent_at = time.monotonic()
-        status, retry_after = 0, RETRY_AFTER_SECONDS
+        status, retry_after = 0, float(RETRY_AFTER_SECONDS)
         with contextlib.suppress(OSError, TimeoutError):
             async with asyncio.timeout(PATIENCE_SECONDS):
                 status, retry_after = await _ask(host, head.encode() + BODY)

@@ -205,6 +205,8 @@ class StagedOutsideTransaction(OperationMisuse):
 
 class UnsendableAnswer(OperationMisuse):
     """A phase's answer cannot be stored, or cannot be sent as it is."""
+
+
 # A job did not end well. Its delivery record stays, unless it was settled before.
 
 

@@ -87,6 +87,7 @@ class _AttentiveErrorWrapper(DatabaseErrorWrapper):
                 self.wrapper.meaning = meaning
             raise
 
+
 _pools_of_the_parent: list[Any] = []
 
 
