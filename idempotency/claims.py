@@ -1,24 +1,24 @@
 """Take a key: the claim.
 
 Every statement that decides who may work on a key stands here as SQL, once. Each is a single
-conditional write, never a read and then a write.
+conditional write, never a read and then a write. Each writes a token that this process has drawn: a
+number would be handed out twice by a database that lost its last commits.
 """
 
 import json
 import math
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
 from django.db import OperationalError, connection
 from django.db.backends.utils import CursorWrapper
 
 from idempotency import conf
 from idempotency.exceptions import RequestInProgress
-from idempotency.leases import JOURNAL_WITH_ROOM, Lease, lease_end
+from idempotency.leases import JOURNAL_WITH_ROOM, Lease, lease_clock, lease_end
 from idempotency.models import FINISHED, STARTED, IdempotencyKey
 from idempotency.statements import run
 from idempotency.transactions import waited_for_an_insert_into
@@ -80,11 +80,11 @@ SELECT {_SELECTED}, clock_timestamp()
 INSERT_KEY = f"""
 INSERT INTO idempotency_idempotencykey
        (user_id, idempotency_key, request_method, request_path, request_params, fingerprint,
-        origin_ip, foreign_key, recovery_point, attempt,
+        origin_ip, foreign_key, recovery_point, attempt, lease_token,
         created_at, last_run_at, locked_at, foreign_sent_at, run_after, last_error, journal)
 SELECT %(user_id)s, %(idempotency_key)s, %(request_method)s, %(request_path)s,
        %(request_params)s::jsonb, %(fingerprint)s,
-       %(origin_ip)s::inet, %(foreign_key)s::uuid, '{STARTED}', 1,
+       %(origin_ip)s::inet, %(foreign_key)s::uuid, '{STARTED}', 1, %(lease_token)s::uuid,
        now, now, now, CASE WHEN %(begins_foreign_phase)s THEN now END,
        now + %(completer_grace)s, '',
        jsonb_build_array(jsonb_build_object('at', now, 'event', 'claimed', 'attempt', 1))
@@ -94,13 +94,14 @@ RETURNING id, foreign_key, created_at, run_after, foreign_sent_at
 """  # noqa: S608
 
 # The claim of a key that nobody works on: it was let go, or its lease ran out. One conditional
-# write, so of any number of processes one gets it; and it raises the fencing token, so whoever
+# write, so of any number of processes one gets it; and it changes the fencing token, so whoever
 # held it before can write nothing more. After it the completer waits at least its pause.
 _TAKE_OVER = f"""
 UPDATE idempotency_idempotencykey
    SET locked_at   = clock_timestamp(),
        last_run_at = clock_timestamp(),
        attempt     = attempt + 1,
+       lease_token = %(lease_token)s,
        run_after   = GREATEST(run_after, clock_timestamp() + %(completer_pause)s),
        journal     = ({JOURNAL_WITH_ROOM})
                      || jsonb_build_array(jsonb_build_object(
@@ -139,7 +140,8 @@ TAKE_OVER_NEXT_OVERDUE_KEY = _TAKE_OVER.format(
 )
 
 # A person's claim, of a key on the review list: what takes it off the list is a decision, on the
-# request as it was when the person's process read it. If that process dies before it has carried
+# request as the person saw it: by the token, since another request may have the id by now. If the
+# process dies before it has carried
 # the decision out, the key is an unfinished one like any other.
 REOPEN_KEY = f"""
 UPDATE idempotency_idempotencykey
@@ -148,6 +150,7 @@ UPDATE idempotency_idempotencykey
        locked_at       = clock_timestamp(),
        last_run_at     = clock_timestamp(),
        attempt         = attempt + 1,
+       lease_token     = %(lease_token)s,
        run_after       = GREATEST(run_after, clock_timestamp() + %(completer_pause)s),
        journal         = ({JOURNAL_WITH_ROOM})
                          || jsonb_build_array(jsonb_build_object(
@@ -155,7 +158,7 @@ UPDATE idempotency_idempotencykey
                               'recovery_point', %(recovery_point)s, 'action', %(action)s,
                               'reviewer', %(reviewer)s, 'reason', %(reason)s))
  WHERE id = %(id)s
-   AND attempt = %(attempt)s
+   AND lease_token = %(seen_token)s
    AND needs_review_at IS NOT NULL
 RETURNING {_SELECTED}
 """  # noqa: S608
@@ -179,9 +182,10 @@ def insert_key(new_key: NewKey, *, begins_foreign_phase: bool) -> Claim | None:
     *Raises* `RequestInProgress` where another request's insert of the key took longer to commit
     than the connection's `lock_timeout`.
     """
-    asked_at = time.monotonic()
+    asked_at = lease_clock()
     values: dict[str, Any] = {
         **vars(new_key),
+        "lease_token": uuid4(),
         "request_params": json.dumps(new_key.request_params),
         "begins_foreign_phase": begins_foreign_phase,
         "completer_grace": conf.current().completer_grace,
@@ -194,7 +198,7 @@ def insert_key(new_key: NewKey, *, begins_foreign_phase: bool) -> Claim | None:
                 raise request_in_progress(retry_after_seconds=1) from error
             raise
         row = cursor.fetchone()
-    return None if row is None else _fresh_claim(new_key, row, asked_at)
+    return None if row is None else _fresh_claim(new_key, values["lease_token"], row, asked_at)
 
 
 def take_over_key(key_id: int) -> Claim | None:
@@ -215,14 +219,15 @@ def reopen_key(
     """
     values: dict[str, Any] = {
         "id": key.pk,
-        "attempt": key.attempt,
+        "seen_token": key.lease_token,
+        "lease_token": uuid4(),
         "recovery_point": recovery_point,
         "action": action,
         "reviewer": reviewer,
         "reason": reason,
         "completer_pause": conf.current().completer_pause,
     }
-    asked_at = time.monotonic()
+    asked_at = lease_clock()
     with connection.cursor() as cursor:
         cursor.execute(REOPEN_KEY, values)
         return _claim_from(cursor, asked_at)
@@ -247,16 +252,17 @@ def _take_over(statement: str, *, event: str, **which: Any) -> Claim | None:
     values: dict[str, Any] = {
         **which,
         "event": event,
+        "lease_token": uuid4(),
         "lock_timeout": settings.lock_timeout,
         "completer_pause": settings.completer_pause,
     }
-    asked_at = time.monotonic()
+    asked_at = lease_clock()
     with connection.cursor() as cursor:
         cursor.execute(statement, values)
         return _claim_from(cursor, asked_at)
 
 
-def _fresh_claim(new_key: NewKey, row: Sequence[Any], asked_at: float) -> Claim:
+def _fresh_claim(new_key: NewKey, lease_token: UUID, row: Sequence[Any], asked_at: float) -> Claim:
     key_id, foreign_key, now, run_after, foreign_sent_at = row
     written = {
         **dict.fromkeys(_COLUMNS),
@@ -264,6 +270,7 @@ def _fresh_claim(new_key: NewKey, row: Sequence[Any], asked_at: float) -> Claim:
         "foreign_key": foreign_key,
         "recovery_point": STARTED,
         "attempt": 1,
+        "lease_token": lease_token,
         "created_at": now,
         "last_run_at": now,
         "locked_at": now,
@@ -272,7 +279,7 @@ def _fresh_claim(new_key: NewKey, row: Sequence[Any], asked_at: float) -> Claim:
         "last_error": "",
     }
     key = IdempotencyKey.from_db(connection.alias, ["id", *written], [key_id, *written.values()])
-    return Claim(key, Lease(key.pk, key.attempt, lease_end(asked_at)))
+    return Claim(key, _lease_on(key, asked_at))
 
 
 def _claim_from(cursor: CursorWrapper, asked_at: float) -> Claim | None:
@@ -280,7 +287,11 @@ def _claim_from(cursor: CursorWrapper, asked_at: float) -> Claim | None:
     if row is None:
         return None
     key = _key_from(row)
-    return Claim(key, Lease(key.pk, key.attempt, lease_end(asked_at)))
+    return Claim(key, _lease_on(key, asked_at))
+
+
+def _lease_on(key: IdempotencyKey, asked_at: float) -> Lease:
+    return Lease(key.pk, key.lease_token, key.attempt, lease_end(asked_at))
 
 
 def _key_from(row: Sequence[Any]) -> IdempotencyKey:

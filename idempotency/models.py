@@ -4,6 +4,8 @@ Columns, constraints and indexes only. Whoever moves a key goes through `claims`
 job through `jobs`: there the statements stand that hold the guarantees.
 """
 
+import uuid
+
 from django.conf import settings
 from django.db import models
 from django.db.models import Q
@@ -39,6 +41,9 @@ class IdempotencyKey(models.Model):
     last_run_at = models.DateTimeField(db_default=Now())
     locked_at = models.DateTimeField(null=True, blank=True)
     attempt = models.PositiveIntegerField(default=1)
+    # The fence: every claim draws one, and it stays when the lease is let go. `attempt` is its
+    # number for people, which another history of the database may count to as well.
+    lease_token = models.UUIDField(default=uuid.uuid4)
     run_after = models.DateTimeField(db_default=Now())
 
     recovery_point = models.CharField(max_length=50, default=STARTED)

@@ -8,6 +8,7 @@ be carried out leaves the request on the list, with the reason in its journal.
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from uuid import UUID
 
 from django.db import transaction
 from django.db.models import QuerySet
@@ -30,9 +31,14 @@ from idempotency.stretches import Step, Stretch
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Decision:
-    """Who decides on which request, and why."""
+    """Who decides on which request, and why.
+
+    `lease_token` is that of the request as the person saw it. After a failover that lost commits
+    another request may have its id.
+    """
 
     key_id: int
+    lease_token: UUID
     reviewer: str
     reason: str
 
@@ -170,6 +176,11 @@ def _key_under_review(decision: Decision) -> IdempotencyKey:
     key = keys_under_review().filter(pk=decision.key_id).first()
     if key is None:
         raise ReviewRefused(f"Request {decision.key_id} is not on the review list.")
+    if key.lease_token != decision.lease_token:
+        raise ReviewRefused(
+            f"Request {decision.key_id} is not as you saw it: somebody has worked on it, or it is "
+            "another request. Look at it again."
+        )
     return key
 
 

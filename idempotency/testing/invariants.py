@@ -53,17 +53,24 @@ def recovery_points_never_go_back(trial: Trial) -> None:
         assert place_of(points[0]) <= place_of(points[1]), f"{points[0]} -> {points[1]}"
 
 
-def fencing_tokens_never_fall(trial: Trial) -> None:
+def attempts_never_fall(trial: Trial) -> None:
+    """They are the leases' numbers, by which people tell them apart."""
     for before, after in _updates(trial):
         assert before["attempt"] <= after["attempt"], f"{before['attempt']} -> {after['attempt']}"
 
 
 def a_lease_is_taken_with_a_new_token_only(trial: Trial) -> None:
-    """A claim that does not raise the token leaves the fence open to the one before it."""
+    """A claim that does not change the token leaves the fence open to the one before it; and what
+    is not a claim leaves the token to its owner, who may still write.
+    """
+    drawn: set[str] = set()
     for change in trial.history:
-        if change.before and change.after and _is_claim(change):
-            tokens = change.before["attempt"], change.after["attempt"]
-            assert tokens[0] < tokens[1], "claimed with the old token"
+        if change.before and change.after:
+            kept = change.before["lease_token"] == change.after["lease_token"]
+            assert kept or _is_claim(change), "the token was changed, and no lease was taken"
+            assert not kept or not _is_claim(change), "claimed with the old token"
+            assert kept or change.after["lease_token"] not in drawn, "claimed with an old token"
+        drawn.update(row["lease_token"] for row in (change.before, change.after) if row)
 
 
 def a_live_lease_is_not_taken(trial: Trial) -> None:
@@ -121,7 +128,7 @@ INVARIANTS = (
     nothing_is_left_unfinished,
     no_lease_is_left,
     recovery_points_never_go_back,
-    fencing_tokens_never_fall,
+    attempts_never_fall,
     a_lease_is_taken_with_a_new_token_only,
     a_live_lease_is_not_taken,
     a_lease_is_let_go_by_its_owner,

@@ -19,10 +19,10 @@ FLOOD = 10_000
 FILL = """
 INSERT INTO idempotency_idempotencykey
        (user_id, idempotency_key, request_method, request_path, request_params, fingerprint,
-        foreign_key, created_at, last_run_at, run_after, attempt, recovery_point, last_error,
-        journal, response_code, response_body, response_content_type)
+        foreign_key, lease_token, created_at, last_run_at, run_after, attempt, recovery_point,
+        last_error, journal, response_code, response_body, response_content_type)
 SELECT %(user_id)s, 'a-key-long-enough-' || %(prefix)s || n, 'POST', '/orders', '{}', '',
-       gen_random_uuid(), at, at, at, 1, %(recovery_point)s, '',
+       gen_random_uuid(), gen_random_uuid(), at, at, at, 1, %(recovery_point)s, '',
        '[]', %(code)s, %(body)s, %(type)s
   FROM generate_series(1, %(rows)s) AS n, LATERAL (SELECT now() - n * interval '1 s' AS at) AS t
 """

@@ -14,7 +14,7 @@ from hypothesis.stateful import Bundle, precondition, rule
 from idempotency import jobs
 from idempotency.completing import complete_due_keys
 from idempotency.exceptions import IdempotencyError, ReviewRefused
-from idempotency.models import JobDelivery, StagedJob
+from idempotency.models import IdempotencyKey, JobDelivery, StagedJob
 from idempotency.reaping import reap
 from idempotency.reviewing import Decision, keys_under_review, run_again
 from idempotency.testing.queue import run_queued_jobs
@@ -208,8 +208,12 @@ def hand_jobs_over() -> None:
 
 
 def decide_to_run_again(key_id: int) -> None:
+    token = IdempotencyKey.objects.values_list("lease_token", flat=True).get(pk=key_id)
+    decision = Decision(
+        key_id=key_id, lease_token=token, reviewer="a person", reason="it may do now"
+    )
     with suppress(IdempotencyError, ReviewRefused):
-        run_again(Decision(key_id=key_id, reviewer="a person", reason="it may do now"))
+        run_again(decision)
 
 
 def no_key_changes(known: Known, state: State) -> list[Way]:
