@@ -73,12 +73,11 @@ def main() -> None:
 
     django.setup()
 
-    from django.conf import settings
     from django.core.management import call_command
 
     import rides.tasks  # noqa: F401 - what each child would otherwise import
 
-    if settings.TASKS_BROKER_URL:
+    if "CELERY_BROKER_URL" in os.environ:
         import idempotency.broker  # noqa: F401
 
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
