@@ -164,6 +164,31 @@ class ReaperPosition(models.Model):
         return self.last_run_at.isoformat()
 
 
+class ReviewDecision(models.Model):
+    """What a person decided on a request, kept when the request's own row is long gone."""
+
+    idempotency_key_id = models.BigIntegerField()  # no reference: the reaper removes keys
+    foreign_key = models.UUIDField()
+    action = models.CharField(max_length=50)
+    reviewer = models.TextField()
+    reason = models.TextField()
+    created_at = models.DateTimeField(db_default=Now())
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(
+                condition=~Q(action="") & ~Q(reviewer="") & ~Q(reason=""),
+                name="review_decision_says_who_what_and_why",
+            ),
+        ]
+        indexes = [
+            models.Index(fields=["idempotency_key_id"], name="review_decision_by_key"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.action} of request {self.idempotency_key_id}"
+
+
 class Job(models.Model):
     """What staged and delivered jobs have in common."""
 

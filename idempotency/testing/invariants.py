@@ -6,6 +6,8 @@ request may exist how often in their tables, and at the foreign system.
 
 from idempotency import conf
 from idempotency.models import FINISHED, IdempotencyKey
+from idempotency.storable import TEXT_LIMIT
+from idempotency.testing.faults import Fault
 from idempotency.testing.histories import Change, Row
 from idempotency.testing.trials import Trial
 
@@ -97,6 +99,15 @@ def only_the_owner_writes(trial: Trial) -> None:
     assert attempts == sorted(attempts), f"written out of turn: {attempts}"
 
 
+def a_failed_call_is_written_down(trial: Trial) -> None:
+    """On the key, which is let go with it, whatever the foreign system said; and within limits."""
+    if trial.fault is not Fault.HOSTILE or not trial.was_struck:
+        return
+    errors = [c.after["last_error"] for c in trial.history if c.after and not c.after["locked_at"]]
+    assert any(errors), "an attempt failed, and nothing says so"
+    assert max(map(len, errors)) <= TEXT_LIMIT, "its words were kept whole"
+
+
 def a_finished_key_never_changes(trial: Trial) -> None:
     for before, after in _updates(trial):
         if before["recovery_point"] == FINISHED:
@@ -133,6 +144,7 @@ INVARIANTS = (
     a_live_lease_is_not_taken,
     a_lease_is_let_go_by_its_owner,
     only_the_owner_writes,
+    a_failed_call_is_written_down,
     a_finished_key_never_changes,
     the_foreign_key_never_changes,
     nothing_unfinished_is_deleted,
