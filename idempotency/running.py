@@ -83,6 +83,7 @@ class Runner:
 
         *Raises* an `IdempotencyError` where the attempt ended without an answer.
         """
+        stopping.refuse_to_go_on()
         try:
             stretch = self._in_stretch(partial(self._claim_and_run, new_key))
         except (RequestInProgress, *LEAVING):
