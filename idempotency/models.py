@@ -40,6 +40,7 @@ class IdempotencyKey(models.Model):
     locked_at = models.DateTimeField(null=True, blank=True)
     attempt = models.PositiveIntegerField(default=1)
     run_after = models.DateTimeField(db_default=Now())
+    completer_attempts = models.PositiveIntegerField(default=0, db_default=0)
 
     recovery_point = models.CharField(max_length=50, default=STARTED)
     foreign_sent_at = models.DateTimeField(null=True, blank=True)

@@ -40,8 +40,7 @@ class Call:
         """
         if isinstance(self.phase, UndoPhase) or self.phase.window <= timedelta(0):
             return False
-        sent_at, asked_at = self.key.foreign_sent_at, self.key.last_run_at
-        return sent_at is None or asked_at - sent_at < self.phase.window
+        return self.phase.may_send(self.key.foreign_sent_at, self.key.last_run_at)
 
 
 _calls: dict[int, Call] = {}
