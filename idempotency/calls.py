@@ -33,8 +33,7 @@ class Call:
         """
         if isinstance(self.phase, UndoPhase):
             return False
-        sent_at, asked_at = self.key.foreign_sent_at, self.key.last_run_at
-        return sent_at is None or asked_at - sent_at < self.phase.window
+        return self.phase.may_send(self.key.foreign_sent_at, self.key.last_run_at)
 
 
 @contextmanager

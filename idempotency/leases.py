@@ -28,9 +28,15 @@ COUNTS_SUSPENDED_TIME = hasattr(time, "CLOCK_BOOTTIME")
 JOURNAL_LIMIT = 200
 """A key keeps its first entry and its latest ones: a client may retry without end."""
 
-# The journal grows in the statement that moves the key, so the timeline costs none of its own.
-JOURNAL_WITH_ROOM = f"""
-       CASE WHEN jsonb_array_length(journal) < {JOURNAL_LIMIT} THEN journal ELSE journal - 1 END"""
+
+def journal_with_room(entries: int) -> str:
+    """The journal as SQL, so that with so many entries more it has no more than its limit.
+
+    It grows in the statement that moves the key, so the timeline costs none of its own.
+    """
+    return f"""
+       CASE WHEN jsonb_array_length(journal) <= {JOURNAL_LIMIT - entries} THEN journal
+            ELSE journal{" - 1" * entries} END"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +51,7 @@ class Lease:
     token: UUID
     attempt: int
     ends_at: float
+    is_completers: bool = False
 
     @property
     def has_expired(self) -> bool:
@@ -63,6 +70,8 @@ class Progress:
     last_error: str = ""
     needs_review: bool = False
     run_again_in: timedelta | None = None
+    takes_back_attempt: bool = False
+    """Whether the completer's attempt does not count after all."""
     journal: Sequence[JournalEntry] = field(default_factory=tuple)
 
 
@@ -77,26 +86,19 @@ UPDATE idempotency_idempotencykey
        foreign_sent_at       = CASE WHEN %(begins_foreign_phase)s THEN clock_timestamp()
                                     ELSE foreign_sent_at END,
        run_after             = GREATEST(run_after, clock_timestamp() + %(run_again_in)s),
+       completer_attempts    = completer_attempts - %(attempts_taken_back)s,
        response_code         = %(response_code)s,
        response_body         = %(response_body)s,
        response_content_type = %(response_content_type)s,
        last_error            = %(last_error)s,
        needs_review_at       = CASE WHEN %(needs_review)s THEN clock_timestamp() END,
-       journal               = ({JOURNAL_WITH_ROOM}) || jsonb_build_array({{entries}})
+       journal               = ({{journal}}) || jsonb_build_array({{entries}})
  WHERE id = %(key_id)s
    AND lease_token = %(lease_token)s
    AND recovery_point <> '{FINISHED}'
 """  # noqa: S608
 
 _JOURNAL_ENTRY = "jsonb_build_object('at', clock_timestamp()) || (%(entries)s::jsonb -> {})"
-
-
-COUNT_COMPLETER_ATTEMPTS = """
-SELECT count(*) FILTER (WHERE entry ->> 'event' = 'taken_by_completer')
-     - count(*) FILTER (WHERE entry ->> 'event' = 'parked')
-  FROM idempotency_idempotencykey, jsonb_array_elements(journal) AS entry
- WHERE id = %(key_id)s
-"""
 
 
 def write_progress(lease: Lease, progress: Progress) -> Lease:
@@ -112,6 +114,7 @@ def write_progress(lease: Lease, progress: Progress) -> Lease:
         "keeps_lease": progress.keeps_lease,
         "begins_foreign_phase": progress.begins_foreign_phase,
         "run_again_in": progress.run_again_in or timedelta(0),
+        "attempts_taken_back": int(progress.takes_back_attempt),
         "response_code": response.status if response else None,
         "response_body": response.text if response else None,
         "response_content_type": response.content_type if response else None,
@@ -119,21 +122,17 @@ def write_progress(lease: Lease, progress: Progress) -> Lease:
         "needs_review": progress.needs_review,
         "entries": _as_json(progress.journal, lease.attempt),
     }
-    appended = ", ".join(map(_JOURNAL_ENTRY.format, range(len(progress.journal))))
+    count = len(progress.journal)
+    statement = WRITE_PROGRESS.format(
+        journal=journal_with_room(count),
+        entries=", ".join(map(_JOURNAL_ENTRY.format, range(count))),
+    )
     asked_at = lease_clock()
     with connection.cursor() as cursor:
-        run(cursor, WRITE_PROGRESS.format(entries=appended), values)
+        run(cursor, statement, values)
         if cursor.rowcount != 1:
             raise lease_lost()
     return replace(lease, ends_at=lease_end(asked_at))
-
-
-def count_completer_attempts(lease: Lease) -> int:
-    """How often the completer has tried the key, by its journal. Parking does not count."""
-    with connection.cursor() as cursor:
-        cursor.execute(COUNT_COMPLETER_ATTEMPTS, {"key_id": lease.key_id})
-        row = cursor.fetchone()
-    return row[0] if row else 0
 
 
 def lease_lost() -> LeaseLost:

@@ -45,6 +45,7 @@ class IdempotencyKey(models.Model):
     # number for people, which another history of the database may count to as well.
     lease_token = models.UUIDField(default=uuid.uuid4)
     run_after = models.DateTimeField(db_default=Now())
+    completer_attempts = models.PositiveIntegerField(default=0, db_default=0)
 
     recovery_point = models.CharField(max_length=50, default=STARTED)
     foreign_sent_at = models.DateTimeField(null=True, blank=True)

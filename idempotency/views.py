@@ -172,7 +172,7 @@ def _retry(operation: Operation, stored: StoredKey, fingerprint_now: str) -> Htt
         )
     if stored.lease_seconds_left:
         raise request_in_progress(retry_after_seconds=stored.lease_seconds_left)
-    claim = take_over_key(key.pk)
+    claim = take_over_key(key.pk, impossible_lease=stored.impossible_lease)
     if claim is None:
         raise request_in_progress(retry_after_seconds=1)
     return _first_answer(operation.resume(claim))

@@ -114,6 +114,9 @@ def test_the_completer_reads_the_key_that_is_due(plan):
     taken = plan(
         claims.TAKE_OVER_NEXT_DUE_KEY,
         event="taken_by_completer",
+        completer_attempts=1,
+        begin_at=BEGINNING,
+        clock_tolerance=timedelta(seconds=5),
         lock_timeout=timedelta(seconds=90),
         completer_pause=timedelta(seconds=60),
     )
@@ -157,6 +160,7 @@ def test_the_idle_reaper_reads_the_entry_at_which_it_would_begin(plan):
         reaping.KEYS_ARE_OVERDUE,
         retention=timedelta(days=365),
         tombstone_retention=timedelta(days=365),
+        clock_tolerance=timedelta(seconds=5),
         begin_at=BEGINNING,
     )
 
@@ -177,6 +181,8 @@ def test_the_reapers_review_looks_at_unfinished_keys_only(plan):
     taken = plan(
         claims.TAKE_OVER_NEXT_OVERDUE_KEY,
         event="taken_by_reaper",
+        completer_attempts=0,
+        clock_tolerance=timedelta(seconds=5),
         retention=timedelta(minutes=15),
         lock_timeout=timedelta(seconds=90),
         completer_pause=timedelta(seconds=60),

@@ -22,8 +22,9 @@ KEY = "idempotency_idempotencykey"
 THE_TOKEN = "\n   AND lease_token = %(lease_token)s"
 THE_COUNTER = "\n   AND attempt = (%(entries)s::jsonb -> 0 ->> 'attempt')::int"
 UNFINISHED = "\n   AND recovery_point <> 'finished'"
+LEASE_HAS_ENDED = " OR locked_at < statement_timestamp() - %(lock_timeout)s"
 LEASE_IS_FREE = (
-    "\n   AND (locked_at IS NULL OR locked_at < statement_timestamp() - %(lock_timeout)s)"
+    f"\n   AND (locked_at IS NULL{LEASE_HAS_ENDED}\n        OR locked_at = %(impossible_lease)s)"
 )
 
 
@@ -95,7 +96,7 @@ def live_lease_is_taken(bed: Bed) -> None:
 def lease_that_never_runs_out(bed: Bed) -> None:
     """Locked is locked: nobody takes over what a killed process held."""
     for name in ("TAKE_OVER_KEY", "TAKE_OVER_NEXT_DUE_KEY"):
-        rewrite(bed, claims, name, LEASE_IS_FREE, "\n   AND locked_at IS NULL")
+        rewrite(bed, claims, name, LEASE_HAS_ENDED, "")
 
 
 @bug("a_lease_is_taken_with_a_new_token_only", experiment=booking, plan=KILLED_BEFORE_THE_CHARGE)
