@@ -8,7 +8,7 @@ from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.utils.module_loading import import_string
 from django.views.decorators.csrf import csrf_exempt
 
-from idempotency import conf
+from idempotency import conf, doors
 from idempotency.bodies import refuse_large_body
 from idempotency.claims import (
     NewKey,
@@ -71,6 +71,7 @@ def _answer(
 ) -> HttpResponse:
     if request.method != "POST":
         raise MethodNotAllowed(f"{request.method} is not allowed here; use POST.")
+    doors.refuse_while_closed()
     refuse_large_body(request)
     user = _authenticate(request)
     key = read_key(request)
@@ -96,6 +97,7 @@ def perform(
 
     *Raises* an `IdempotencyError` where there is no answer (yet).
     """
+    doors.refuse_while_closed()
     _refuse_unstorable_path(request.path_info)
     new_key = _new_key(request, user, key, parameters)
     operation = operation_class(

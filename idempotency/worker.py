@@ -16,6 +16,8 @@ from types import FrameType
 
 from django.db import DatabaseError, InterfaceError, connection
 
+from idempotency import doors
+
 logger = logging.getLogger(__name__)
 
 LONGEST_BACK_OFF = timedelta(seconds=30)
@@ -62,8 +64,10 @@ class JobsRun:
 
 
 def should_stop() -> bool:
-    """Whether a signal asked this process to leave. Long batches look between their items."""
-    return Stop.asked
+    """Whether to take nothing more: a signal asked this process to leave, or the doors were closed.
+    Long batches look between their items.
+    """
+    return Stop.asked or doors.are_closed()
 
 
 def run_worker(name: str, run_batch: Callable[[], Batch], *, pause: timedelta) -> None:
@@ -75,7 +79,7 @@ def run_worker(name: str, run_batch: Callable[[], Batch], *, pause: timedelta) -
     _install_signal_handlers()
     logger.info("%s: started", name)
     failures = 0
-    while not should_stop():
+    while not Stop.asked:
         try:
             batch = run_batch()
         except Exception as error:
@@ -106,7 +110,7 @@ def _wait_out(name: str, error: Exception, failures: int) -> None:
 
 def _sleep(seconds: float) -> None:
     ends_at = time.monotonic() + seconds
-    while not should_stop() and (left := ends_at - time.monotonic()) > 0:
+    while not Stop.asked and (left := ends_at - time.monotonic()) > 0:
         time.sleep(min(left, SLICE_SECONDS))
 
 
