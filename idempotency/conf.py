@@ -76,6 +76,7 @@ class Settings:
         "idempotency.health.not_asked_to_stop",
         "idempotency.health.database_answers",
         "idempotency.health.migrations_are_applied",
+        "idempotency.health.doors_are_open",
     )
     """Dotted paths of `() -> sequence of complaints`: what `/readyz` asks."""
 

@@ -86,6 +86,12 @@ class ParametersInvalid(IdempotencyError):
     status, code = 422, "parameters_invalid"
 
 
+class DoorsClosed(IdempotencyError):
+    """Somebody has closed the service (`manage.py doors close`)."""
+
+    status, code, retryable = 503, "doors_closed", True
+
+
 # The key is there, but not for this request, or not now: it was left as it is.
 
 

@@ -13,7 +13,7 @@ from django.db.migrations.executor import MigrationExecutor
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.utils.module_loading import import_string
 
-from idempotency import conf, stopping
+from idempotency import conf, doors, stopping
 from idempotency.transactions import drop_broken_connection
 
 
@@ -35,6 +35,14 @@ def readyz(request: HttpRequest) -> HttpResponse:
 
 def not_asked_to_stop() -> Sequence[str]:
     return ["The process was asked to stop."] if stopping.was_asked_to_stop() else []
+
+
+def doors_are_open() -> Sequence[str]:
+    """Say where the doors were closed, as each process reads once a second."""
+    try:
+        return ["The doors are closed."] if doors.are_closed() else []
+    except DatabaseFailure:
+        return ["The doors could not be read."]
 
 
 def database_answers() -> Sequence[str]:

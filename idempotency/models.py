@@ -190,6 +190,23 @@ class ReviewDecision(models.Model):
         return f"{self.action} of request {self.idempotency_key_id}"
 
 
+class Doors(models.Model):
+    """That the service is closed; open, there is no row. `doors` reads and writes it."""
+
+    id = models.PositiveSmallIntegerField(primary_key=True, default=1)
+    closed_at = models.DateTimeField(db_default=Now())
+    reason = models.TextField(blank=True, default="")
+
+    class Meta:
+        verbose_name_plural = "doors"
+        constraints = [
+            models.CheckConstraint(condition=Q(id=1), name="doors_are_one_row"),
+        ]
+
+    def __str__(self) -> str:
+        return f"closed since {self.closed_at.isoformat()}"
+
+
 class Job(models.Model):
     """What staged and delivered jobs have in common."""
 

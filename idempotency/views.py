@@ -9,7 +9,7 @@ from django.http.multipartparser import MultiPartParserError
 from django.utils.module_loading import import_string
 from django.views.decorators.csrf import csrf_exempt
 
-from idempotency import conf
+from idempotency import conf, doors
 from idempotency.bodies import read_bytes, refuse_unread_body
 from idempotency.claims import (
     NewKey,
@@ -102,6 +102,7 @@ def _answer(
     # The body is read whole before the first statement, and authenticating may be one: a client
     # with a slow line holds no connection to the database while its bytes are waited for.
     refuse_unread(request)
+    doors.refuse_while_closed()
     read_bytes(request)
     user = _authenticate(request)
     key = read_key(request)
@@ -127,6 +128,7 @@ def perform(
 
     *Raises* an `IdempotencyError` where there is no answer (yet).
     """
+    doors.refuse_while_closed()
     _refuse_unstorable_path(request.path_info)
     new_key = _new_key(request, user, key, parameters)
     operation = operation_class(

@@ -17,6 +17,7 @@ from types import FrameType
 
 from django.db import DatabaseError, InterfaceError, connection
 
+from idempotency import doors
 from idempotency.exceptions import LEAVING
 from idempotency.snapshots import SnapshotWatch
 from idempotency.storable import described, described_traceback
@@ -55,8 +56,10 @@ class Batch:
 
 
 def should_stop() -> bool:
-    """Whether a signal asked this process to leave. Long batches look between their items."""
-    return Stop.asked
+    """Whether to take nothing more: a signal asked this process to leave, or the doors were closed.
+    Long batches look between their items.
+    """
+    return Stop.asked or doors.are_closed()
 
 
 def run_worker(name: str, run_batch: Callable[[], Batch], *, pause: timedelta) -> None:
@@ -69,7 +72,7 @@ def run_worker(name: str, run_batch: Callable[[], Batch], *, pause: timedelta) -
     logger.info("%s: started", name)
     snapshots = SnapshotWatch()
     failures = 0
-    while not should_stop():
+    while not Stop.asked:
         try:
             snapshots.look()
             batch = run_batch()
@@ -102,7 +105,7 @@ def _wait_out(name: str, error: BaseException, failures: int) -> None:
 
 def _sleep(seconds: float) -> None:
     ends_at = time.monotonic() + seconds
-    while not should_stop() and (left := ends_at - time.monotonic()) > 0:
+    while not Stop.asked and (left := ends_at - time.monotonic()) > 0:
         time.sleep(min(left, SLICE_SECONDS))
 
 

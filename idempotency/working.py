@@ -13,6 +13,7 @@ from typing import Any
 from django.db import Error, connection, transaction
 from django.utils.module_loading import import_string
 
+from idempotency import doors
 from idempotency.compat import Task
 from idempotency.exceptions import JobFailed, JobOverLimit
 from idempotency.job_leases import JobLease, lease_delivery, release_delivery, settle_delivery
@@ -35,8 +36,13 @@ def run_under_lease(job_id: str, job_name: str, args: list[Any], kwargs: dict[st
     A job without a delivery record was done before, and one with a live lease is another worker's:
     nothing happens. A job that fails keeps its record, with the error, and is handed over again.
 
+    While the doors are closed nothing happens either: the delivery stays owed.
+
     *Raises* `JobFailed`, which says no more of the error than the record does.
     """
+    if doors.are_closed():
+        logger.info("job left for later, the doors are closed: job_id=%s", job_id)
+        return
     try:
         job = task_named(job_name)
     except Exception as error:  # whatever its module fails with; older code does not know it at all

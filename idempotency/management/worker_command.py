@@ -2,12 +2,13 @@
 
 import logging
 from argparse import ArgumentParser, ArgumentTypeError
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
 from django.core.management.base import BaseCommand
 
-from idempotency import conf
+from idempotency import conf, doors
 from idempotency.worker import Batch, run_worker
 
 logger = logging.getLogger(__name__)
@@ -36,14 +37,22 @@ class WorkerCommand(BaseCommand):
     def handle(self, *, once: bool, batch_size: int, **options: Any) -> None:
         name = self.__class__.__module__.rpartition(".")[2]
         if once:
-            batch = self.run_batch(batch_size)
+            batch = _unless_closed(self.run_batch, batch_size)
             logger.info("%s: %s", name, batch.summary)
             self.stdout.write(batch.counts)
             return
-        run_worker(name, lambda: self.run_batch(batch_size), pause=self.pause())
+        run_worker(
+            name, lambda: _unless_closed(self.run_batch, batch_size), pause=self.pause()
+        )
 
     def run_batch(self, limit: int) -> Batch:
         raise NotImplementedError
 
     def pause(self) -> timedelta:
         return conf.current().idle_pause
+
+
+def _unless_closed(run: Callable[[int], Batch], limit: int) -> Batch:
+    if doors.are_closed():
+        return Batch("doors=closed", did_something=False, is_full=False)
+    return run(limit)

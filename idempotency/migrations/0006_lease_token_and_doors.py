@@ -1,5 +1,6 @@
 import uuid
 
+import django.db.models.functions.datetime
 from django.db import migrations, models
 
 # Only a key that is not finished is ever compared by its token. So the large rest of the table gets
@@ -23,5 +24,25 @@ class Migration(migrations.Migration):
         migrations.RunSQL(DRAW_TOKENS, migrations.RunSQL.noop),
         migrations.AlterField(
             model_name="idempotencykey", name="foreign_key", field=models.UUIDField()
+        ),
+        migrations.CreateModel(
+            name="Doors",
+            fields=[
+                (
+                    "id",
+                    models.PositiveSmallIntegerField(default=1, primary_key=True, serialize=False),
+                ),
+                (
+                    "closed_at",
+                    models.DateTimeField(db_default=django.db.models.functions.datetime.Now()),
+                ),
+                ("reason", models.TextField(blank=True, default="")),
+            ],
+            options={
+                "verbose_name_plural": "doors",
+                "constraints": [
+                    models.CheckConstraint(condition=models.Q(("id", 1)), name="doors_are_one_row")
+                ],
+            },
         ),
     ]

@@ -1,4 +1,5 @@
-"""The fixture `crash_everywhere`, and the line at the end of a run that says what it tried.
+"""The fixture `crash_everywhere`, and the line at the end of a run that says what it tried. And no
+thread of the app's own in the process of the tests: its doors stand open.
 
 To use it: `pytest_plugins = ["idempotency.testing.pytest_plugin"]` in the root conftest.
 """
@@ -28,6 +29,14 @@ def crash_everywhere(request: pytest.FixtureRequest, transactional_db: None) -> 
         return report
 
     return crash
+
+
+@pytest.fixture(autouse=True)
+def doors_stand_open(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The thread that reads them would look into whatever database a test is leaving."""
+    from idempotency import doors
+
+    monkeypatch.setattr(doors, "as_last_read", lambda: doors.Reading(are_closed=False))
 
 
 MOST_SHOWN = 20

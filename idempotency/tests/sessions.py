@@ -21,11 +21,15 @@ def end_connection(pid: int) -> None:
 
 
 def pid_of(application: str) -> int:
-    """The server process that works for another process, as soon as there is one."""
+    """The server process that works for another process, as soon as there is one. Not the short one
+    that reads the doors, which is gone before it has been idle for so long.
+    """
     found = _first(
         """
         SELECT (SELECT pid FROM pg_stat_activity
-                 WHERE application_name = %s AND datname = current_database() LIMIT 1),
+                 WHERE application_name = %s AND datname = current_database()
+                   AND state = 'idle' AND state_change < clock_timestamp() - interval '50 ms'
+                 LIMIT 1),
                pg_sleep(0.01)
         """,
         application,

@@ -58,6 +58,7 @@ def test_no_transaction_is_open_while_stripe_is_called(api, stand_in):
             cursor.execute(
                 "SELECT count(*), count(xact_start) FROM pg_stat_activity"
                 " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+                " AND query NOT LIKE '%idempotency_doors%'"  # read by a thread of its own
             )
             connections, transactions = cursor.fetchone()
         assert not booking.done(), "the call was over before anybody looked"

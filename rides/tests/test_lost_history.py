@@ -16,6 +16,7 @@ from rides.tests.booking import (
     RIDER,
     RIDER_WITH_BAD_CARD,
     book,
+    run,
     the_key,
 )
 from rides.tests.processes import PATIENCE_SECONDS, wait_until
@@ -81,3 +82,23 @@ def test_a_process_of_a_lost_history_writes_on_nobody_elses_key(api, stand_in):
 
     assert len(stand_in.charges(status="succeeded")) == 1
     assert not Ride.objects.filter(stripe_charge_id__isnull=False).exclude(user__email=RIDER)
+
+
+def test_the_doors_are_closed_and_opened_while_the_api_runs(api, stand_in):
+    assert book(api.url, KEY).status_code == 201
+    run("doors", "close", "--reason", "a restore")
+    try:
+        wait_until(lambda: answers_of_every_process(api.url) == {503})
+        closed = book(api.url, OTHER_KEY)
+    finally:
+        run("doors", "open")
+        wait_until(lambda: answers_of_every_process(api.url) == {201})
+
+    assert closed.json()["code"] == "doors_closed"
+    assert "Retry-After" in closed.headers
+    assert len(stand_in.charges()) == 1
+
+
+def answers_of_every_process(url: str) -> set[int]:
+    """Each of the API's processes has read the row for itself."""
+    return {book(url, KEY).status_code for _ in range(20)}
