@@ -5,17 +5,19 @@ ago, and nobody holds its lease. The completer runs the operation itself, not an
 request, so the origin's address and the user stay those of the first one.
 """
 
+import time
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from enum import StrEnum
+from threading import Lock
 from typing import Any
 
 from django.db import connection
 from django.urls import Resolver404, resolve
 
-from idempotency import failures
+from idempotency import conf, failures
 from idempotency.claims import Claim, take_over_next_due_key
 from idempotency.exceptions import IdempotencyError, NeedsReview, ParametersInvalid, Parked
 from idempotency.models import IdempotencyKey
@@ -102,7 +104,27 @@ def _complete_keys(claim: Claim | None, tickets: Iterator[int]) -> Counter[Outco
 def _next_claim(tickets: Iterator[int]) -> Claim | None:
     if should_stop() or next(tickets, None) is None:
         return None
+    _pace.keep()
     return take_over_next_due_key()
+
+
+class _Pace:
+    """Keeps a process to `COMPLETER_RATE`, or catching up would take what its clients need."""
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self._next_at = 0.0
+
+    def keep(self) -> None:
+        """Wait until the next key may be taken."""
+        with self._lock:
+            now = time.monotonic()
+            at = max(now, self._next_at)
+            self._next_at = at + 1 / conf.current().completer_rate
+        time.sleep(at - now)
+
+
+_pace = _Pace()
 
 
 def _complete_keys_in_thread(claim: Claim | None, tickets: Iterator[int]) -> Counter[Outcome]:

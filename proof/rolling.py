@@ -16,6 +16,7 @@ from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import django
 import requests
@@ -24,6 +25,9 @@ from honcho.environ import parse_procfile
 from proof.chaos import leave
 from proof.world import World, running_world
 from rocketrides.environment import BASE_DIR
+
+if TYPE_CHECKING:
+    from proof.clients import Booking
 
 STRIPE_SECONDS = 2.0
 NOTICE_SECONDS = 2  # longer than HAProxy's check of an instance takes to fail
@@ -138,7 +142,9 @@ def roll(world: World, restarts: int, at_once: int) -> tuple[Counter[str], list[
     return told, violations_of(told, Ride.objects.count(), len(world.stand_in.charges()))
 
 
-def book_on(port: int, booking_of: type, rider: str, told: Counter[str], stop: threading.Event):
+def book_on(
+    port: int, booking_of: type["Booking"], rider: str, told: Counter[str], stop: threading.Event
+) -> None:
     """Book one ride after the other, and note each answer."""
     from proof.clients import send
 

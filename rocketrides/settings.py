@@ -128,6 +128,7 @@ IDEMPOTENCY["AUTHENTICATE"] = (
     "rides.authentication.demo_rider" if DEMO_AUTH else "rides.authentication.session_rider"
 )
 
+IDEMPOTENCY["COMPLETER_RATE"] = number("COMPLETER_RATE", range(1, 100_001), default=50)
 IDEMPOTENCY["TRUSTED_PROXIES"] = tuple(env.list("TRUSTED_PROXIES", default=[]))
 try:
     [ip_network(network) for network in IDEMPOTENCY["TRUSTED_PROXIES"]]
