@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from proof.clients import Booking
 
 STRIPE_SECONDS = 2.0
-NOTICE_SECONDS = 2  # longer than HAProxy's check of an instance takes to fail
+NOTICE_SECONDS = 3  # longer than HAProxy's check of an instance takes to fail
 PATIENCE_SECONDS = 30.0
 RIDERS = 20
 CHARGING = "POST /v1/payment_intents"
@@ -45,6 +45,7 @@ def main() -> int:
         running_world(Path(folder), port=5099) as world,
     ):
         os.environ.update(world.environment(), DJANGO_SETTINGS_MODULE="rocketrides.settings")
+        del os.environ["STOP_GRACE_SECONDS"]  # the default is what is tried
         django.setup()
         told, violations = roll(world, options.restarts, options.clients)
     for what, count in told.items():
