@@ -14,7 +14,8 @@ STAMP  := $(VENV)/installed-$(DJANGO)
 export PATH := $(abspath $(VENV))/bin:$(PATH)
 
 .PHONY: help start test test-newest test-queue test-pgbouncer chaos bugs evidence bench \
-	bench-draining bench-growth bench-profile stop checks brokers pgbouncer load-generator
+	bench-draining bench-growth bench-profile rolling-restarts stop checks brokers pgbouncer \
+	haproxy load-generator
 
 help:  ## say what there is
 	@sed -n 's/^\([a-z-]*\):.*## /make \1	/p' Makefile | expand -t 22
@@ -22,7 +23,7 @@ help:  ## say what there is
 start: $(STAMP)  ## run the demo until Ctrl-C; .env.example says what can be set
 	@python -m sandbox start
 
-test: $(STAMP)  ## lint, type-check and test
+test: $(STAMP) haproxy  ## lint, type-check and test
 	@python -m sandbox during $(MAKE) --no-print-directory checks
 
 NEWEST := $(foreach minor,13 14 12,python3.$(minor) $(wildcard $(HOME)/.pyenv/versions/3.$(minor).*/bin/python))
@@ -45,6 +46,10 @@ chaos: CLIENTS ?= 8
 chaos: $(STAMP)  ## all that can happen, for MINUTES=1 with CLIENTS=8; SEED=14 repeats a run, NEMESES="kill Stripe" narrows it
 	@python -m proof.chaos --minutes $(MINUTES) --clients $(CLIENTS) $(if $(SEED),--seed $(SEED)) \
 		$(if $(filter-out undefined,$(origin NEMESES)),--nemeses $(NEMESES))
+
+rolling-restarts: export RESTARTS ?= 20
+rolling-restarts: $(STAMP) haproxy  ## two instances restarted in turn under load, RESTARTS=20 times: no client notices
+	@python -m proof.rolling --restarts $(RESTARTS)
 
 bugs: $(STAMP)  ## plant the known bugs one at a time, and say which check caught which
 	@python -m sandbox during python -m pytest -q rides/tests/test_seeded_bugs.py
@@ -94,6 +99,10 @@ brokers:
 
 pgbouncer:
 	@test -x $(PGBOUNCER) && exit 0; $(call debian,pgbouncer)
+
+haproxy:
+	@command -v haproxy >/dev/null && exit 0; \
+	$(call debian,haproxy) || echo "NOT TESTED below: HAProxy, which could not be installed" >&2
 
 load-generator:
 	@command -v wrk >/dev/null && exit 0; \

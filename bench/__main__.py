@@ -1,7 +1,7 @@
 """How fast it is, beside the physical limit and the alternatives, in one run.
 
     python -m bench [--full] [--only ours,floor] [--clients 8,32] [--latencies 0,300]
-                    [--seconds 2] [--rounds 3] [--endurance 100000]
+                    [--seconds 2] [--rounds 3] [--overload 6] [--endurance 100000]
 
 Prints its tables and, where nothing was chosen or left out, writes them to `bench/results/`.
 """
@@ -16,6 +16,7 @@ from bench import machine
 from bench.contestants import CONTESTANTS, Contestant
 from bench.contestants.ours import OURS
 from bench.measuring import Cell, Growth, count_statements, measure_growth, measure_rounds
+from bench.overload import Overload, measure_overload, overload_table
 from bench.report import Line, others, table
 from bench.targets import ratios, targets
 from bench.world import Missing, World, world
@@ -31,6 +32,7 @@ SHORT = {
     "seconds": 2,
     "rounds": 3,
     "endurance": 0,
+    "overload": 6,
 }
 FULL = {
     "only": ALL,
@@ -39,6 +41,7 @@ FULL = {
     "seconds": 5,
     "rounds": 3,
     "endurance": 100_000,
+    "overload": 20,
 }
 
 
@@ -50,8 +53,10 @@ def main() -> None:
             raise SystemExit("\n".join(missing))
         lines = list(_lines(surroundings, contestants, options))
         growth = _growth(surroundings, options.endurance)
+        overload = _overload(surroundings, contestants, options.overload)
         told = ["\n".join([*machine.described(), others(lines), *missing])]
-    report = "\n\n".join([*told, table(lines), ratios(lines), targets(lines, growth)])
+    tables = [table(lines), *([overload_table(overload)] if overload else []), ratios(lines)]
+    report = "\n\n".join([*told, *tables, targets(lines, growth, overload)])
     print(report)
     if options.is_whole:
         _keep(report)
@@ -90,6 +95,10 @@ def _growth(world: World, rides: int) -> Growth | None:
     return measure_growth(world, OURS, rides) if rides else None
 
 
+def _overload(world: World, contestants: Sequence[Contestant], seconds: int) -> Overload | None:
+    return measure_overload(world, seconds) if seconds and OURS in contestants else None
+
+
 def _keep(report: str) -> None:
     RESULTS.mkdir(exist_ok=True)
     path = RESULTS / f"{datetime.now(UTC):%Y-%m-%d}-{machine.commit()}.md"
@@ -105,6 +114,7 @@ def _options() -> Namespace:
     parser.add_argument("--latencies", type=_numbers, help="of Stripe, in milliseconds")
     parser.add_argument("--seconds", type=int, help="of a run")
     parser.add_argument("--rounds", type=int, help="of which the medians are taken")
+    parser.add_argument("--overload", type=int, help="seconds of three times what it can take")
     parser.add_argument("--endurance", type=int, help="rides over which the memory is compared")
     options = parser.parse_args()
     chosen = {name: value for name, value in vars(options).items() if value is not None}

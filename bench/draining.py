@@ -94,7 +94,7 @@ def book_for(seconds: float, api: str) -> list[float]:
 @contextmanager
 def running_completer(environment: dict[str, str], concurrency: int) -> Iterator[None]:
     command = [sys.executable, "manage.py", "completer", "--concurrency", str(concurrency)]
-    with running(command, environment):
+    with running(command, environment | {"COMPLETER_RATE": "1000"}):
         yield
 
 

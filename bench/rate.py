@@ -7,8 +7,8 @@ they come, give up, and send the same key again.
 import asyncio
 import contextlib
 import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 from uuid import uuid4
 
@@ -21,8 +21,10 @@ BODY = b"origin_lat=37.7793&origin_lon=-122.4192&target_lat=37.6213&target_lon=-
 HEAD = (
     "POST /rides HTTP/1.1\r\nHost: {host}\r\nAuthorization: {rider}\r\n"
     "Idempotency-Key: {key}\r\nContent-Type: application/x-www-form-urlencoded\r\n"
-    "Content-Length: {length}\r\nConnection: close\r\n\r\n"
+    "Content-Length: {length}\r\n\r\n"
 )
+
+Connection = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,48 +55,60 @@ def served_within(tries: Sequence[Try], limit: float, begin: float, end: float) 
     return sum(begin <= t.sent_at + t.seconds < end for t in good) / (end - begin)
 
 
+@dataclass
+class _Clients:
+    """All clients of a run. Connections are kept and shared among them, as a balancer does it."""
+
+    host: str
+    began_at: float
+    tries: list[Try] = field(default_factory=list)
+    idle: list[Connection] = field(default_factory=list)
+
+    async def book(self, rider: str) -> None:
+        """Be one client: book a ride, and try again as the contract says."""
+        head = HEAD.format(host=self.host, rider=rider, key=uuid4(), length=len(BODY))
+        for number in range(1 + RETRIES):
+            sent_at = time.monotonic()
+            status, retry_after = 0, float(RETRY_AFTER_SECONDS)
+            with contextlib.suppress(OSError, EOFError, TimeoutError):
+                async with asyncio.timeout(PATIENCE_SECONDS):
+                    status, retry_after = await self.ask(head.encode() + BODY)
+            took = time.monotonic() - sent_at
+            self.tries.append(Try(number, sent_at - self.began_at, took, status))
+            if status and status not in (409, 503):
+                return
+            if number < RETRIES:
+                await asyncio.sleep(retry_after)
+
+    async def ask(self, request: bytes) -> tuple[int, float]:
+        """Return the status, and when to come back. A connection that is given up is closed."""
+        address, _, port = self.host.partition(":")
+        reader, writer = (
+            self.idle.pop() if self.idle else await asyncio.open_connection(address, int(port))
+        )
+        try:
+            writer.write(request)
+            head = await reader.readuntil(b"\r\n\r\n")
+            await reader.readexactly(int(_value_of(b"content-length", head) or 0))
+        except BaseException:
+            writer.close()
+            raise
+        self.idle.append((reader, writer))
+        return int(head[9:12]), float(_value_of(b"retry-after", head) or RETRY_AFTER_SECONDS)
+
+
 async def _send(url: str, rate: float, seconds: float, rider: Callable[[int], str]) -> list[Try]:
-    tries: list[Try] = []
-    began_at = time.monotonic()
-    clients = []
+    clients = _Clients(urlsplit(url).netloc, time.monotonic())
+    tasks = []
     for n in range(int(rate * seconds)):
-        await asyncio.sleep(max(0, began_at + n / rate - time.monotonic()))
-        clients.append(asyncio.create_task(_client(url, rider(n), began_at, tries)))
-    await asyncio.gather(*clients)
-    return tries
-
-
-async def _client(url: str, rider: str, began_at: float, tries: list[Try]) -> None:
-    host = urlsplit(url).netloc
-    head = HEAD.format(host=host, rider=rider, key=uuid4(), length=len(BODY))
-    for number in range(1 + RETRIES):
-        sent_at = time.monotonic()
-        status, retry_after = 0, float(RETRY_AFTER_SECONDS)
-        with contextlib.suppress(OSError, TimeoutError):
-            async with asyncio.timeout(PATIENCE_SECONDS):
-                status, retry_after = await _ask(host, head.encode() + BODY)
-        tries.append(Try(number, sent_at - began_at, time.monotonic() - sent_at, status))
-        if status and status not in (409, 503):
-            return
-        if number < RETRIES:
-            await asyncio.sleep(retry_after)
-
-
-async def _ask(host: str, request: bytes) -> tuple[int, float]:
-    address, _, port = host.partition(":")
-    reader, writer = await asyncio.open_connection(address, int(port))
-    try:
-        writer.write(request)
-        answer = await reader.read()
-    finally:
+        await asyncio.sleep(max(0, clients.began_at + n / rate - time.monotonic()))
+        tasks.append(asyncio.create_task(clients.book(rider(n))))
+    await asyncio.gather(*tasks)
+    for _, writer in clients.idle:
         writer.close()
-    if not answer:
-        return 0, RETRY_AFTER_SECONDS
-    return int(answer[9:12]), next(_retry_after(answer), RETRY_AFTER_SECONDS)
+    return clients.tries
 
 
-def _retry_after(answer: bytes) -> Iterator[float]:
-    for line in answer.partition(b"\r\n\r\n")[0].split(b"\r\n"):
-        name, _, value = line.partition(b":")
-        if name.lower() == b"retry-after":
-            yield float(value)
+def _value_of(name: bytes, head: bytes) -> bytes:
+    _, found, rest = head.lower().partition(b"\r\n" + name + b":")
+    return rest.partition(b"\r\n")[0] if found else b""

@@ -5,17 +5,19 @@ ago, and nobody holds its lease. The completer runs the operation itself, not an
 request, so the origin's address and the user stay those of the first one.
 """
 
+import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from threading import Lock
 from typing import Any
 
 from django.db import connection
 from django.urls import Resolver404, resolve
 
-from idempotency import failures
+from idempotency import conf, failures
 from idempotency.claims import Claim, find_due_keys, take_over_next_due_key
 from idempotency.exceptions import (
     LEAVING,
@@ -128,6 +130,7 @@ class Tickets:
     def next_claim(self) -> Claim | None:
         if should_stop() or next(self._left, None) is None:
             return None
+        _pace.keep()
         return take_over_next_due_key(self._position)
 
 
@@ -137,6 +140,25 @@ def _complete_keys(claim: Claim | None, tickets: Tickets) -> Counter[Outcome]:
         outcomes[complete_key(claim)] += 1
         claim = tickets.next_claim()
     return outcomes
+
+
+class _Pace:
+    """Keeps a process to `COMPLETER_RATE`, or catching up would take what its clients need."""
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self._next_at = 0.0
+
+    def keep(self) -> None:
+        """Wait until the next key may be taken."""
+        with self._lock:
+            now = time.monotonic()
+            at = max(now, self._next_at)
+            self._next_at = at + 1 / conf.current().completer_rate
+        time.sleep(at - now)
+
+
+_pace = _Pace()
 
 
 def _complete_keys_in_thread(claim: Claim | None, tickets: Tickets) -> Counter[Outcome]:

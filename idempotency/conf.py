@@ -42,6 +42,10 @@ class Settings:
     completer_pause_limit: timedelta = timedelta(hours=1)
     """The completer's longest wait between two attempts at one key."""
 
+    completer_rate: int = 50
+    """The most keys a second that one completer takes, however many threads it has: about a tenth
+    of what two cores answer, so that after an outage the clients have the rest."""
+
     max_attempts: int = 30
     """After so many attempts by the completer, about a day of them, a person must look."""
 

@@ -29,6 +29,11 @@ def kill(service: str, world: World, dice: random.Random) -> None:
     world.kill(service)
 
 
+def stop_api(world: World, dice: random.Random) -> None:
+    """As a deploy does: it finishes or lets go what it has in hand."""
+    world.stop("api")
+
+
 def kill_child_of_api(world: World, dice: random.Random) -> None:
     world.kill_child("api", dice.randrange(8))
 
@@ -70,6 +75,7 @@ NEMESES: dict[str, Nemesis] = {
     **{f"kill -9 {name}": partial(kill, name) for name in ("api", "completer", "enqueuer")},
     "kill -9 worker": partial(kill, "worker"),
     "kill -9 of one of the api's workers": kill_child_of_api,
+    "SIGTERM to the api": stop_api,
     **{f"freeze {name}": partial(freeze, name) for name in ("api", "completer", "worker")},
     "PostgreSQL restarted": restart_postgres,
     "backends terminated": terminate_backends,

@@ -16,6 +16,7 @@ from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import django
 import requests
@@ -25,8 +26,11 @@ from proof.chaos import leave
 from proof.world import World, running_world
 from rocketrides.environment import BASE_DIR
 
+if TYPE_CHECKING:
+    from proof.clients import Booking
+
 STRIPE_SECONDS = 2.0
-NOTICE_SECONDS = 2  # longer than HAProxy's check of an instance takes to fail
+NOTICE_SECONDS = 3  # longer than HAProxy's check of an instance takes to fail
 PATIENCE_SECONDS = 30.0
 RIDERS = 20
 CHARGING = "POST /v1/payment_intents"
@@ -41,6 +45,7 @@ def main() -> int:
         running_world(Path(folder), port=5099) as world,
     ):
         os.environ.update(world.environment(), DJANGO_SETTINGS_MODULE="rocketrides.settings")
+        del os.environ["STOP_GRACE_SECONDS"]  # the default is what is tried
         django.setup()
         told, violations = roll(world, options.restarts, options.clients)
     for what, count in told.items():
@@ -138,7 +143,9 @@ def roll(world: World, restarts: int, at_once: int) -> tuple[Counter[str], list[
     return told, violations_of(told, Ride.objects.count(), len(world.stand_in.charges()))
 
 
-def book_on(port: int, booking_of: type, rider: str, told: Counter[str], stop: threading.Event):
+def book_on(
+    port: int, booking_of: type["Booking"], rider: str, told: Counter[str], stop: threading.Event
+) -> None:
     """Book one ride after the other, and note each answer."""
     from proof.clients import send
 

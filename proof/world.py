@@ -80,6 +80,7 @@ class World:
             "DATABASE_SESSION_OPTIONS": "-c idle_in_transaction_session_timeout=30s "
             "-c lock_timeout=10s -c synchronous_commit=on",
             "PORT": str(self.port),
+            "STOP_GRACE_SECONDS": "1",  # shorter than some calls, so that they are abandoned
         }
 
     # The service.
@@ -113,6 +114,11 @@ class World:
         with self.hands[service]:
             self.signal(service, signal.SIGKILL)
             self.kills += 1
+
+    def stop(self, service: str) -> None:
+        """Ask it to end; it is started again once it has."""
+        with self.hands[service]:
+            self.processes[service].terminate()
 
     def kill_child(self, service: str, which: int) -> None:
         """End one worker process of a server, which then starts another."""

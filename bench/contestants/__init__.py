@@ -4,7 +4,7 @@ from typing import Protocol
 
 from bench.contestants.dbos import DBOS, DBOS_PINNED
 from bench.contestants.floor import Floor
-from bench.contestants.ours import OURS, REPLAYS
+from bench.contestants.ours import OURS, REPLAYS, WSGI
 from bench.contestants.packaged import PACKAGED
 from bench.contestants.plain import PLAIN
 from bench.load import Answers
@@ -44,6 +44,7 @@ CONTESTANTS: tuple[Contestant, ...] = (
     Floor("floor", "the floor: pgbench, simple protocol", "simple"),
     Floor("floor-prepared", "the floor with prepared statements", "prepared", asks_stripe=False),
     OURS,
+    WSGI,
     REPLAYS,
     PLAIN,
     DBOS,

@@ -10,6 +10,12 @@ from bench.surroundings import procfile_command, serving
 from bench.world import TEMPLATE, Server, World, production
 
 DATABASE = "rocketrides_bench_ours"
+DATABASE_WITHOUT_DOOR = "rocketrides_bench_wsgi"
+WITHOUT_DOOR = (
+    "exec env DATABASE_POOL_SIZE=8 PREPARED_STATEMENTS=true PIN_WORKERS=true "
+    "granian --interface wsgi rocketrides.wsgi:application --host 127.0.0.1 --port $PORT "
+    "--workers 2 --blocking-threads 128 --http 1 --no-ws --workers-kill-timeout 2"
+)
 FINISHED = Requests("replay", "finished-before-the-benchmark", keys=100)
 
 
@@ -24,7 +30,23 @@ def api(world: World) -> Iterator[Server]:
             yield Server(DATABASE, address, process)
 
 
+@contextmanager
+def api_without_door(world: World) -> Iterator[Server]:
+    """The same under Granian's WSGI, where a thread waits for each client's bytes."""
+    with database.created(DATABASE_WITHOUT_DOOR, template=TEMPLATE) as url:
+        variables = production(url, world.stand_in, settings="bench.service.settings")
+        with serving(["sh", "-c", WITHOUT_DOOR], variables) as (address, process):
+            yield Server(DATABASE_WITHOUT_DOOR, address, process)
+
+
 OURS = OverHTTP(name="ours", title="ours, fresh rides", starting=api, path="/rides")
+
+WSGI = OverHTTP(
+    name="wsgi",
+    title="ours without the door, under WSGI",
+    starting=api_without_door,
+    path="/rides",
+)
 
 REPLAYS = OverHTTP(
     name="replays",

@@ -83,7 +83,7 @@ def test_a_run_ends_in_a_table_with_ratios_and_targets(world: World) -> None:
     assert lines[1].cpu_ms("service") > 0
     assert all(each.title in table(lines) for each in taking_part)
     assert f"| {lines[1].rate / lines[0].rate:.2f}" in ratios(lines)
-    assert "not measured" in targets(lines, None)
+    assert "not measured" in targets(lines, None, None)
 
 
 def _newest(name: str, written: str) -> dict[str, Any]:

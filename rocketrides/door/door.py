@@ -22,7 +22,7 @@ from idempotency.views import error_response
 from rocketrides.door.answers import Answer, answer_of, django_answer
 from rocketrides.door.scopes import environ_of
 from rocketrides.door.stopping import live
-from rocketrides.door.turns import Disconnected, Turns
+from rocketrides.door.turns import Disconnected, Turns, overloaded
 
 Message = dict[str, Any]
 Receive = Callable[[], Awaitable[Message]]
@@ -54,6 +54,7 @@ class Door:
         )
         # An instance that has too much to do is alive, and says so on threads of their own.
         self._health = Turns(django_answer, threads=2, active=2, longest=20)
+        self._overloaded = answer_of(error_response(overloaded()))
         self._in_hand: set[tuple[str, ...]] = set()
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
@@ -61,7 +62,11 @@ class Door:
             await live(receive, send, self._turns)
             return
         try:
-            status, headers, content = await self._answer(scope, receive)
+            # First, since under too much load this is most of what is done.
+            if self._turns.is_full() and scope["path"] not in HEALTH:
+                status, headers, content = self._overloaded
+            else:
+                status, headers, content = await self._answer(scope, receive)
         except IdempotencyError as error:
             status, headers, content = answer_of(error_response(error))
         except Disconnected:
@@ -75,7 +80,6 @@ class Door:
         request = WSGIRequest(environ_of(scope, body))
         if request.path_info in HEALTH:
             return await self._health.take(request, receive)
-        self._turns.refuse_when_full()
         if refuse_unread := check_of(request.path_info):
             refuse_unread(request)
         asked = question_of(request)

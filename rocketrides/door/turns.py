@@ -21,6 +21,8 @@ from idempotency.calls import count_calls, watch_calls
 from idempotency.exceptions import IdempotencyError
 from rocketrides.door.answers import Answer
 
+PACE_OVER_TURNS = 16
+
 Receive = Callable[[], Awaitable[Any]]
 Work = tuple[WSGIRequest, "asyncio.Future[Answer]"]
 
@@ -53,6 +55,8 @@ class Turns:
         self._respond = respond
         self._threads, self._active, self._longest = threads, active, longest
         self._queue: deque[_Place] = deque()
+        self._pace = 0.0  # seconds from one turn to the next, as long as somebody waits
+        self._last_turn_at: float | None = None
         self._in_hand = 0
         self._started = 0
         self._answers: set[asyncio.Future[Answer]] = set()
@@ -61,19 +65,21 @@ class Turns:
         watch_calls(self._call_begins)
 
     def refuse_when_full(self) -> None:
-        """*Raises* `Overloaded` where a request that came now would wait for too long.
-
-        The first of the queue has waited for as long as the last will. Half of what is allowed is
-        left for work that takes longer than that before it.
-        """
+        """*Raises* `Overloaded` where a request that came now would wait for too long."""
         if self._ended:
             raise self._ended
-        self._drop_those_gone()
-        if not self._queue:
-            return
-        waited = time.monotonic() - self._queue[0].since
-        if len(self._queue) >= self._longest or waited > settings.API_QUEUE_SECONDS / 2:
+        if self.is_full():
             raise overloaded()
+
+    def is_full(self) -> bool:
+        """Whether as many wait as may, or will be served in half of the time that they may wait.
+
+        The other half is for work that takes longer than what was measured.
+        """
+        self._drop_those_gone()
+        waiting = len(self._queue)
+        is_long = waiting * self._pace > settings.API_QUEUE_SECONDS / 2
+        return is_long or (waiting >= self._longest and not self._has_room())
 
     async def take(self, request: WSGIRequest, receive: Receive) -> Answer:
         """Wait for a turn, and have the request answered.
@@ -106,8 +112,16 @@ class Turns:
         self._drop_those_gone()
         while self._queue and self._has_room():
             self._in_hand += 1
+            self._keep_pace(time.monotonic())
             self._queue.popleft().turn.set_result(None)
             self._drop_those_gone()
+        if not self._queue:
+            self._last_turn_at = None
+
+    def _keep_pace(self, now: float) -> None:
+        if self._last_turn_at is not None:
+            self._pace += (now - self._last_turn_at - self._pace) / PACE_OVER_TURNS
+        self._last_turn_at = now
 
     def _drop_those_gone(self) -> None:
         while self._queue and self._queue[0].turn.done():
@@ -160,7 +174,6 @@ class _Place:
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self.loop = loop
-        self.since = time.monotonic()
         self.turn: asyncio.Future[None] = loop.create_future()
 
 

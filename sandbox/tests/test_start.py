@@ -13,6 +13,7 @@ import tempfile
 import time
 import uuid
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlencode
@@ -22,6 +23,7 @@ import pytest
 
 from rocketrides.environment import BASE_DIR
 from sandbox import postgres
+from sandbox.stripe.control import StandIn
 
 PLACES = {"origin_lat": "0.0", "origin_lon": "0.0", "target_lat": "0.0", "target_lon": "0.0"}
 # Set to nothing, so that no .env of the developer's sets them.
@@ -138,6 +140,24 @@ def test_it_says_where_to_look_ends_in_five_seconds_and_goes_on_at_the_next_star
     assert f"curl -i -X POST {address}/rides" in lines
     assert re.search(rf"{address}/admin/ .*admin@example.com, password rocket", lines)
     assert "KeyboardInterrupt" not in lines
+
+
+def test_it_ends_in_five_seconds_while_stripe_takes_longer_and_the_retry_goes_on_at_once(
+    environment: dict[str, str],
+) -> None:
+    key = str(uuid.uuid4())
+    with running_demo(environment) as demo, ThreadPoolExecutor(1) as client:
+        stand_in = StandIn(f"http://127.0.0.1:{environment['SANDBOX_STRIPE_PORT']}")
+        stand_in.add_fault("latency", seconds=6, path="POST /v1/payment_intents")
+        answer = client.submit(demo.book, key)
+        wait_until(lambda: stand_in.calls()["calls"].get("POST /v1/payment_intents"), demo.log)
+        everything = demo.everything()
+        demo.process.terminate()
+
+        assert answer.result().status == 503
+        assert remaining(everything) == []
+    with running_demo(environment) as demo:
+        assert demo.book(key).status == 201
 
 
 def test_a_killed_api_is_started_again(environment: dict[str, str]) -> None:
