@@ -1,3 +1,5 @@
+import os
+
 from django.apps import AppConfig
 
 
@@ -12,3 +14,6 @@ class IdempotencyConfig(AppConfig):
             deploys,
             surroundings,
         )
+        from idempotency.forks import leave_connections_to_the_parent
+
+        os.register_at_fork(after_in_child=leave_connections_to_the_parent)

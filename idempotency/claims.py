@@ -1,23 +1,23 @@
 """Take a key: the claim.
 
 Every statement that decides who may work on a key stands here as SQL, once. Each is a single
-conditional write, never a read and then a write.
+conditional write, never a read and then a write. Each writes a token that this process has drawn: a
+number would be handed out twice by a database that lost its last commits.
 """
 
 import json
 import math
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
 from django.db import OperationalError, connection
 
 from idempotency import conf, failures
 from idempotency.exceptions import RequestInProgress
-from idempotency.leases import Lease, journal_with_room, lease_end
+from idempotency.leases import Lease, journal_with_room, lease_clock, lease_end
 from idempotency.models import FINISHED, STARTED, IdempotencyKey
 from idempotency.positions import Position
 from idempotency.statements import run
@@ -94,11 +94,11 @@ SELECT {_SELECTED}, clock_timestamp()
 INSERT_KEY = f"""
 INSERT INTO idempotency_idempotencykey
        (user_id, idempotency_key, request_method, request_path, request_params, fingerprint,
-        origin_ip, foreign_key, recovery_point, attempt,
+        origin_ip, foreign_key, recovery_point, attempt, lease_token,
         created_at, last_run_at, locked_at, foreign_sent_at, run_after, last_error, journal)
 SELECT %(user_id)s, %(idempotency_key)s, %(request_method)s, %(request_path)s,
        %(request_params)s::jsonb, %(fingerprint)s,
-       %(origin_ip)s::inet, %(foreign_key)s::uuid, '{STARTED}', 1,
+       %(origin_ip)s::inet, %(foreign_key)s::uuid, '{STARTED}', 1, %(lease_token)s::uuid,
        now, now, now, CASE WHEN %(begins_foreign_phase)s THEN now END,
        now + %(completer_grace)s, '',
        jsonb_build_array(jsonb_build_object('at', now, 'event', 'claimed', 'attempt', 1))
@@ -108,7 +108,7 @@ RETURNING id, foreign_key, created_at, run_after, foreign_sent_at
 """  # noqa: S608
 
 # The claim of a key that nobody works on: it was let go, or its lease ran out. One conditional
-# write, so of any number of processes one gets it; and it raises the fencing token, so whoever
+# write, so of any number of processes one gets it; and it changes the fencing token, so whoever
 # held it before can write nothing more. After it the completer waits at least its pause.
 # A lease that was taken in the future ends at once (`impossible`): the database's clock was wrong.
 _TAKE_OVER = f"""
@@ -116,6 +116,7 @@ _TAKE_OVER = f"""
    SET locked_at   = clock_timestamp(),
        last_run_at = clock_timestamp(),
        attempt     = attempt + 1,
+       lease_token = %(lease_token)s,
        run_after   = GREATEST(run_after, clock_timestamp() + %(completer_pause)s),
        completer_attempts = completer_attempts + %(completer_attempts)s,
        journal     = ({journal_with_room(1)})
@@ -194,8 +195,8 @@ UPDATE idempotency_idempotencykey
 TAKE_OVER_NEXT_OVERDUE_KEY = _take_over_next("created_at < statement_timestamp() - %(retention)s")
 
 # A person's claim, of a key on the review list: what takes it off the list is a decision, on the
-# request as it was when the person's process read it. If that process dies before it has carried
-# the decision out, the key is an unfinished one like any other.
+# request as the person saw it: by the token, since another request may have the id by now. If the
+# process ends before it has carried the decision out, the key is an unfinished one like any other.
 REOPEN_KEY = f"""
 UPDATE idempotency_idempotencykey
    SET needs_review_at = NULL,
@@ -203,6 +204,7 @@ UPDATE idempotency_idempotencykey
        locked_at       = clock_timestamp(),
        last_run_at     = clock_timestamp(),
        attempt         = attempt + 1,
+       lease_token     = %(lease_token)s,
        run_after       = GREATEST(run_after, clock_timestamp() + %(completer_pause)s),
        journal         = ({journal_with_room(1)})
                          || jsonb_build_array(jsonb_build_object(
@@ -210,7 +212,7 @@ UPDATE idempotency_idempotencykey
                               'recovery_point', %(recovery_point)s, 'action', %(action)s,
                               'reviewer', %(reviewer)s, 'reason', %(reason)s))
  WHERE id = %(id)s
-   AND attempt = %(attempt)s
+   AND lease_token = %(seen_token)s
    AND needs_review_at IS NOT NULL
 RETURNING {_SELECTED}
 """  # noqa: S608
@@ -234,9 +236,10 @@ def insert_key(new_key: NewKey, *, begins_foreign_phase: bool) -> Claim | None:
     *Raises* `RequestInProgress` where another request's insert of the key took longer to commit
     than the connection's `lock_timeout`.
     """
-    asked_at = time.monotonic()
+    asked_at = lease_clock()
     values: dict[str, Any] = {
         **vars(new_key),
+        "lease_token": uuid4(),
         "request_params": json.dumps(new_key.request_params),
         "begins_foreign_phase": begins_foreign_phase,
         "completer_grace": conf.current().completer_grace,
@@ -249,7 +252,7 @@ def insert_key(new_key: NewKey, *, begins_foreign_phase: bool) -> Claim | None:
                 raise request_in_progress(retry_after_seconds=1) from error
             raise
         row = cursor.fetchone()
-    return None if row is None else _fresh_claim(new_key, row, asked_at)
+    return None if row is None else _fresh_claim(new_key, values["lease_token"], row, asked_at)
 
 
 def take_over_key(key_id: int, *, impossible_lease: datetime | None = None) -> Claim | None:
@@ -302,14 +305,15 @@ def reopen_key(
     """
     values: dict[str, Any] = {
         "id": key.pk,
-        "attempt": key.attempt,
+        "seen_token": key.lease_token,
+        "lease_token": uuid4(),
         "recovery_point": recovery_point,
         "action": action,
         "reviewer": reviewer,
         "reason": reason,
         "completer_pause": conf.current().completer_pause,
     }
-    asked_at = time.monotonic()
+    asked_at = lease_clock()
     with connection.cursor() as cursor:
         cursor.execute(REOPEN_KEY, values)
         row = cursor.fetchone()
@@ -343,12 +347,13 @@ def _take_over(
     values: dict[str, Any] = {
         **which,
         "event": event,
+        "lease_token": uuid4(),
         "completer_attempts": completer_attempts,
         "clock_tolerance": settings.clock_tolerance,
         "lock_timeout": settings.lock_timeout,
         "completer_pause": settings.completer_pause,
     }
-    asked_at = time.monotonic()
+    asked_at = lease_clock()
     with connection.cursor() as cursor:
         cursor.execute(statement, values)
         row = cursor.fetchone()
@@ -358,7 +363,7 @@ def _take_over(
     return _claim_from(row[:columns], asked_at), row[-1] if len(row) > columns else None
 
 
-def _fresh_claim(new_key: NewKey, row: Sequence[Any], asked_at: float) -> Claim:
+def _fresh_claim(new_key: NewKey, lease_token: UUID, row: Sequence[Any], asked_at: float) -> Claim:
     key_id, foreign_key, now, run_after, foreign_sent_at = row
     written = {
         **dict.fromkeys(_COLUMNS),
@@ -366,6 +371,7 @@ def _fresh_claim(new_key: NewKey, row: Sequence[Any], asked_at: float) -> Claim:
         "foreign_key": foreign_key,
         "recovery_point": STARTED,
         "attempt": 1,
+        "lease_token": lease_token,
         "completer_attempts": 0,
         "created_at": now,
         "last_run_at": now,
@@ -375,12 +381,16 @@ def _fresh_claim(new_key: NewKey, row: Sequence[Any], asked_at: float) -> Claim:
         "last_error": "",
     }
     key = IdempotencyKey.from_db(connection.alias, ["id", *written], [key_id, *written.values()])
-    return Claim(key, Lease(key.pk, key.attempt, lease_end(asked_at)))
+    return Claim(key, _lease_on(key, asked_at))
 
 
 def _claim_from(row: Sequence[Any], asked_at: float) -> Claim:
     key = _key_from(row)
-    return Claim(key, Lease(key.pk, key.attempt, lease_end(asked_at)))
+    return Claim(key, _lease_on(key, asked_at))
+
+
+def _lease_on(key: IdempotencyKey, asked_at: float) -> Lease:
+    return Lease(key.pk, key.lease_token, key.attempt, lease_end(asked_at))
 
 
 def _key_from(row: Sequence[Any]) -> IdempotencyKey:

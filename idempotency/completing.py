@@ -88,9 +88,10 @@ def complete_due_keys(
 
 
 def complete_key(claim: Claim) -> Outcome:
-    """Runs the operation of a claimed key."""
+    """Runs the operation of a claimed key, if it may go on without its client."""
     try:
         operation = operation_for(claim.key)
+        _ask_whether_it_may_go_on(operation, claim.key)
     except LEAVING:
         raise
     except BaseException as error:
@@ -100,6 +101,15 @@ def complete_key(claim: Claim) -> Outcome:
     except IdempotencyError as error:
         return _unfinished(error)
     return Outcome.FINISHED if response.status < 400 else Outcome.DECLINED
+
+
+def _ask_whether_it_may_go_on(operation: Operation, key: IdempotencyKey) -> None:
+    operation.key = key
+    if not operation.may_go_on():
+        raise NeedsReview(
+            "This request may not be gone on with without a person's decision.",
+            evidence={"recovery_point": key.recovery_point, "may_go_on": False},
+        )
 
 
 def _unfinished(error: IdempotencyError) -> Outcome:

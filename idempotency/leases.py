@@ -2,7 +2,7 @@
 
 Whoever works on a key holds its lease, and changes the key by one statement only, which the
 fencing token guards. All times are the database's; a process only measures how much of its lease
-is left, by its own monotonic clock.
+is left, by a clock of its own.
 """
 
 import time
@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Any
+from uuid import UUID
 
 from django.db import connection
 
@@ -21,6 +22,8 @@ from idempotency.statements import run
 from idempotency.storable import storable_json_text
 
 JournalEntry = dict[str, Any]
+
+COUNTS_SUSPENDED_TIME = hasattr(time, "CLOCK_BOOTTIME")
 
 JOURNAL_LIMIT = 200
 """A key keeps its first entry and its latest ones: a client may retry without end."""
@@ -40,18 +43,19 @@ def journal_with_room(entries: int) -> str:
 class Lease:
     """The time-limited right to work on a key, with its fencing token.
 
-    `ends_at` is on this process's monotonic clock, and read before the claim was sent: the lease
-    ends here no later than it does in the database.
+    `attempt` is the lease's number for people. `ends_at` is on `lease_clock`, counted from before
+    the claim was sent: the lease ends here no later than it does in the database.
     """
 
     key_id: int
+    token: UUID
     attempt: int
     ends_at: float
     is_completers: bool = False
 
     @property
     def has_expired(self) -> bool:
-        return time.monotonic() >= self.ends_at
+        return lease_clock() >= self.ends_at
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,6 +78,7 @@ class Progress:
 # The fence. Every change that a process makes to a key it works on, finishing it and letting it
 # go included, is this statement, in the transaction of the changes that go with it. The token is
 # in the WHERE: a process that lost its lease matches no row, and its transaction is rolled back.
+# Nor does one of a history that the database has lost, whose ids and numbers may be another's now.
 WRITE_PROGRESS = f"""
 UPDATE idempotency_idempotencykey
    SET recovery_point        = COALESCE(%(recovery_point)s, recovery_point),
@@ -89,7 +94,7 @@ UPDATE idempotency_idempotencykey
        needs_review_at       = CASE WHEN %(needs_review)s THEN clock_timestamp() END,
        journal               = ({{journal}}) || jsonb_build_array({{entries}})
  WHERE id = %(key_id)s
-   AND attempt = %(attempt)s
+   AND lease_token = %(lease_token)s
    AND recovery_point <> '{FINISHED}'
 """  # noqa: S608
 
@@ -104,7 +109,7 @@ def write_progress(lease: Lease, progress: Progress) -> Lease:
     response = progress.response
     values: dict[str, Any] = {
         "key_id": lease.key_id,
-        "attempt": lease.attempt,
+        "lease_token": lease.token,
         "recovery_point": progress.recovery_point,
         "keeps_lease": progress.keeps_lease,
         "begins_foreign_phase": progress.begins_foreign_phase,
@@ -122,7 +127,7 @@ def write_progress(lease: Lease, progress: Progress) -> Lease:
         journal=journal_with_room(count),
         entries=", ".join(map(_JOURNAL_ENTRY.format, range(count))),
     )
-    asked_at = time.monotonic()
+    asked_at = lease_clock()
     with connection.cursor() as cursor:
         run(cursor, statement, values)
         if cursor.rowcount != 1:
@@ -138,8 +143,19 @@ def lease_lost() -> LeaseLost:
     )
 
 
+def lease_clock() -> float:
+    """Reads the clock by which leases are measured, in seconds.
+
+    It counts the time of a suspended machine too, where there is such a clock; by the monotonic one
+    a laptop or a virtual machine that wakes up would take a lease for live that ended long ago.
+    """
+    if COUNTS_SUSPENDED_TIME:
+        return time.clock_gettime(time.CLOCK_BOOTTIME)
+    return time.monotonic()
+
+
 def lease_end(asked_at: float) -> float:
-    """When a lease ends that the database was asked for at `asked_at`, both monotonic."""
+    """When a lease ends that the database was asked for at `asked_at`, both on `lease_clock`."""
     return asked_at + conf.current().lock_timeout.total_seconds()
 
 

@@ -54,18 +54,6 @@ class Batch:
         return f"{self.counts} {self.details}".rstrip()
 
 
-@dataclass(slots=True)
-class JobsRun:
-    """How many jobs of a batch ended well and how many did not."""
-
-    succeeded: int = 0
-    failed: int = 0
-
-    @property
-    def total(self) -> int:
-        return self.succeeded + self.failed
-
-
 def should_stop() -> bool:
     """Whether a signal asked this process to leave. Long batches look between their items."""
     return Stop.asked

@@ -14,7 +14,7 @@ UPDATE idempotency_idempotencykey
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("idempotency", "0006_lease_token_and_doors"),
+        ("idempotency", "0008_review_decisions"),
     ]
 
     operations = [
