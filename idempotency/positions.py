@@ -1,11 +1,16 @@
 """Where a worker's next look at an index begins, so that no look reads what was done long ago."""
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
 LOOK_AT_ALL_EVERY_SECONDS = 60.0
-"""So late, at most, is found what lies before the position."""
+"""So late is found, where looks are quick, what lies before the position."""
+
+LOOK_AT_ALL_SHARE = 1 / 50
+"""A look at all may read a million dead rows: it takes no more of a worker's time than this."""
 
 BEGINNING = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -24,11 +29,15 @@ class Position:
     looks_at_all_from: float = 0.0
     """On the monotonic clock: when a look is to begin at the beginning again."""
 
-    def begin(self) -> bool:
-        """Prepares a look. Whether it begins at the beginning."""
-        now = time.monotonic()
-        if now < self.looks_at_all_from:
-            return False
+    @contextmanager
+    def look(self) -> Iterator[bool]:
+        """Prepares a look, which the block makes: whether it begins at the beginning."""
+        began_at = time.monotonic()
+        if began_at < self.looks_at_all_from:
+            yield False
+            return
         self.at, self.id = BEGINNING, 0
-        self.looks_at_all_from = now + LOOK_AT_ALL_EVERY_SECONDS
-        return True
+        yield True
+        now = time.monotonic()
+        pause = max(LOOK_AT_ALL_EVERY_SECONDS, (now - began_at) / LOOK_AT_ALL_SHARE)
+        self.looks_at_all_from = now + pause

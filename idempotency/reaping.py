@@ -107,7 +107,7 @@ FINISHED_KEYS_ARE_OVERDUE = f"SELECT {_FINISHED_KEYS_ARE_OVERDUE}"
 KEYS_ARE_OVERDUE = f"""
 SELECT {_FINISHED_KEYS_ARE_OVERDUE},
        created_at < statement_timestamp() - %(retention)s,
-       last_run_at,
+       LEAST(last_run_at, statement_timestamp()),
        (SELECT last_run_at FROM idempotency_reaperposition)
        > statement_timestamp() + %(clock_tolerance)s
   FROM (SELECT min(created_at) AS created_at, min(last_run_at) AS last_run_at
@@ -135,19 +135,18 @@ class Overdue:
     tombstones: bool = False
     requests: bool = False
     unfinished_since: datetime | None = None
-    """The oldest run that may still finish. What begins later is younger by a whole retention."""
+    """The oldest run that may still finish; the time of the look, where there was none then."""
 
     def look(self) -> None:
         """Asks the idle reaper's one question."""
-        looks_at_all = self.position.begin()
-        settings = conf.current()
-        values: dict[str, Any] = {
-            "retention": settings.retention,
-            "tombstone_retention": settings.tombstone_retention,
-            "clock_tolerance": settings.clock_tolerance,
-            "begin_at": self.position.at,
-        }
-        with connection.cursor() as cursor:
+        with self.position.look() as looks_at_all, connection.cursor() as cursor:
+            settings = conf.current()
+            values: dict[str, Any] = {
+                "retention": settings.retention,
+                "tombstone_retention": settings.tombstone_retention,
+                "clock_tolerance": settings.clock_tolerance,
+                "begin_at": self.position.at,
+            }
             cursor.execute(KEYS_ARE_OVERDUE if looks_at_all else FINISHED_KEYS_ARE_OVERDUE, values)
             [row] = cursor.fetchall()
             if looks_at_all and row[5]:

@@ -129,6 +129,20 @@ def test_a_batch_of_answers_does_not_ask_for_unfinished_requests_each_time(old_s
     assert IdempotencyKey.objects.filter(response_body=None).count() == 20
 
 
+def test_a_look_at_all_that_takes_long_is_made_the_more_seldom(monkeypatch):
+    now = iter([1_000.0, 1_010.0, 1_509.0, 1_510.0, 1_510.1])
+    monkeypatch.setattr("idempotency.positions.time.monotonic", lambda: next(now))
+    position = Position()
+    looks = []
+
+    for _ in range(3):
+        with position.look() as looks_at_all:
+            looks.append(looks_at_all)
+
+    assert looks == [True, False, True]
+    assert position.looks_at_all_from == 1_570.1
+
+
 def test_what_came_before_the_position_is_found_a_minute_later(keys):
     overdue = Overdue()
     assert reap(10, overdue).total == 0

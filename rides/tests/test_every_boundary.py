@@ -25,6 +25,7 @@ from rides.payments.client import connected_client
 from rides.tests.trials import (
     after_a_saved_failure_of,
     booking_of,
+    clock_set_right_of,
     completing_of,
     declining_of,
     delivered_twice_at_once_of,
@@ -87,6 +88,12 @@ def test_a_completer_that_sends_the_charge_again_survives(crash_everywhere, ride
 
 def test_a_retry_that_looks_the_charge_up_survives(crash_everywhere, rider, stand_in):
     crash_everywhere(looking_up_of(booking_of(rider, stand_in), stand_in), PLAN)
+
+
+def test_a_retry_after_the_databases_clock_was_set_right_survives(
+    crash_everywhere, rider, stand_in
+):
+    crash_everywhere(clock_set_right_of(booking_of(rider, stand_in), stand_in), PLAN)
 
 
 def test_a_retry_that_looks_for_a_charge_in_vain_survives(crash_everywhere, rider, stand_in):

@@ -2,6 +2,7 @@
 
 import uuid
 from collections.abc import Iterator
+from datetime import datetime
 from typing import Any
 from unittest.mock import patch
 
@@ -9,6 +10,7 @@ from django.db import transaction
 
 from idempotency import claims, views
 from idempotency.operations import Operation
+from idempotency.phases import ForeignPhase
 from idempotency.testing import Fault, Moment, after_a_loss
 from rides import payments
 from rides.operations import CreateRide
@@ -20,6 +22,7 @@ from rides.tests.seeded_bugs.planting import (
     at,
     booking,
     bug,
+    clock_set_right,
     declining,
     looking_up,
     looking_up_in_vain,
@@ -102,6 +105,16 @@ def resend_past_the_window(bed: Bed) -> None:
     """Stripe has forgotten the key and charges again."""
     window = CreateRide.charge_rider.window * 1000
     bed.enter_context(patch.object(CreateRide.charge_rider, "window", window))
+
+
+@bug("at_most_one_charge_for_a_key", experiment=clock_set_right, plan=undisturbed)
+def sending_that_is_still_to_come_is_repeated(bed: Bed) -> None:
+    """A clock that was ahead and is set right leaves a sending in the future, inside any window."""
+
+    def is_inside(self: ForeignPhase, sent_at: datetime | None, now: datetime) -> bool:
+        return sent_at is None or now - sent_at < self.window
+
+    bed.enter_context(patch.object(ForeignPhase, "may_send", is_inside))
 
 
 @bug("at_most_one_charge_for_a_key", experiment=looking_up, plan=undisturbed)

@@ -18,6 +18,7 @@ from rides.models import User
 from rides.tests.trials import (
     after_a_saved_failure_of,
     booking_of,
+    clock_set_right_of,
     declining_of,
     looking_up_in_vain_of,
     looking_up_of,
@@ -88,6 +89,10 @@ def declining(scene: Scene) -> Experiment:
 
 def looking_up(scene: Scene) -> Experiment:
     return looking_up_of(booking(scene), scene.stand_in)
+
+
+def clock_set_right(scene: Scene) -> Experiment:
+    return clock_set_right_of(booking(scene), scene.stand_in)
 
 
 def looking_up_in_vain(scene: Scene) -> Experiment:
