@@ -16,6 +16,8 @@ from types import FrameType
 
 from django.db import DatabaseError, InterfaceError, connection
 
+from idempotency.transactions import refuse_server_that_only_reads
+
 logger = logging.getLogger(__name__)
 
 LONGEST_BACK_OFF = timedelta(seconds=30)
@@ -78,6 +80,7 @@ def run_worker(name: str, run_batch: Callable[[], Batch], *, pause: timedelta) -
     while not should_stop():
         try:
             batch = run_batch()
+            refuse_server_that_only_reads()
         except Exception as error:
             # The batch was rolled back, so nothing is lost: it is tried again after a while.
             failures += 1

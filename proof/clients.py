@@ -14,6 +14,7 @@ import uuid
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from http import HTTPStatus
 from urllib.parse import urlencode
 
 from idempotency.testing import Answer
@@ -49,6 +50,9 @@ class Clients:
     def __init__(self, port: int, riders: list[str], seed: int) -> None:
         self.bookings: list[Booking] = []
         self.told: Counter[str] = Counter()
+        self.booked_at: list[float] = []
+        """When each ride was booked, by the monotonic clock; a replay books none."""
+
         self._port = port
         self._riders = riders
         self._dice = random.Random(seed)  # noqa: S311 - repeatable, and nothing secret
@@ -64,10 +68,12 @@ class Clients:
         try:
             answer = send(self._port, booking, patience)
         except (OSError, http.client.HTTPException):
-            self._count("no answer")
+            self._count("no answer" if patience == PATIENCE_SECONDS else "hung up")
             return None
         self._count(str(answer.status), is_replay=answer.is_replay, body=answer.body)
         booking.answers.append(answer)
+        if answer.status == HTTPStatus.CREATED and not answer.is_replay:
+            self.booked_at.append(time.monotonic())
         return answer
 
     def _book_one_after_the_other(self, stop: threading.Event) -> None:

@@ -43,6 +43,10 @@ def restart_postgres(world: World, dice: random.Random) -> None:
     world.restart_postgres()
 
 
+def switch_over(world: World, dice: random.Random) -> None:
+    world.pair.switch_over()
+
+
 def terminate_backends(world: World, dice: random.Random) -> None:
     world.terminate_backends(share=dice.uniform(0.2, 1.0))
 
@@ -71,6 +75,7 @@ NEMESES: dict[str, Nemesis] = {
     "kill -9 of one of the api's workers": kill_child_of_api,
     **{f"freeze {name}": partial(freeze, name) for name in ("api", "completer", "worker")},
     "PostgreSQL restarted": restart_postgres,
+    "PostgreSQL switched over": switch_over,
     "backends terminated": terminate_backends,
     **{f"Stripe: {kind}": partial(stripe_fails, kind) for kind in FAULTS},
     "Stripe forgets keys": stripe_forgets_keys,
