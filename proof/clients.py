@@ -53,6 +53,9 @@ class Clients:
         self.booked_at: list[float] = []
         """When each ride was booked, by the monotonic clock; a replay books none."""
 
+        self.refused_at: list[float] = []
+        """When each request was sent whose answer was 503."""
+
         self._port = port
         self._riders = riders
         self._dice = random.Random(seed)  # noqa: S311 - repeatable, and nothing secret
@@ -65,6 +68,7 @@ class Clients:
 
     def ask(self, booking: Booking, *, patience: float = PATIENCE_SECONDS) -> Answer | None:
         """Send the request once. None where there was no answer."""
+        sent_at = time.monotonic()
         try:
             answer = send(self._port, booking, patience)
         except (OSError, http.client.HTTPException):
@@ -74,6 +78,8 @@ class Clients:
         booking.answers.append(answer)
         if answer.status == HTTPStatus.CREATED and not answer.is_replay:
             self.booked_at.append(time.monotonic())
+        if answer.status == HTTPStatus.SERVICE_UNAVAILABLE:
+            self.refused_at.append(sent_at)
         return answer
 
     def _book_one_after_the_other(self, stop: threading.Event) -> None:
@@ -121,8 +127,8 @@ def send(port: int, booking: Booking, patience: float) -> Answer:
     return Answer(response.status, body, "Idempotent-Replayed" in response.headers)
 
 
-def wait_until_up(port: int) -> None:
-    deadline = time.monotonic() + PATIENCE_SECONDS
+def wait_until_up(port: int, within_seconds: float = PATIENCE_SECONDS) -> None:
+    deadline = time.monotonic() + within_seconds
     while time.monotonic() < deadline:
         with contextlib.suppress(OSError, http.client.HTTPException, json.JSONDecodeError):
             connection = http.client.HTTPConnection("127.0.0.1", port, timeout=1)

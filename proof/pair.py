@@ -83,6 +83,12 @@ class Pair:
             postgres.pg_ctl(self.primary, "stop", "--mode=immediate", "--timeout=20")
             postgres.database_url(self.primary)
 
+    def restart_in_good_order(self) -> None:
+        """As for a new version: connections are ended, the server is away for a moment."""
+        with self.changing:
+            postgres.stop(self.primary)
+            postgres.database_url(self.primary)
+
     def switch_over(self) -> None:
         """The primary turns read-only and stays up, the standby is promoted, the address moves.
 
