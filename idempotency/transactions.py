@@ -232,6 +232,19 @@ def _in_one_transaction(work: Callable[[], T], isolation: str) -> T:
         raise
 
 
+def refuse_server_that_only_reads() -> None:
+    """*Raises* `OperationalError` where the server of this connection has become one that only
+    reads, as it tells each client unasked (from PostgreSQL 14 on): no statement is needed.
+
+    A worker whose look is a SELECT would go on there after a switchover, and find nothing for ever.
+    """
+    if connection.connection is None:
+        return
+    told = connection.connection.info.parameter_status
+    if "on" in (told("default_transaction_read_only"), told("in_hot_standby")):
+        raise OperationalError("the server of this connection only reads")
+
+
 class _FirstStatement:
     """Whether a statement of the transaction has got through."""
 

@@ -21,6 +21,7 @@ from idempotency import doors
 from idempotency.exceptions import LEAVING
 from idempotency.snapshots import SnapshotWatch
 from idempotency.storable import described, described_traceback
+from idempotency.transactions import refuse_server_that_only_reads
 
 logger = logging.getLogger(__name__)
 
@@ -76,6 +77,7 @@ def run_worker(name: str, run_batch: Callable[[], Batch], *, pause: timedelta) -
         try:
             snapshots.look()
             batch = run_batch()
+            refuse_server_that_only_reads()
         except LEAVING:
             raise
         except BaseException as error:

@@ -14,6 +14,7 @@ import uuid
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from http import HTTPStatus
 from urllib.parse import urlencode
 
 from idempotency.testing import Answer
@@ -49,6 +50,12 @@ class Clients:
     def __init__(self, port: int, riders: list[str], seed: int) -> None:
         self.bookings: list[Booking] = []
         self.told: Counter[str] = Counter()
+        self.booked_at: list[float] = []
+        """When each ride was booked, by the monotonic clock; a replay books none."""
+
+        self.refused_at: list[float] = []
+        """When each request was sent whose answer was 503."""
+
         self._port = port
         self._riders = riders
         self._dice = random.Random(seed)  # noqa: S311 - repeatable, and nothing secret
@@ -61,13 +68,18 @@ class Clients:
 
     def ask(self, booking: Booking, *, patience: float = PATIENCE_SECONDS) -> Answer | None:
         """Send the request once. None where there was no answer."""
+        sent_at = time.monotonic()
         try:
             answer = send(self._port, booking, patience)
         except (OSError, http.client.HTTPException):
-            self._count("no answer")
+            self._count("no answer" if patience == PATIENCE_SECONDS else "hung up")
             return None
         self._count(str(answer.status), is_replay=answer.is_replay, body=answer.body)
         booking.answers.append(answer)
+        if answer.status == HTTPStatus.CREATED and not answer.is_replay:
+            self.booked_at.append(time.monotonic())
+        if answer.status == HTTPStatus.SERVICE_UNAVAILABLE:
+            self.refused_at.append(sent_at)
         return answer
 
     def _book_one_after_the_other(self, stop: threading.Event) -> None:
@@ -115,8 +127,8 @@ def send(port: int, booking: Booking, patience: float) -> Answer:
     return Answer(response.status, body, "Idempotent-Replayed" in response.headers)
 
 
-def wait_until_up(port: int) -> None:
-    deadline = time.monotonic() + PATIENCE_SECONDS
+def wait_until_up(port: int, within_seconds: float = PATIENCE_SECONDS) -> None:
+    deadline = time.monotonic() + within_seconds
     while time.monotonic() < deadline:
         with contextlib.suppress(OSError, http.client.HTTPException, json.JSONDecodeError):
             connection = http.client.HTTPConnection("127.0.0.1", port, timeout=1)

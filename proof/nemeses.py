@@ -49,6 +49,10 @@ def restart_postgres(world: World, dice: random.Random) -> None:
     world.restart_postgres()
 
 
+def switch_over(world: World, dice: random.Random) -> None:
+    world.pair.switch_over()
+
+
 def terminate_backends(world: World, dice: random.Random) -> None:
     world.terminate_backends(share=dice.uniform(0.2, 1.0))
 
@@ -78,6 +82,7 @@ NEMESES: dict[str, Nemesis] = {
     "SIGTERM to the api": stop_api,
     **{f"freeze {name}": partial(freeze, name) for name in ("api", "completer", "worker")},
     "PostgreSQL restarted": restart_postgres,
+    "PostgreSQL switched over": switch_over,
     "backends terminated": terminate_backends,
     **{f"Stripe: {kind}": partial(stripe_fails, kind) for kind in FAULTS},
     "Stripe forgets keys": stripe_forgets_keys,

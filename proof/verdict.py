@@ -53,13 +53,13 @@ def wait_for_keys() -> float:
     return seconds_until(lambda: not unfinished.exists(), KEYS_AT_REST_WITHIN_SECONDS)
 
 
-def wait_for_jobs() -> float:
+def wait_for_jobs(within_seconds: float = JOBS_AT_REST_WITHIN_SECONDS) -> float:
     """Return after how many seconds every job was done."""
 
     def are_done() -> bool:
         return not (StagedJob.objects.exists() or JobDelivery.objects.exists())
 
-    return seconds_until(are_done, JOBS_AT_REST_WITHIN_SECONDS)
+    return seconds_until(are_done, within_seconds)
 
 
 def seconds_until(is_so: Callable[[], bool], limit: float) -> float:
@@ -155,6 +155,7 @@ def sightings(world: World, clients: Clients) -> list[Sighting]:
         Sighting("outcomes that were not known", events["outcome_unknown"], 10, UNKNOWN),
         Sighting("calls to Stripe that went wrong", world.foreign_faults, 20, ("Stripe: ",)),
         Sighting("processes killed", world.kills, 5, ("kill -9",)),
-        Sighting("PostgreSQL restarts", world.restarts_of_postgres, 1, ("PostgreSQL",)),
+        Sighting("PostgreSQL restarts", world.restarts_of_postgres, 1, ("PostgreSQL restarted",)),
+        Sighting("switchovers", world.pair.switchovers, 1, ("switched over",)),
         Sighting("left to a person", under_review, 0),
     ]

@@ -19,8 +19,8 @@ import psutil  # type: ignore[import-untyped]
 import psycopg2
 from honcho.environ import parse_procfile
 
+from proof.pair import Pair
 from rocketrides.environment import BASE_DIR
-from sandbox import postgres
 from sandbox.stripe.control import StandIn
 from sandbox.stripe.process import running_stand_in
 
@@ -45,6 +45,9 @@ class World:
     stand_in: StandIn
     port: int
     processes: dict[str, "subprocess.Popen[bytes]"] = field(default_factory=dict)
+    way: str = "address"
+    """How the service reaches its database: by an address that moves, or by a list of hosts."""
+
     kills: int = 0
     restarts_of_postgres: int = 0
     foreign_faults: int = 0
@@ -59,13 +62,12 @@ class World:
     )
     """One at a time: whom a freeze has stopped, that one wakes and is not killed in its sleep."""
 
-    @property
-    def database(self) -> Path:
-        return self.folder / "postgres"
+    def __post_init__(self) -> None:
+        self.pair = Pair(self.folder)
 
     @property
     def database_url(self) -> str:
-        return postgres.url(self.database, postgres.DATABASE)
+        return self.pair.url_of_both if self.way == "hosts" else self.pair.url_of_the_address
 
     def environment(self) -> dict[str, str]:
         return {
@@ -144,9 +146,7 @@ class World:
     # The database.
 
     def restart_postgres(self) -> None:
-        """As after a power cut: no checkpoint, the log is replayed, and nobody was warned."""
-        postgres.pg_ctl(self.database, "stop", "--mode=immediate", "--timeout=20")
-        postgres.database_url(self.database)
+        self.pair.restart()
         self.restarts_of_postgres += 1
 
     def terminate_backends(self, share: float) -> None:
@@ -156,19 +156,19 @@ class World:
                 cursor.execute(TERMINATE_SOME, [share])
 
     def log_of_postgres(self) -> str:
-        return (self.database / "log").read_text(errors="replace")
+        return self.pair.log()
 
 
 @contextlib.contextmanager
-def running_world(folder: Path, port: int) -> Iterator[World]:
+def running_world(folder: Path, port: int, way: str = "address") -> Iterator[World]:
     """PostgreSQL and the stand-in; the service's processes come with `serving`."""
     with running_stand_in() as stand_in:
-        world = World(folder, stand_in, port)
-        postgres.database_url(world.database)
+        world = World(folder, stand_in, port, way=way)
         try:
+            world.pair.start()
             yield world
         finally:
-            postgres.stop(world.database)
+            world.pair.stop()
 
 
 @contextlib.contextmanager

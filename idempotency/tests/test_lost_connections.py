@@ -11,7 +11,11 @@ from idempotency.tests import bookshop
 from idempotency.tests.bookshop import ORDERED, orders
 from idempotency.tests.ledger import Fault
 from idempotency.tests.sessions import backend_pid, end_connection
-from idempotency.transactions import in_transaction, reading_again_after_a_restart
+from idempotency.transactions import (
+    in_transaction,
+    reading_again_after_a_restart,
+    refuse_server_that_only_reads,
+)
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -169,6 +173,20 @@ def test_a_connection_that_may_only_read_is_given_up(customer, key):
 
     assert backend_pid() != pid
     assert customer.send(key).status_code == 201
+
+
+def test_a_worker_gives_up_a_server_that_has_come_to_only_read():
+    refuse_server_that_only_reads()
+    with connection.cursor() as cursor:
+        cursor.execute("SET default_transaction_read_only = on")
+
+        with pytest.raises(OperationalError):
+            refuse_server_that_only_reads()
+
+        cursor.execute("SET default_transaction_read_only = off")
+    refuse_server_that_only_reads()
+    connection.close()
+    refuse_server_that_only_reads()
 
 
 def test_an_error_that_cannot_be_recorded_is_logged_once(

@@ -1,0 +1,171 @@
+"""A primary of PostgreSQL with its standby, and a switchover from one to the other.
+
+The service reaches the one that writes in one of two ways: by an address that moves (a symbolic
+link to the folder of the socket), or by libpq's list of hosts.
+"""
+
+import contextlib
+import itertools
+import os
+import pwd
+import shutil
+import threading
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote, urlencode
+
+import psycopg2
+
+from sandbox import postgres
+
+PATIENCE_SECONDS = 30.0
+LOOK_AGAIN_SECONDS = 0.02
+WRITERS_END_WITHIN_SECONDS = 2.0
+
+# Which transactions began before the server turned read-only, and could still commit.
+OLDER_TRANSACTIONS = """
+FROM pg_stat_activity
+WHERE backend_type = 'client backend' AND pid <> pg_backend_pid() AND xact_start < %s
+"""
+
+
+@dataclass
+class Pair:
+    """Two servers in a folder. The standby is made when it is first needed."""
+
+    folder: Path
+    switchovers: int = 0
+    promoted_at: float = 0.0
+    """When the last promotion began, by the monotonic clock."""
+
+    changing: threading.Lock = field(default_factory=threading.Lock)
+    """Whoever stops, starts or promotes a server holds it."""
+
+    def __post_init__(self) -> None:
+        self._folders = itertools.cycle([self.folder / "a", self.folder / "b"])
+        self.primary = next(self._folders)
+        self._retired: Path | None = None
+
+    @property
+    def address(self) -> Path:
+        return self.folder / "address"
+
+    @property
+    def url_of_the_address(self) -> str:
+        return postgres.url(self.address, postgres.DATABASE)
+
+    @property
+    def url_of_both(self) -> str:
+        place = {
+            "host": f"{self.folder / 'a'},{self.folder / 'b'}",
+            "port": postgres.PORT,
+            "target_session_attrs": "read-write",
+        }
+        return f"postgresql://postgres@/{postgres.DATABASE}?{urlencode(place, quote_via=quote)}"
+
+    def start(self) -> None:
+        postgres.database_url(self.primary)
+        self._lead_to(self.primary)
+
+    def stop(self) -> None:
+        for server in (self.folder / "a", self.folder / "b"):
+            postgres.stop(server)
+
+    def log(self) -> str:
+        logs = [self.folder / "retired.log", self.primary / "log"]
+        return "".join(log.read_text(errors="replace") for log in logs if log.exists())
+
+    def restart(self) -> None:
+        """As after a power cut: no checkpoint, the log is replayed, and nobody was warned."""
+        with self.changing:
+            postgres.pg_ctl(self.primary, "stop", "--mode=immediate", "--timeout=20")
+            postgres.database_url(self.primary)
+
+    def restart_in_good_order(self) -> None:
+        """As for a new version: connections are ended, the server is away for a moment."""
+        with self.changing:
+            postgres.stop(self.primary)
+            postgres.database_url(self.primary)
+
+    def switch_over(self) -> None:
+        """The primary turns read-only and stays up, the standby is promoted, the address moves.
+
+        Nothing that was acknowledged is lost, since the standby has it all by then: what is tried
+        here is what becomes of the connections to the old primary.
+        """
+        with self.changing:
+            old, new = self.primary, self._standby()
+            self._end_writing(old)
+            self._catch_up(old, new)
+            self.promoted_at = time.monotonic()
+            postgres.pg_ctl(new, "promote")
+            self._lead_to(new)
+            self.primary, self._retired = new, old
+            self.switchovers += 1
+
+    def _standby(self) -> Path:
+        """Return a standby of the primary, in place of the server that was one before it."""
+        standby = next(self._folders)
+        if self._retired is not None:
+            postgres.stop(standby)
+            with (self.folder / "retired.log").open("a") as kept:
+                kept.write((standby / "log").read_text(errors="replace"))
+            shutil.rmtree(standby)
+        standby.mkdir(mode=0o700)
+        if os.geteuid() == 0:
+            nobody = pwd.getpwnam("nobody")
+            os.chown(standby, nobody.pw_uid, nobody.pw_gid)
+        postgres.run(
+            "pg_basebackup",
+            standby,
+            f"--dbname={postgres.url(self.primary, postgres.DATABASE)}",
+            "--checkpoint=fast",
+            "--no-sync",
+            "--write-recovery-conf",
+        )
+        (standby / "log").unlink(missing_ok=True)
+        postgres.start(standby)
+        return standby
+
+    def _end_writing(self, server: Path) -> None:
+        ask(server, "ALTER SYSTEM SET default_transaction_read_only = on")
+        ask(server, "SELECT pg_reload_conf()")
+        wait_until(lambda: ask(server, "SHOW default_transaction_read_only") == "on")
+        began_at = ask(server, "SELECT clock_timestamp()")
+        with contextlib.suppress(TimeoutError):
+            wait_until(
+                lambda: ask(server, f"SELECT count(*) {OLDER_TRANSACTIONS}", began_at) == 0,
+                WRITERS_END_WITHIN_SECONDS,
+            )
+        ask(server, f"SELECT count(pg_terminate_backend(pid, 5000)) {OLDER_TRANSACTIONS}", began_at)
+
+    def _catch_up(self, old: Path, new: Path) -> None:
+        written = ask(old, "SELECT pg_current_wal_lsn()::text")
+        wait_until(lambda: ask(new, "SELECT pg_last_wal_replay_lsn() >= %s::pg_lsn", written))
+
+    def _lead_to(self, server: Path) -> None:
+        """Move the address at one stroke: there is no moment without one."""
+        link = self.folder / "address.new"
+        link.symlink_to(server)
+        link.replace(self.address)
+
+
+def ask(server: Path, statement: str, *values: Any) -> Any:
+    """Return the first value that a server answers with, or None."""
+    url = postgres.url(server, "postgres")
+    with contextlib.closing(psycopg2.connect(url, connect_timeout=5)) as connection:
+        connection.autocommit = True
+        with connection.cursor() as cursor:
+            cursor.execute(statement, values)
+            row = cursor.fetchone() if cursor.description else None
+            return row and row[0]
+
+
+def wait_until(condition: Any, seconds: float = PATIENCE_SECONDS) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"not so within {seconds:g} s")
+        time.sleep(LOOK_AGAIN_SECONDS)
