@@ -41,9 +41,7 @@ class WorkerCommand(BaseCommand):
             logger.info("%s: %s", name, batch.summary)
             self.stdout.write(batch.counts)
             return
-        run_worker(
-            name, lambda: _unless_closed(self.run_batch, batch_size), pause=self.pause()
-        )
+        run_worker(name, lambda: _unless_closed(self.run_batch, batch_size), pause=self.pause())
 
     def run_batch(self, limit: int) -> Batch:
         raise NotImplementedError

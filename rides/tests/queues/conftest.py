@@ -23,7 +23,7 @@ from rides.tests.queues.nursery import Nursery, running_nursery
 from rocketrides.settings import database_url
 
 KILLS = int(os.environ.get("KILLS", "10"))
-PATIENCE_SECONDS = 30 + KILLS
+PATIENCE_SECONDS = 60 + 2 * KILLS
 LOOK_AGAIN_SECONDS = 0.02
 JOB_LIMIT_SECONDS = 3
 

@@ -16,6 +16,9 @@ import psutil
 
 from rocketrides.environment import BASE_DIR
 
+CONNECTED_WORKER = "worker whose parent has a connection"
+PARENT = "the parent"
+
 
 class Nursery:
     """Starts processes, and knows which of them run."""
@@ -114,15 +117,20 @@ def main() -> None:
 def run(what: str) -> None:
     """As the documentation says: an enqueuer, or the worker of the queue that is configured."""
     from django.core.management import call_command
-    from django.db import connection
 
     if what == "enqueuer":
         call_command("enqueuer", skip_checks=True)
+<<<<<<< HEAD
     elif "CELERY_BROKER_URL" in os.environ:
+=======
+    elif settings.TASKS_BROKER_URL:
+        from celery.signals import worker_before_create_process
+
+>>>>>>> jobs
         from rocketrides.celery import app
 
-        if what == "worker whose parent has a connection":
-            connection.ensure_connection()
+        if what == CONNECTED_WORKER:
+            worker_before_create_process.connect(connect_as_parent)
         quick_start = ["--without-gossip", "--without-mingle"]
         pool = f"--pool={os.environ['WORKER_POOL']}"
         app.worker_main(["--quiet", "worker", pool, "--concurrency=1", *quick_start])
@@ -136,6 +144,14 @@ def run(what: str) -> None:
             verbosity=0,
             skip_checks=True,
         )
+
+
+def connect_as_parent(**_: object) -> None:
+    """Just before it forks: what Celery's worker had open when it began, it has closed."""
+    from django.db import connection
+
+    with connection.cursor() as cursor:
+        cursor.execute(f"SET application_name = '{PARENT}'")
 
 
 if __name__ == "__main__":

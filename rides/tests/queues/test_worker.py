@@ -8,15 +8,18 @@ import time
 
 import psutil
 import pytest
+from django.db import connection
 
 from idempotency.models import JobDelivery
 from rides.tests.queues.conftest import nothing_is_owed, owe_receipts, receipts_of, wait_until
-from rides.tests.queues.nursery import family
+from rides.tests.queues.nursery import CONNECTED_WORKER, PARENT, family
 from rocketrides.environment import BASE_DIR
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.timeout(120)]
 
 TO_LEAVE_SECONDS = 5
+
+SESSIONS_NAMED = "SELECT state, xact_start FROM pg_stat_activity WHERE application_name = %s"
 
 
 def manage(command: str, environment: dict[str, str]) -> str:
@@ -105,17 +108,14 @@ def test_an_idle_worker_that_is_told_to_leave_does(nursery, mail_server):
 def test_a_process_that_celery_forks_leaves_its_parents_connection_alone(broker, pool, nursery):
     if broker == "database" or pool != "prefork":
         pytest.skip("nothing is forked")
-    worker = nursery.start("worker whose parent has a connection")
+    worker = nursery.start(CONNECTED_WORKER)
     nursery.start("enqueuer")
     rides = owe_receipts(5)
 
     wait_until(nothing_is_owed)
 
     assert receipts_of(rides) == [1] * 5
-    parent, *children = family(worker)
-    assert children
-    assert postgres_sockets(parent), "the connection of the parent is still there"
-
-
-def postgres_sockets(process: psutil.Process) -> list[str]:
-    return [found.raddr for found in process.net_connections("unix") if ".s.PGSQL" in found.raddr]
+    assert len(family(worker)) > 1
+    with connection.cursor() as cursor:
+        cursor.execute(SESSIONS_NAMED, [PARENT])
+        assert cursor.fetchall() == [("idle", None)]
