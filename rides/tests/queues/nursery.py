@@ -120,13 +120,9 @@ def run(what: str) -> None:
 
     if what == "enqueuer":
         call_command("enqueuer", skip_checks=True)
-<<<<<<< HEAD
     elif "CELERY_BROKER_URL" in os.environ:
-=======
-    elif settings.TASKS_BROKER_URL:
         from celery.signals import worker_before_create_process
 
->>>>>>> jobs
         from rocketrides.celery import app
 
         if what == CONNECTED_WORKER:
