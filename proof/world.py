@@ -82,6 +82,7 @@ class World:
             "DATABASE_SESSION_OPTIONS": "-c idle_in_transaction_session_timeout=30s "
             "-c lock_timeout=10s -c synchronous_commit=on",
             "PORT": str(self.port),
+            "API_QUEUE_SECONDS": "20",  # its crowds are to be served, however slow the machine
             "STOP_GRACE_SECONDS": "1",  # shorter than some calls, so that they are abandoned
         }
 

@@ -9,9 +9,11 @@ import signal
 import socket
 from collections.abc import Callable
 from enum import StrEnum
+from threading import Thread
 
-from django.db import connection
+from django.db import connection, connections
 
+from idempotency import stopping
 from idempotency.exceptions import Indeterminate
 from idempotency.testing.boundaries import Boundary, Kind, Moment
 
@@ -30,6 +32,7 @@ class Fault(StrEnum):
     FREEZE = "freeze"
     DUPLICATE = "duplicate"
     HOSTILE = "hostile words"
+    STOP = "abandoned at a stop"
 
     @property
     def needs_process(self) -> bool:
@@ -88,6 +91,22 @@ def freeze(boundary: Boundary) -> None:
     os.kill(os.getpid(), signal.SIGSTOP)
 
 
+def stop(boundary: Boundary) -> None:
+    """The server that the attempt runs in stops and can wait no longer: it lets the key go, where
+    it may, from another thread, and the attempt runs on for as long as the process lives.
+    """
+    stopper = Thread(target=_abandon)
+    stopper.start()
+    stopper.join()
+
+
+def _abandon() -> None:
+    try:
+        stopping.abandon()
+    finally:
+        connections.close_all()
+
+
 STRIKES: dict[Fault, Callable[[Boundary], None]] = {
     Fault.RAISE: raise_mishap,
     Fault.HOSTILE: say_anything,
@@ -95,5 +114,6 @@ STRIKES: dict[Fault, Callable[[Boundary], None]] = {
     Fault.ABORT: abort,
     Fault.KILL: kill,
     Fault.FREEZE: freeze,
+    Fault.STOP: stop,
     # DUPLICATE strikes with a client of its own: see `duplicates`.
 }

@@ -14,6 +14,7 @@ from typing import Any, Protocol
 
 from django.db import close_old_connections, connections
 
+from idempotency import stopping
 from idempotency.models import IdempotencyKey
 from idempotency.operations import Operation
 from idempotency.testing.activity import end_idle_transactions
@@ -170,6 +171,7 @@ def _in_this_process(trial: Trial) -> Iterator[None]:
         if not trial.watch.has_struck:
             raise
     finally:
+        stopping.forget()
         if trial.fault is Fault.ABORT:
             forget_connections()
     trial.was_struck = trial.watch.has_struck

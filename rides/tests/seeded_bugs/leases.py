@@ -5,8 +5,8 @@ from unittest.mock import patch
 
 from django.db import connection
 
-from idempotency import claims, failures, leases
-from idempotency.models import IdempotencyKey
+from idempotency import claims, failures, leases, stopping
+from idempotency.models import FINISHED, STARTED, IdempotencyKey
 from idempotency.testing import Fault, Moment, Recovery
 from rides.tests.seeded_bugs.planting import (
     KILLED_BEFORE_THE_CHARGE,
@@ -134,3 +134,20 @@ def put_back(constraint: Any) -> None:
         cursor.execute("TRUNCATE idempotency_idempotencykey CASCADE")
     with connection.schema_editor() as editor:
         editor.add_constraint(IdempotencyKey, constraint)
+
+
+@bug(
+    "recovery_points_never_go_back",
+    "every_client_is_answered",
+    experiment=booking,
+    plan=at(Fault.STOP, Moment.AFTER, "charge_rider"),
+)
+def stop_puts_requests_back_to_their_beginning(bed: Bed) -> None:
+    """A process that stops lets its keys go as if nothing had been done for them yet."""
+
+    def abandon() -> None:
+        let_go()
+        IdempotencyKey.objects.exclude(recovery_point=FINISHED).update(recovery_point=STARTED)
+
+    let_go = stopping.abandon
+    bed.enter_context(patch.object(stopping, "abandon", abandon))
