@@ -270,7 +270,7 @@ def take_over_key(key_id: int, *, impossible_lease: datetime | None = None) -> C
 def find_due_keys(position: Position) -> bool:
     """Whether any key is due: the idle completer's one question. Moves the position on."""
     with position.look(), connection.cursor() as cursor:
-        values = {"begin_at": position.at, "longest_wait": _longest_wait()}
+        values: dict[str, Any] = {"begin_at": position.at, "longest_wait": _longest_wait()}
         cursor.execute(FIND_DUE_KEYS, values)
         [(now, due_since, impossible)] = cursor.fetchall()
         if impossible:

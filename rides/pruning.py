@@ -1,6 +1,7 @@
 """Removing audit records that nobody has to keep any longer."""
 
 from datetime import timedelta
+from typing import Any
 
 from django.db import connection
 
@@ -23,6 +24,7 @@ DELETE FROM rides_auditrecord WHERE id IN (SELECT id FROM batch)
 
 def remove_audit_records(*, older_than: timedelta, limit: int) -> int:
     """Removes up to `limit` records, the oldest first; returns how many."""
+    values: dict[str, Any] = {"older_than": older_than, "limit": limit}
     with connection.cursor() as cursor:
-        cursor.execute(REMOVE_OLD_RECORDS, {"older_than": older_than, "limit": limit})
+        cursor.execute(REMOVE_OLD_RECORDS, values)
         return cursor.rowcount
