@@ -110,7 +110,7 @@ RETURNING id, foreign_key, created_at, run_after, foreign_sent_at
 # The claim of a key that nobody works on: it was let go, or its lease ran out. One conditional
 # write, so of any number of processes one gets it; and it changes the fencing token, so whoever
 # held it before can write nothing more. After it the completer waits at least its pause.
-# A lease that was taken in the future ends at once (`impossible`): the database's clock was wrong.
+# A lease that was taken in the future has ended: the database's clock was wrong.
 _TAKE_OVER = f"""
 {{next}}UPDATE idempotency_idempotencykey
    SET locked_at   = clock_timestamp(),
@@ -124,30 +124,31 @@ _TAKE_OVER = f"""
                           'at', clock_timestamp(), 'event', %(event)s, 'attempt', attempt + 1,
                           'recovery_point', recovery_point))
  WHERE id = {{which}}
-   AND recovery_point <> '{FINISHED}'
-   AND needs_review_at IS NULL
-   AND (locked_at IS NULL OR locked_at < statement_timestamp() - %(lock_timeout)s
-        OR {{impossible}})
 RETURNING {_SELECTED}{{returned}}
 """  # noqa: S608
 
-# By the very time that was read: this statement may wait for another's, and a lease that is taken
-# meanwhile is younger than its beginning.
+# An impossible lease by the very time that was read: this statement may wait for another's, and a
+# lease that is taken meanwhile is younger than its beginning.
 TAKE_OVER_KEY = _TAKE_OVER.format(
-    next="", which="%(id)s", impossible="locked_at = %(impossible_lease)s", returned=""
+    next="",
+    which=f"""%(id)s
+   AND recovery_point <> '{FINISHED}'
+   AND needs_review_at IS NULL
+   AND (locked_at IS NULL OR locked_at < statement_timestamp() - %(lock_timeout)s
+        OR locked_at = %(impossible_lease)s)""",
+    returned="",
 )
 
-_TAKEN_IN_THE_FUTURE = "locked_at > statement_timestamp() + %(clock_tolerance)s"
-
 # The next key among many, chosen once: SKIP LOCKED passes over those that another process is taking
-# at this moment.
+# at this moment. The row is locked with the condition, so the UPDATE needs none: with it, a planner
+# whose statistics are old looks for the one key among all that are or were unfinished.
 _NEXT = f"""WITH next AS MATERIALIZED (
 SELECT id AS next_id, run_after AS was_due_at
   FROM idempotency_idempotencykey
  WHERE recovery_point <> '{FINISHED}'
    AND needs_review_at IS NULL
    AND (locked_at IS NULL OR locked_at < statement_timestamp() - %(lock_timeout)s
-        OR {_TAKEN_IN_THE_FUTURE})
+        OR locked_at > statement_timestamp() + %(clock_tolerance)s)
    AND {{due}}
  LIMIT 1
    FOR UPDATE SKIP LOCKED
@@ -159,7 +160,6 @@ def _take_over_next(due: str) -> str:
     return _TAKE_OVER.format(
         next=_NEXT.format(due=due),
         which="(SELECT next_id FROM next)",
-        impossible=_TAKEN_IN_THE_FUTURE,
         returned=", (SELECT was_due_at FROM next)",
     )
 
