@@ -3,6 +3,7 @@
 `manage.py check` runs them all; those that ask the database run with `--database default`.
 """
 
+import socket
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -138,6 +139,25 @@ def check_no_transaction_around_requests(**_: Any) -> list[CheckMessage]:
     ]
 
 
+@register()
+def check_silent_servers(**_: Any) -> list[CheckMessage]:
+    """A server that falls silent, without an end of its connections, is waited for by TCP for a
+    quarter of an hour: longer than a lease, and than any client's patience.
+    """
+    return [
+        Warning(
+            f"The database {alias!r} is waited for without a limit if its host falls silent: "
+            f"{reason}.",
+            hint='For example: OPTIONS = {"tcp_user_timeout": 10_000, "keepalives_idle": 5, '
+            '"keepalives_interval": 2, "keepalives_count": 3}.',
+            id="idempotency.W040",
+            obj=alias,
+        )
+        for alias, database in settings.DATABASES.items()
+        if database.get("ENGINE") and (reason := _silence_is_unlimited(database))
+    ]
+
+
 @register(Tags.database)
 def check_session_limits(*, databases: Sequence[str] | None = None, **_: Any) -> list[CheckMessage]:
     """A process that is frozen inside a transaction holds its locks until the server ends it."""
@@ -224,6 +244,21 @@ def _check_foreign_phase(operation: type[Operation], phase: ForeignPhase) -> Ite
             obj=operation,
             id="idempotency.E004",
         )
+
+
+def _silence_is_unlimited(database: dict[str, Any]) -> str | None:
+    """Why nothing limits the silence of a server's host. None where something does, and where it
+    is reached by a Unix socket, whose other end cannot be lost without notice.
+    """
+    options = database.get("OPTIONS", {})
+    hosts = str(database.get("HOST") or "").split(",")
+    if all(not host or host.startswith(("/", "@")) for host in hosts):
+        return None
+    if not options.get("tcp_user_timeout"):
+        return "tcp_user_timeout is not set"
+    if not hasattr(socket, "TCP_USER_TIMEOUT"):
+        return "this platform has no tcp_user_timeout"
+    return None
 
 
 def _is_unlimited(alias: str, parameter: str) -> bool:

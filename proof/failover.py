@@ -1,13 +1,15 @@
-"""`python -m proof.failover`: the service under load while its PostgreSQL is switched over, and at
-last restarted in good order.
+"""`python -m proof.failover`: the service under load while its PostgreSQL is switched over, at last
+stopped without a word and started, and restarted in good order.
 
 Nothing else happens, so more can be asked than of chaos: nothing but 201, 402 (a declined card),
 409 and 503 is answered, the first 201 comes within five seconds of each promotion, nobody who asks
-after the restart is refused, no process of the service is restarted, and no promise is broken.
+after the restart is refused, no process of the service is restarted or logs an error, and no
+promise is broken.
 """
 
 import argparse
 import os
+import re
 import signal
 import sys
 import tempfile
@@ -28,6 +30,8 @@ if TYPE_CHECKING:
     from proof.clients import Clients
 
 T = TypeVar("T")
+
+COMPLAINT = re.compile(r"level=(error|critical)|Traceback")
 
 RIDERS = 50
 BAD_CARDS = 2
@@ -88,6 +92,7 @@ def run(world: World, options: argparse.Namespace) -> list[str]:
             *(f"the first 201 after {s:.1f} s" for s in seconds if s > BOOKED_WITHIN_SECONDS),
             *(f"{n} times {what}" for what, n in clients.told.items() if what not in ANSWERS),
             *(f"503 after the restart: {at - back_at:.1f} s" for at in late(clients, back_at)),
+            *complaints(world),
             *(f"not there from beginning to end: {process}" for process in restarted),
             *verdict.violations_of(clients.bookings),
         ]
@@ -114,8 +119,9 @@ def let_happen(world: World, clients: "Clients", switchovers: int) -> tuple[list
         time.sleep(LOAD_BEFORE_SECONDS)
         world.pair.switch_over()
         seconds.append(first_booked_after(world.pair.promoted_at, clients))
-    time.sleep(LOAD_BEFORE_SECONDS)
-    world.pair.restart_in_good_order()
+    for restart in (world.pair.restart, world.pair.restart_in_good_order):
+        time.sleep(LOAD_BEFORE_SECONDS)
+        restart()
     back_at = time.monotonic()
     time.sleep(LOAD_BEFORE_SECONDS)
     return seconds, back_at
@@ -123,6 +129,13 @@ def let_happen(world: World, clients: "Clients", switchovers: int) -> tuple[list
 
 def late(clients: "Clients", back_at: float) -> list[float]:
     return [sent_at for sent_at in clients.refused_at if sent_at > back_at]
+
+
+def complaints(world: World) -> list[str]:
+    """What the processes logged for somebody to look at."""
+    logs = [world.folder / f"{service}.log" for service in SERVICES]
+    lines = [line for log in logs for line in log.read_text(errors="replace").splitlines()]
+    return [line for line in lines if COMPLAINT.search(line)]
 
 
 def first_booked_after(moment: float, clients: "Clients") -> float:

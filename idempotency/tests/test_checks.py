@@ -155,6 +155,32 @@ def test_the_database_is_asked_only_when_it_is_named():
     assert checks.check_session_limits(databases=None) == []
 
 
+def silent(settings, **database):
+    settings.DATABASES = {"default": {"ENGINE": "django.db.backends.postgresql", **database}}
+    messages = checks.check_silent_servers()
+    assert {message.id for message in messages} <= {"idempotency.W040"}
+    return [message.msg for message in messages]
+
+
+@pytest.mark.parametrize("host", ["", "/var/run/postgresql", "/one,/other"])
+def test_a_server_behind_a_socket_cannot_fall_silent(settings, host):
+    assert silent(settings, HOST=host) == []
+
+
+@pytest.mark.parametrize("host", ["db.example.com", "a,b", "/var/run/postgresql,b"])
+def test_a_server_on_a_network_has_a_limit_of_silence(settings, host, monkeypatch):
+    limited = {"tcp_user_timeout": 10_000}
+
+    [message] = silent(settings, HOST=host)
+    assert "tcp_user_timeout is not set" in message
+    assert silent(settings, HOST=host, OPTIONS={"tcp_user_timeout": 0}) != []
+    assert silent(settings, HOST=host, OPTIONS=limited) == []
+
+    monkeypatch.delattr("socket.TCP_USER_TIMEOUT")
+    [message] = silent(settings, HOST=host, OPTIONS=limited)
+    assert "this platform has no tcp_user_timeout" in message
+
+
 # Foreign keys.
 
 

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,6 +16,8 @@ import pytest
 
 from rocketrides.environment import BASE_DIR
 from sandbox import postgres
+
+SLOW_CHECKPOINT_SECONDS = 22  # it was given up after 20
 
 STARTER = """
 import sys
@@ -136,6 +139,23 @@ def test_stop_ends_it_and_the_data_is_there_at_the_next_start(data_dir: Path) ->
 
     assert has_ended(ended)
     assert query(postgres.database_url(data_dir), "SELECT id FROM rides") == "7"
+
+
+@pytest.mark.timeout(120)
+def test_stop_waits_for_a_last_checkpoint_that_takes_its_time(data_dir: Path) -> None:
+    postgres.database_url(data_dir)
+    ended = server(data_dir)
+    [checkpointer] = [
+        process for process in ended.children() if "checkpointer" in process.cmdline()[0]
+    ]
+    checkpointer.suspend()
+    waking = threading.Timer(SLOW_CHECKPOINT_SECONDS, checkpointer.resume)
+    waking.start()
+
+    postgres.stop(data_dir)
+
+    waking.join()
+    assert has_ended(ended)
 
 
 def test_stop_without_a_server_does_nothing(new_dir: Path) -> None:
