@@ -1,0 +1,106 @@
+"""A queue that is another system: it gets its jobs after the commit, each on its own, and one that
+is away was not asked."""
+
+from datetime import timedelta
+
+import pytest
+from django.db import connection
+from django_tasks_db.compat import BaseTaskBackend
+
+from idempotency.jobs import drain_staged_jobs, redeliver_overdue_jobs, run_job
+from idempotency.models import JobDelivery, StagedJob
+from idempotency.testing.activity import in_transaction
+from idempotency.testing.clock import let_time_pass
+
+pytestmark = [pytest.mark.django_db(transaction=True)]
+
+REDELIVERY = timedelta(seconds=60)
+
+
+class Broker(BaseTaskBackend):
+    """Remembers what it was given, and refuses it as a broker would."""
+
+    supports_priority = True
+
+    def __init__(self, alias, params):
+        super().__init__(alias, params)
+        self.got = []
+        self.transactions = []
+        self.is_away_after = None
+        self.refused = set()
+
+    def enqueue(self, task, args, kwargs):
+        self.transactions.append(in_transaction(connection))
+        if self.is_away_after == len(self.got):
+            raise ConnectionError("The broker is away")
+        if args[0] in self.refused:
+            raise ValueError("The message is too large")
+        self.got.append(args[0])
+
+
+@pytest.fixture
+def broker(settings):
+    settings.TASKS = {"default": {"BACKEND": f"{__name__}.Broker"}}
+    return run_job.get_backend()
+
+
+def deliveries():
+    return dict(JobDelivery.objects.values_list("job_id", "deliveries"))
+
+
+def test_a_broker_gets_its_jobs_after_the_commit_with_no_transaction_open(stage, broker):
+    ids = [str(stage(what=str(n))) for n in range(3)]
+
+    assert drain_staged_jobs(10) == 3
+
+    assert broker.got == ids
+    assert broker.transactions == [False] * 3
+
+
+def test_a_job_that_the_broker_refuses_keeps_its_error_and_the_rest_goes_on(stage, broker):
+    before, refused, after = (stage(what=str(n)) for n in range(3))
+    broker.refused.add(str(refused))
+
+    drain_staged_jobs(10)
+
+    assert broker.got == [str(before), str(after)]
+    assert "too large" in JobDelivery.objects.get(job_id=refused).last_error
+    let_time_pass(REDELIVERY)
+    broker.refused.clear()
+    redeliver_overdue_jobs(10)
+    assert str(refused) in broker.got[2:]
+
+
+def test_what_a_broker_that_is_away_did_not_get_was_no_delivery_and_is_due_at_once(stage, broker):
+    got, *rest = (stage(what=str(n)) for n in range(3))
+    broker.is_away_after = 1
+
+    with pytest.raises(ConnectionError):
+        drain_staged_jobs(10)
+
+    assert not StagedJob.objects.exists()
+    assert deliveries() == {got: 1, rest[0]: 0, rest[1]: 0}
+    broker.is_away_after = None
+    assert redeliver_overdue_jobs(10) == 2
+    assert sorted(broker.got[1:]) == sorted(map(str, rest))
+    assert deliveries() == {got: 1, rest[0]: 1, rest[1]: 1}
+
+
+def test_an_outage_of_a_broker_uses_up_no_delivery(stage, broker, settings):
+    settings.IDEMPOTENCY = {"MAX_DELIVERIES": 3}
+    job_id = stage(what="patient")
+    drain_staged_jobs(10)
+    let_time_pass(REDELIVERY)
+    redeliver_overdue_jobs(10)
+    assert deliveries() == {job_id: 2}
+    broker.is_away_after = 2
+    let_time_pass(2 * REDELIVERY)
+
+    for _ in range(5):
+        with pytest.raises(ConnectionError):
+            redeliver_overdue_jobs(10)
+
+    assert deliveries() == {job_id: 2}
+    broker.is_away_after = None
+    assert redeliver_overdue_jobs(10) == 1
+    assert JobDelivery.objects.get().set_aside_at is None
