@@ -15,11 +15,11 @@ from django.db import connection, transaction
 
 from idempotency import conf, failures
 from idempotency.claims import Claim, take_over_next_overdue_key
-from idempotency.completing import operation_for
 from idempotency.exceptions import NeedsReview
 from idempotency.leases import Progress, write_progress
 from idempotency.models import FINISHED, IdempotencyKey
 from idempotency.operations import Operation
+from idempotency.registry import operation_for
 from idempotency.worker import should_stop
 
 logger = logging.getLogger(__name__)
@@ -58,6 +58,7 @@ WITH position AS MATERIALIZED (
 ), reaped AS (
     UPDATE idempotency_idempotencykey
        SET request_params        = '{{}}',
+           path_kwargs           = '{{}}',
            origin_ip             = NULL,
            response_body         = NULL,
            response_content_type = NULL,

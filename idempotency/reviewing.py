@@ -13,7 +13,6 @@ from django.db import transaction
 from django.db.models import QuerySet
 
 from idempotency.claims import Claim, reopen_key
-from idempotency.completing import operation_for
 from idempotency.exceptions import (
     Indeterminate,
     NeedsReview,
@@ -23,6 +22,7 @@ from idempotency.exceptions import (
 from idempotency.models import IdempotencyKey
 from idempotency.operations import Operation
 from idempotency.phases import ForeignPhase, Phase, Response, UndoPhase, undo_point
+from idempotency.registry import operation_for
 from idempotency.stretches import Step, Stretch
 
 

@@ -210,9 +210,9 @@ def test_a_finished_request_is_asked_about_too_until_its_parameters_are_gone(
 
 def test_a_request_that_no_code_serves_is_shown_nevertheless(listed, stored):
     row = listed()
-    IdempotencyKey.objects.update(request_path="/gone")
+    IdempotencyKey.objects.update(operation="shop.Gone")
 
-    assert "No operation is mounted at /gone." in review("show", row.pk)
+    assert "'shop.Gone'" in review("show", row.pk)
 
 
 # Run again.
@@ -364,7 +364,7 @@ def test_a_request_is_closed_with_the_answer_that_the_person_gives(
 
 def test_a_request_that_no_code_serves_can_be_closed(listed, stored):
     row = listed()
-    IdempotencyKey.objects.update(request_path="/gone", recovery_point="of another version")
+    IdempotencyKey.objects.update(operation="shop.Gone", recovery_point="of another version")
 
     assert close(decision(row), CLOSED) == CLOSED
     assert stored().response_code == 410

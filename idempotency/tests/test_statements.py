@@ -134,6 +134,8 @@ def test_a_key_that_is_known_is_not_inserted_again(customer, key, stored, ledger
     new_key = claims.NewKey(
         user_id=row.user_id,
         idempotency_key=key,
+        operation="idempotency.PlaceOrder",
+        path_kwargs={},
         request_method="POST",
         request_path="/orders",
         request_params={},
@@ -162,6 +164,8 @@ def test_a_fresh_claim_has_the_key_as_it_is_written(customer, key, stored, ledge
     new_key = claims.NewKey(
         user_id=row.user_id,
         idempotency_key=f"another-{key}",
+        operation="idempotency.PlaceOrder",
+        path_kwargs={},
         request_method="POST",
         request_path="/orders",
         request_params={"title": "Emma"},

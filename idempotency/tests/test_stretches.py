@@ -144,6 +144,8 @@ def a_new_key(customer, key):
     return NewKey(
         user_id=customer.user.pk,
         idempotency_key=key,
+        operation="idempotency.ThreeInARow",
+        path_kwargs={},
         request_method="POST",
         request_path="/three",
         request_params={},

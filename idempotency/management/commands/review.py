@@ -9,6 +9,7 @@ from django.core.management.base import BaseCommand, CommandError
 from idempotency import reviewing
 from idempotency.exceptions import IdempotencyError, ReviewRefused
 from idempotency.models import IdempotencyKey
+from idempotency.parameters import readable_parameters
 from idempotency.phases import Response
 from idempotency.reviewing import Decision
 
@@ -63,7 +64,10 @@ class Command(BaseCommand):
         key = IdempotencyKey.objects.select_related("user").filter(pk=key_id).first()
         if key is None:
             raise CommandError(f"There is no request {key_id}.")
-        self.stdout.write(f"{key}\nuser            {key.user}")
+        self.stdout.write(f"{key}\nuser            {key.user}\noperation       {key.operation}")
+        for name in ("path_kwargs", "request_params"):
+            shown = readable_parameters(getattr(key, name))
+            self.stdout.write(f"{name:<16}{json.dumps(shown)}")
         for name in ("recovery_point", "foreign_key", "foreign_sent_at", "last_error"):
             self.stdout.write(f"{name:<16}{getattr(key, name)}")
         for entry in key.journal:
