@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
+from uuid import UUID
 
 from django.db import OperationalError, connection
 from django.db.backends.utils import CursorWrapper
@@ -20,7 +21,7 @@ from idempotency.exceptions import RequestInProgress
 from idempotency.leases import JOURNAL_WITH_ROOM, Lease, lease_end
 from idempotency.models import FINISHED, STARTED, IdempotencyKey
 from idempotency.statements import run
-from idempotency.transactions import waited_too_long_for_a_lock
+from idempotency.transactions import waited_for_an_insert_into
 
 # What a process needs of a key to work on it or to answer from it.
 _COLUMNS = [
@@ -37,6 +38,7 @@ class NewKey:
     idempotency_key: str
     operation: str
     path_kwargs: dict[str, Any]
+    foreign_key: UUID
     request_method: str
     request_path: str
     request_params: dict[str, Any]
@@ -86,7 +88,7 @@ INSERT INTO idempotency_idempotencykey
 SELECT %(user_id)s, %(idempotency_key)s, %(request_method)s, %(request_path)s,
        %(request_params)s::jsonb, %(fingerprint)s,
        %(operation)s, %(path_kwargs)s::jsonb,
-       %(origin_ip)s::inet, gen_random_uuid(), '{STARTED}', 1,
+       %(origin_ip)s::inet, %(foreign_key)s::uuid, '{STARTED}', 1,
        now, now, now, CASE WHEN %(begins_foreign_phase)s THEN now END,
        now + %(completer_grace)s, '',
        jsonb_build_array(jsonb_build_object('at', now, 'event', 'claimed', 'attempt', 1))
@@ -193,7 +195,7 @@ def insert_key(new_key: NewKey, *, begins_foreign_phase: bool) -> Claim | None:
         try:
             run(cursor, INSERT_KEY, values)
         except OperationalError as error:
-            if waited_too_long_for_a_lock(error):
+            if waited_for_an_insert_into(IdempotencyKey._meta.db_table, error):
                 raise request_in_progress(retry_after_seconds=1) from error
             raise
         row = cursor.fetchone()

@@ -15,7 +15,7 @@ from django.db import connection
 
 from idempotency import failures
 from idempotency.claims import Claim, take_over_next_due_key
-from idempotency.exceptions import IdempotencyError, NeedsReview
+from idempotency.exceptions import LEAVING, IdempotencyError, NeedsReview
 from idempotency.registry import operation_for
 from idempotency.worker import should_stop
 
@@ -74,7 +74,9 @@ def complete_key(claim: Claim) -> Outcome:
     """Runs the operation of a claimed key."""
     try:
         operation = operation_for(claim.key)
-    except Exception as error:
+    except LEAVING:
+        raise
+    except BaseException as error:
         return _unfinished(failures.let_go(claim.key, claim.lease, error))
     try:
         response = operation.resume(claim)

@@ -5,7 +5,6 @@ fencing token guards. All times are the database's; a process only measures how 
 is left, by its own monotonic clock.
 """
 
-import json
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -19,6 +18,7 @@ from idempotency.exceptions import LeaseLost
 from idempotency.models import FINISHED
 from idempotency.phases import Response
 from idempotency.statements import run
+from idempotency.storable import storable_json_text
 
 JournalEntry = dict[str, Any]
 
@@ -145,6 +145,7 @@ def lease_end(asked_at: float) -> float:
 
 
 def _as_json(entries: Iterable[JournalEntry], attempt: int) -> str:
-    # Evidence may hold anything. What JSON has no word for is told as text, so that no request
-    # stays off the review list because of what was found about it.
-    return json.dumps([{"attempt": attempt, **entry} for entry in entries], default=str)
+    # Evidence may hold anything. It is made storable, so that no request stays off the review list
+    # because of what was found about it.
+    texts = (storable_json_text({"attempt": attempt, **entry}) for entry in entries)
+    return f"[{', '.join(texts)}]"

@@ -4,8 +4,6 @@ Columns, constraints and indexes only. Whoever moves a key goes through `claims`
 job through `jobs`: there the statements stand that hold the guarantees.
 """
 
-import uuid
-
 from django.conf import settings
 from django.db import models
 from django.db.models import Q, Value
@@ -37,9 +35,9 @@ class IdempotencyKey(models.Model):
     fingerprint = models.CharField(max_length=64)
     origin_ip = models.GenericIPAddressField(null=True, blank=True)
 
-    # Sent to the foreign system as our own idempotency key. A UUID, never built from the serial
-    # id: a restored database hands the same serial out twice.
-    foreign_key = models.UUIDField(default=uuid.uuid4)
+    # What the foreign system recognises the request by: derived from the user and the key, see
+    # `foreign_keys`. Never from the serial id, which a restored database hands out again.
+    foreign_key = models.UUIDField()
 
     created_at = models.DateTimeField(db_default=Now())
     last_run_at = models.DateTimeField(db_default=Now())

@@ -23,9 +23,10 @@ class Operation(Runner):
     """Subclass it, give it phases, mount `as_view()`.
 
     A phase finds what it needs on the operation: `key`, `user`, `params` (the form's cleaned
-    data), `path_kwargs` (of its URL). There is no request: the completer runs the same phases
-    without one. `transient` holds the fields named in `transient_fields`, which are neither
-    stored nor compared; it is empty when the completer runs the operation.
+    data), `path_kwargs` (of its URL), and a foreign phase `foreign_key`, to be sent with its call.
+    There is no request: the completer runs the same phases without one. `transient` holds the
+    fields named in `transient_fields`, which are neither stored nor compared; it is empty when the
+    completer runs the operation.
 
     `name` is stored with each key, and what the operation is found by. It is
     "<app label>.<ClassName>" unless the class has one written; when it changes, the former one goes

@@ -19,6 +19,7 @@ from idempotency.models import IdempotencyKey
 from idempotency.parameters import readable_parameters
 from idempotency.phases import Response
 from idempotency.reviewing import Decision
+from idempotency.storable import described, storable_text
 
 
 class DecisionForm(forms.Form):
@@ -143,12 +144,13 @@ class ReviewPages(admin.ModelAdmin):
         try:
             response = form.carry_out(decision)
         except ReviewRefused as refused:
-            form.add_error(None, str(refused))
+            form.add_error(None, described(refused))
             return False
         except IdempotencyError as error:
-            self.message_user(request, str(error), messages.WARNING)
+            self.message_user(request, described(error), messages.WARNING)
             return True
-        done = f"The request is finished, with {response.status}: {response.text}"
+        said = storable_text(response.text)
+        done = f"The request is finished, with {response.status}: {said}"
         self.message_user(request, done, messages.SUCCESS)
         return True
 

@@ -14,6 +14,7 @@ from django.db.models import QuerySet
 
 from idempotency.claims import Claim, reopen_key
 from idempotency.exceptions import (
+    LEAVING,
     Indeterminate,
     NeedsReview,
     Parked,
@@ -23,6 +24,7 @@ from idempotency.models import IdempotencyKey
 from idempotency.operations import Operation
 from idempotency.phases import ForeignPhase, Phase, Response, UndoPhase, undo_point
 from idempotency.registry import operation_for
+from idempotency.storable import described, storable_json_text, storable_text
 from idempotency.stretches import Step, Stretch
 
 
@@ -49,13 +51,16 @@ def ask_foreign_system(key: IdempotencyKey) -> str:
         asking = [phase for phase in _begun_foreign_phases(operation) if phase.lookup_name]
         if not asking:
             return "There is nothing to ask about at the point that the request has reached."
+        operation.foreign_phase_in_hand = asking[-1]
         found = getattr(operation, str(asking[-1].lookup_name))()
     except NeedsReview as error:
-        return f"{error} {error.evidence}"
-    except Exception as error:
+        return f"{described(error)} {storable_json_text(error.evidence)}"
+    except LEAVING:
+        raise
+    except BaseException as error:
         # It may be anything of the adopter's. It is shown to the person, and changes nothing.
-        return f"{type(error).__name__}: {error}"
-    return "It knows nothing of it." if found is None else str(found)
+        return f"{type(error).__name__}: {described(error)}"
+    return "It knows nothing of it." if found is None else storable_text(found)
 
 
 def run_again(decision: Decision) -> Response:
@@ -155,8 +160,8 @@ def _or_back_to_review(operation: Operation, first: Callable[[], Stretch]) -> St
     try:
         return first()
     except (ReviewRefused, Indeterminate) as error:
-        reason, refused = operation.key.last_error, ReviewRefused(str(error))
-        raise NeedsReview(reason, evidence={"refused": str(error)}) from refused
+        reason, refused = operation.key.last_error, ReviewRefused(described(error))
+        raise NeedsReview(reason, evidence={"refused": described(error)}) from refused
 
 
 def _key_under_review(decision: Decision) -> IdempotencyKey:

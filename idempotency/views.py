@@ -1,17 +1,18 @@
 """HTTP in, HTTP out: who asks, which key, claim or replay, and an answer for every error."""
 
-import ipaddress
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+from django.core.exceptions import RequestDataTooBig, TooManyFieldsSent, TooManyFilesSent
 from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.http.multipartparser import MultiPartParserError
 from django.utils.module_loading import import_string
 from django.views.decorators.csrf import csrf_exempt
 
 from idempotency import conf
-from idempotency.bodies import Sent, read_body, refuse_deep_nesting, refuse_large_body
+from idempotency.bodies import Sent, read_body, read_bytes, refuse_deep_nesting, refuse_unread_body
 from idempotency.claims import (
     NewKey,
     StoredKey,
@@ -20,6 +21,7 @@ from idempotency.claims import (
     take_over_key,
 )
 from idempotency.exceptions import (
+    BodyMalformed,
     IdempotencyError,
     KeyExpired,
     MethodNotAllowed,
@@ -30,9 +32,11 @@ from idempotency.exceptions import (
 )
 from idempotency.failures import answerable
 from idempotency.fingerprints import fingerprint, text_of
+from idempotency.foreign_keys import foreign_key_for
 from idempotency.kept_values import readable
 from idempotency.models import IdempotencyKey
 from idempotency.operations import Operation
+from idempotency.origins import origin_ip
 from idempotency.parameters import (
     Parameters,
     clean_transient,
@@ -41,6 +45,9 @@ from idempotency.parameters import (
     read_key,
 )
 from idempotency.phases import Response, error_body
+from idempotency.sendable import WITHOUT_BODY
+from idempotency.storable import described
+from idempotency.transactions import drop_broken_connection, reading_again_after_a_restart
 
 MOST_READS = 3
 """Between reading and inserting a key somebody may insert it, or the reaper remove it."""
@@ -51,20 +58,44 @@ def view_for(operation_class: type[Operation]) -> Callable[..., HttpResponse]:
 
     def view(request: HttpRequest, **path_kwargs: Any) -> HttpResponse:
         try:
-            return _answer(request, operation_class, path_kwargs)
+            with reading_again_after_a_restart():
+                return _answer(request, operation_class, path_kwargs)
         except Exception as error:
+            drop_broken_connection(error)
             return error_response(answerable(error))
 
     # No CSRF token: the default of AUTHENTICATE checks it where a browser's session is used.
     exempt = csrf_exempt(view)
     # For whoever looks at a URLconf: what is mounted here. Keys find their operation by its name.
     exempt.operation_class = operation_class  # type: ignore[attr-defined]
+    # For a server that reads bodies itself, and may refuse before it does.
+    exempt.refuse_unread = refuse_unread  # type: ignore[attr-defined]
     return exempt
+
+
+def refuse_unread(request: HttpRequest) -> None:
+    """Refuse what can be refused without the body and without the database.
+
+    *Raises* `MethodNotAllowed`, `LengthRequired`, `BodyTooLarge`, `BodyMalformed`,
+    `ContentTypeUnsupported`, `Unauthenticated`, `KeyMissing`, `KeyInvalid`.
+    """
+    if request.method != "POST":
+        raise MethodNotAllowed(f"{request.method} is not allowed here; use POST.")
+    refuse_unread_body(request)
+    if not has_credential(request):
+        raise Unauthenticated("The request's credentials are missing or not known.")
+    read_key(request)
+
+
+def has_credential(request: HttpRequest) -> bool:
+    """Say whether one of `CREDENTIAL_HEADERS` is there, whatever it is worth."""
+    names = conf.current().credential_headers
+    return not names or any(request.headers.get(name) for name in names)
 
 
 def error_response(error: IdempotencyError) -> JsonResponse:
     """An error as the client gets it: `{"error", "code", "retryable"}`."""
-    body = error_body(str(error), code=error.code, retryable=error.retryable)
+    body = error_body(described(error), code=error.code, retryable=error.retryable)
     response = JsonResponse(body, status=error.status, headers=error.headers)
     # A 503 of ours is an answer, and the cause of a 500 is in the log already.
     response._has_been_logged = True  # type: ignore[attr-defined]
@@ -74,9 +105,10 @@ def error_response(error: IdempotencyError) -> JsonResponse:
 def _answer(
     request: HttpRequest, operation_class: type[Operation], path_kwargs: dict[str, Any]
 ) -> HttpResponse:
-    if request.method != "POST":
-        raise MethodNotAllowed(f"{request.method} is not allowed here; use POST.")
-    refuse_large_body(request)
+    # The body is read whole before the first statement, and authenticating may be one: a client
+    # with a slow line holds no connection to the database while its bytes are waited for.
+    refuse_unread(request)
+    read_bytes(request)
     user = _authenticate(request)
     key = read_key(request)
     return perform(request, operation_class, user, key, read_body(request), path_kwargs)
@@ -146,13 +178,14 @@ def _fresh(asked: _Asked, request: HttpRequest, key: str) -> tuple[Operation, Ne
     new_key = NewKey(
         user_id=asked.user.pk,
         idempotency_key=key,
+        foreign_key=foreign_key_for(asked.user, key),
         operation=operation_class.name,
         path_kwargs=asked.path_kwargs,
         request_method=str(request.method),
         request_path=request.path_info,
         request_params=kept,
         fingerprint=asked.fingerprint,
-        origin_ip=_origin_ip(request),
+        origin_ip=origin_ip(request),
     )
     return operation, new_key
 
@@ -191,20 +224,29 @@ def _retry(asked: _Asked, stored: StoredKey) -> HttpResponse:
 
 
 def _first_answer(response: Response) -> HttpResponse:
-    return HttpResponse(response.text, status=response.status, content_type=response.content_type)
+    return _answer_with(response.text, response.status, response.content_type)
 
 
 def _replay(key: IdempotencyKey) -> HttpResponse:
-    return HttpResponse(
-        key.response_body,
-        status=key.response_code,
-        content_type=key.response_content_type,
-        headers={"Idempotent-Replayed": "true"},
-    )
+    assert key.response_code is not None, "only a finished key is replayed"
+    replay = _answer_with(key.response_body, key.response_code, key.response_content_type)
+    replay.headers["Idempotent-Replayed"] = "true"
+    return replay
+
+
+def _answer_with(text: str | None, status: int, content_type: str | None) -> HttpResponse:
+    answer = HttpResponse(text, status=status, content_type=content_type)
+    if status in WITHOUT_BODY:
+        del answer.headers["Content-Type"]
+    return answer
 
 
 def _authenticate(request: HttpRequest) -> Any:
-    user = import_string(conf.current().authenticate)(request)
+    try:
+        user = import_string(conf.current().authenticate)(request)
+    except (MultiPartParserError, RequestDataTooBig, TooManyFieldsSent, TooManyFilesSent) as error:
+        # A token check reads the form, by Django's rules, before it is read by ours.
+        raise BodyMalformed("The body is no form that can be read.") from error
     if user is None:
         raise Unauthenticated("The request's credentials are missing or not known.")
     return user
@@ -214,12 +256,3 @@ def _refuse_unstorable_path(path: str) -> None:
     longest = IdempotencyKey._meta.get_field("request_path").max_length or 0
     if len(path) > longest or "\x00" in path:
         raise PathInvalid(f"The path has a NUL character or more than {longest} characters.")
-
-
-def _origin_ip(request: HttpRequest) -> str | None:
-    """The address that the request came from, where it is one (not so on a Unix socket)."""
-    try:
-        address = request.META.get("REMOTE_ADDR", "").partition("%")[0]  # without an IPv6 zone
-        return str(ipaddress.ip_address(address))
-    except ValueError:
-        return None

@@ -33,6 +33,9 @@ CHARGE_CREATED = "charge_created"
 FARE_CENTS = 2000
 CURRENCY = "usd"
 
+# How long Stripe keeps an idempotency key of its first version's (30 days in the second).
+STRIPES_MEMORY = timedelta(hours=24)
+
 # Stripe may forget an idempotency key once it is 24 hours old; four hours are for what its clock
 # and ours, and a call under way, may differ by.
 RESEND_WINDOW = timedelta(hours=20)
@@ -63,7 +66,11 @@ class CreateRide(Operation):
         return RecoveryPoint(RIDE_CREATED)
 
     @foreign_phase(
-        RIDE_CREATED, window=RESEND_WINDOW, worst_case=payments.WORST_CASE, loads=["ride"]
+        RIDE_CREATED,
+        window=RESEND_WINDOW,
+        worst_case=payments.WORST_CASE,
+        memory=STRIPES_MEMORY,
+        loads=["ride"],
     )
     def charge_rider(self) -> payments.Charge:
         if self.transient.get("raise_error"):

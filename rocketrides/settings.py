@@ -10,7 +10,16 @@ from typing import Any
 
 import django
 
-from rocketrides.environment import LOCAL_DIR, PORTS, SECONDS, env, number, refuse_to_start
+from rocketrides.database import database, limits_of_silence
+from rocketrides.environment import (
+    LOCAL_DIR,
+    PORTS,
+    SECONDS,
+    env,
+    namespace,
+    number,
+    refuse_to_start,
+)
 
 # --- What must be decided before production -------------------------------------------------------
 
@@ -18,7 +27,10 @@ DEBUG = env.bool("DEBUG", default=True)
 DEMO_AUTH = env.bool("DEMO_AUTH", default=DEBUG)
 
 if not DEBUG:
-    required = ("SECRET_KEY", "DATABASE_URL", "STRIPE_API_KEY", "ALLOWED_HOSTS")
+    required = (
+        *("SECRET_KEY", "DATABASE_URL", "STRIPE_API_KEY", "ALLOWED_HOSTS"),
+        "FOREIGN_KEY_NAMESPACE",
+    )
     missing = [name for name in required if not os.environ.get(name)]
     if missing:
         refuse_to_start(f"DEBUG is off and these variables are not set: {', '.join(missing)}")
@@ -127,19 +139,40 @@ IDEMPOTENCY["AUTHENTICATE"] = (
     "rides.authentication.demo_rider" if DEMO_AUTH else "rides.authentication.session_rider"
 )
 
+# With DEBUG off the variable is there: two installations on one Stripe account must differ.
+IDEMPOTENCY["FOREIGN_KEY_NAMESPACE"] = namespace(
+    "FOREIGN_KEY_NAMESPACE", default="6f1d2f0e-52c4-4a7e-9b1c-7d3a90e4c815"
+)
+IDEMPOTENCY["FOREIGN_KEY_USER_FIELD"] = "public_id"
+IDEMPOTENCY["TRUSTED_PROXIES"] = tuple(env.list("TRUSTED_PROXIES", default=[]))
+
 IDEMPOTENCY["PREPARED_STATEMENTS"] = env.bool("PREPARED_STATEMENTS", default=False)
+
+# --- The door before Django (`rocketrides/door/`), in each process of the API ---------------------
+
+API_THREADS = number("API_THREADS", range(1, 1025), default=128)
+# How many requests may wait for a thread, and for how many seconds: about as many as a process
+# answers in a second, since a client that waits longer for its turn is better told to come back.
+API_QUEUE = number("API_QUEUE", range(100_001), default=200)
+API_QUEUE_SECONDS = number("API_QUEUE_SECONDS", SECONDS, default=1)
+BODY_SECONDS = number("BODY_SECONDS", SECONDS, default=10)
+# Asked to stop: how long it only says so, and how long the requests in hand may then take. None is
+# the worst case of the operations' foreign calls.
+STOP_NOTICE_SECONDS = number("STOP_NOTICE_SECONDS", SECONDS, default=0)
+STOP_GRACE_SECONDS = (
+    number("STOP_GRACE_SECONDS", SECONDS) if os.environ.get("STOP_GRACE_SECONDS") else None
+)
 
 # --- PostgreSQL, and the queue in it --------------------------------------------------------------
 
-DATABASES = {"default": env.db_url_config(DATABASE_URL)}
-if DATABASES["default"].get("ENGINE") != "django.db.backends.postgresql":
-    refuse_to_start("DATABASE_URL does not name a PostgreSQL database")
+DATABASES = {"default": database(DATABASE_URL)}
 # Kept open for good and not pinged before each request, which would cost a statement. When the
-# server restarts, the request that meets a dead connection fails, and Django opens a new one.
+# server restarts, the request that meets a dead connection begins again on a new one.
 DATABASES["default"].setdefault("CONN_MAX_AGE", None)
 DATABASES["default"]["OPTIONS"] = {
     "connect_timeout": 5,
     "fallback_application_name": "rocketrides",
+    **limits_of_silence(number("DATABASE_SILENCE_SECONDS", SECONDS, default=10)),
     # One value, so that it can be emptied for a PgBouncer that refuses startup options.
     "options": env.str(
         "DATABASE_SESSION_OPTIONS",
@@ -177,6 +210,8 @@ vars().update(
         default=f"filemail:///{LOCAL_DIR / 'mail'}" if DEBUG else "smtp://localhost:25",
     )
 )
+if DEBUG and not env.str("EMAIL_URL", default=""):
+    EMAIL_BACKEND = "sandbox.mail.EmailBackend"  # which keeps the latest only
 EMAIL_TIMEOUT = 10  # seconds
 DEFAULT_FROM_EMAIL = env.str("DEFAULT_FROM_EMAIL", default="Rocket Rides <rides@example.com>")
 

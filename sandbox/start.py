@@ -9,7 +9,6 @@ import http.client
 import os
 import socket
 import sys
-import threading
 import time
 from pathlib import Path
 from types import FrameType
@@ -39,7 +38,12 @@ Data   {data}   Ctrl-C ends everything; the data stays
 """
 
 
-interrupted = threading.Event()
+class Interrupted:
+    """Whether a signal has asked to leave. A bare flag: the next signal may interrupt its handler,
+    which must not hold a lock then.
+    """
+
+    asked = False
 
 
 def interrupt(signum: int, frame: FrameType | None) -> None:
@@ -47,8 +51,8 @@ def interrupt(signum: int, frame: FrameType | None) -> None:
 
     It is noted too, because a library may swallow the exception in the middle of an import.
     """
-    if not interrupted.is_set():
-        interrupted.set()
+    if not Interrupted.asked:
+        Interrupted.asked = True
         raise KeyboardInterrupt
 
 
@@ -65,7 +69,7 @@ def run_demo() -> None:
     with running_services():
         refuse_a_taken_port(settings.PORT)
         prepare_database()
-    if interrupted.is_set():
+    if Interrupted.asked:
         raise KeyboardInterrupt
     run_procfile(BASE_DIR / "Procfile", services_to_run(), environment(), welcome)
 

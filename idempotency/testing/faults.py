@@ -41,8 +41,8 @@ class Mishap(Exception):
     """An error at a moment that nobody foresaw, as the handler of a time limit raises it."""
 
 
-class Aborted(BaseException):
-    """The process is told to leave: like `SystemExit`, it passes every `except Exception`."""
+class Aborted(SystemExit):
+    """The process is told to leave, in the middle of anything."""
 
 
 def raise_mishap(boundary: Boundary) -> None:

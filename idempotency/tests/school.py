@@ -96,13 +96,13 @@ class Enrol(Operation):
 
     @foreign_phase(ENROLLED, window=WINDOW, worst_case=timedelta(seconds=ledger.PATIENCE_SECONDS))
     def pay(self) -> str:
-        payment = ledger.pay(cents(self.params["fee"]), key=self.key.foreign_key)
+        payment = ledger.pay(cents(self.params["fee"]), key=self.foreign_key)
         self.fail_where_asked("pay")
         return payment
 
     @pay.lookup
     def find_payment(self) -> str | None:
-        return ledger.find_payment(key=self.key.foreign_key)
+        return ledger.find_payment(key=self.foreign_key)
 
     @pay.adopt
     def adopt_payment(self, reference: str) -> str:
@@ -110,7 +110,7 @@ class Enrol(Operation):
 
     @pay.undo
     def give_back(self) -> str | None:
-        return ledger.find_payment(key=self.key.foreign_key)
+        return ledger.find_payment(key=self.foreign_key)
 
     @pay.rejected(ledger.Declined)
     def payment_declined(self, error: ledger.Declined) -> Response:

@@ -6,6 +6,7 @@ import pytest
 from django.db import connection, transaction
 
 from idempotency import claims, jobs, reaping
+from idempotency.positions import BEGINNING
 from idempotency.tests.conftest import Customer
 
 pytestmark = pytest.mark.django_db  # each in a savepoint of the million's transaction
@@ -120,7 +121,12 @@ def test_the_completer_reads_the_key_that_is_due(plan):
 
 
 def test_the_reaper_reads_the_keys_that_it_takes(plan):
-    reaped = plan(reaping.REAP_FINISHED_KEYS, retention=timedelta(hours=72), limit=BATCH)
+    reaped = plan(
+        reaping.REAP_FINISHED_KEYS,
+        retention=timedelta(hours=72),
+        unfinished_since=None,
+        limit=BATCH,
+    )
 
     assert "idempotency_key_finished" in index_of(reaped)
     assert rows_read(reaped, "idempotency_key_finished") == BATCH
@@ -130,7 +136,14 @@ def test_the_reaper_reads_the_keys_that_it_takes(plan):
 
 def test_the_reaper_finds_nothing_at_the_price_of_nothing(plan):
     for statement in (reaping.REAP_FINISHED_KEYS, reaping.FIND_OLD_TOMBSTONES):
-        found = plan(statement, retention=timedelta(days=365), limit=BATCH)
+        found = plan(
+            statement,
+            retention=timedelta(days=365),
+            unfinished_since=None,
+            limit=BATCH,
+            begin_at=BEGINNING,
+            begin_id=0,
+        )
         assert "idempotency_key_finished" in index_of(found)
         assert rows_read(found, "idempotency_key_finished") == 0
         assert rows_read(found) <= UNFINISHED
@@ -141,6 +154,7 @@ def test_the_idle_reaper_reads_the_entry_at_which_it_would_begin(plan):
         reaping.KEYS_ARE_OVERDUE,
         retention=timedelta(days=365),
         tombstone_retention=timedelta(days=365),
+        begin_at=BEGINNING,
     )
 
     assert index_of(asked) == {"idempotency_key_finished", "idempotency_key_due"}

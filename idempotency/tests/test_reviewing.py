@@ -34,6 +34,7 @@ from idempotency.tests.bookshop import (
     PlaceOrder,
     audit,
     audit_trail,
+    key_sent_for,
     orders,
 )
 from idempotency.tests.ledger import Fault
@@ -53,13 +54,13 @@ class PlaceReviewedOrder(PlaceOrder):
 
     @pay.adopt
     def adopt_payment(self, reference):
-        if provider.find_payment(key=self.key.foreign_key) != reference:
+        if provider.find_payment(key=self.foreign_key) != reference:
             raise ReviewRefused(f"{reference} does not pay for this order.")
         return reference
 
     @pay.undo
     def give_back(self):
-        payment = provider.find_payment(key=self.key.foreign_key)
+        payment = provider.find_payment(key=self.foreign_key_at(ORDERED))
         provider.announce(f"{payment} is given back")
         if self.dies_in_undo:
             raise Death
@@ -103,7 +104,7 @@ def listed(customer, key, stored, ledger):
 def paid_late(listed, ledger):
     """On the list, and the payment is there after all. Returns the row."""
     row = listed()
-    payment = {"id": "payment-7", "key": str(row.foreign_key), "amount_cents": 900}
+    payment = {"id": "payment-7", "key": str(key_sent_for(row)), "amount_cents": 900}
     ledger.payments.append(payment)
     ledger.by_key[payment["key"]] = payment
     return row

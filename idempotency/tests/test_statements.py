@@ -1,5 +1,7 @@
 """What every request runs is planned once for a connection, where the project says so."""
 
+import uuid
+
 import pytest
 from django.db import DataError, connection, transaction
 
@@ -133,6 +135,7 @@ def test_a_key_that_is_known_is_not_inserted_again(customer, key, stored, ledger
     row = stored()
     new_key = claims.NewKey(
         user_id=row.user_id,
+        foreign_key=uuid.uuid4(),
         idempotency_key=key,
         operation="idempotency.PlaceOrder",
         path_kwargs={},
@@ -163,6 +166,7 @@ def test_a_fresh_claim_has_the_key_as_it_is_written(customer, key, stored, ledge
     row = stored()
     new_key = claims.NewKey(
         user_id=row.user_id,
+        foreign_key=uuid.uuid4(),
         idempotency_key=f"another-{key}",
         operation="idempotency.PlaceOrder",
         path_kwargs={},

@@ -35,7 +35,10 @@ UNDOING = f"undo {RIDE_CREATED}"
 
 @pytest.fixture(autouse=True)
 def credential(settings) -> None:
-    settings.IDEMPOTENCY = {"AUTHENTICATE": "rides.authentication.demo_rider"}
+    settings.IDEMPOTENCY = {
+        **settings.IDEMPOTENCY,
+        "AUTHENTICATE": "rides.authentication.demo_rider",
+    }
 
 
 def book():

@@ -25,7 +25,10 @@ from rides.tests.factories import RiderFactory
 def api(live_server, stand_in, settings) -> str:
     """The address of the API, with the rider that the simulator books for."""
     settings.DEMO_AUTH = True
-    settings.IDEMPOTENCY = {"AUTHENTICATE": "rides.authentication.demo_rider"}
+    settings.IDEMPOTENCY = {
+        **settings.IDEMPOTENCY,
+        "AUTHENTICATE": "rides.authentication.demo_rider",
+    }
     customer_id = payments.create_customer(email=RIDER, source="tok_visa")
     RiderFactory(email=RIDER, stripe_customer_id=customer_id)
     return live_server.url

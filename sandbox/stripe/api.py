@@ -1,11 +1,12 @@
 """What happens to a call between the wire and its endpoint, in Stripe's order.
 
 The key is checked, then the idempotency layer asked, then the endpoint executed, its changes and
-its answer written to the journal, and only then the answer sent. The faults strike in between.
+its answer committed, and only then the answer sent. The faults strike in between.
 """
 
 import asyncio
 import json
+import sqlite3
 import time
 from collections import Counter
 from dataclasses import dataclass
@@ -23,7 +24,6 @@ from sandbox.stripe.errors import (
 )
 from sandbox.stripe.faults import ON_ANSWER, ON_ARRIVAL, ON_EXECUTION, Fault, FaultKind, Faults
 from sandbox.stripe.idempotency import IdempotencyKeys, KeyedRequest, SavedAnswer
-from sandbox.stripe.journal import Journal
 from sandbox.stripe.ledger import Ledger, Resource, new_id
 from sandbox.stripe.parameters import decode, fingerprint
 from sandbox.stripe.resources import ENDPOINTS
@@ -47,17 +47,13 @@ class Admitted:
 class StripeAPI:
     """The stand-in's state, and the one way in for calls of Stripe's API."""
 
-    def __init__(self, journal: Journal, *, latency_seconds: float) -> None:
-        self._journal = journal
+    def __init__(self, store: sqlite3.Connection, *, latency_seconds: float) -> None:
         self._latency_seconds = latency_seconds
-        self.ledger = Ledger(journal)
-        self.keys = IdempotencyKeys(journal)
+        self.ledger = Ledger(store)
+        self.keys = IdempotencyKeys(store)
         self.faults = Faults()
         self.calls: Counter[str] = Counter()
         self.replays = 0
-        for entry in journal.entries():
-            self.ledger.absorb(entry)
-            self.keys.absorb(entry)
 
     def reset(self) -> None:
         """Forget everything."""
@@ -66,7 +62,6 @@ class StripeAPI:
         self.faults.clear()
         self.calls.clear()
         self.replays = 0
-        self._journal.clear()
 
     async def answer(self, request: Request) -> Answer:
         """Raises `ConnectionDropped` where a fault asks for a reset."""
@@ -118,11 +113,10 @@ class StripeAPI:
         except Failed as failure:
             answer = _error_answer(failure)
         saved = _to_save(admitted.keyed, answer, admitted.request_id) if admitted.keyed else None
-        self.ledger.commit(saved)
-        if saved is None:
-            return answer
-        self.keys.save(saved)
-        return _first_answer(saved, answer)
+        if saved is not None:
+            self.keys.save(saved)
+        self.ledger.commit(saved.key if saved else None)
+        return _first_answer(saved, answer) if saved else answer
 
     def _run(self, admitted: Admitted, fired: Fired) -> Resource:
         if FaultKind.ERROR_BEFORE in fired:

@@ -74,19 +74,14 @@ class Console:
         wanted = parse_qs(request.query.decode("latin-1")).get("status")
         return {
             "charges": [
-                self._ledger_line(charge)
-                for charge in self._api.ledger.oldest_first("charge")
+                _ledger_line(charge, key)
+                for charge, key in self._api.ledger.charges()
                 if wanted is None or charge["status"] in wanted
             ]
         }
 
-    def _ledger_line(self, charge: Resource) -> Reply:
-        shown = present(charge)
-        line = {name: shown[name] for name in CHARGE_FIELDS}
-        return line | {"idempotency_key": self._api.ledger.charged_under.get(charge["id"])}
-
     def _payment_intents(self, request: Request) -> Reply:
-        intents = self._api.ledger.oldest_first("payment_intent")
+        intents = self._api.ledger.newest_first("payment_intent")
         by_status = Counter(intent["status"] for intent in intents)
         return {"count": by_status.total(), "by_status": by_status}
 
@@ -102,6 +97,12 @@ class Console:
     def _reset(self, request: Request) -> Reply:
         self._api.reset()
         return {"status": "ok"}
+
+
+def _ledger_line(charge: Resource, idempotency_key: str | None) -> Reply:
+    shown = present(charge)
+    line = {name: shown[name] for name in CHARGE_FIELDS}
+    return line | {"idempotency_key": idempotency_key}
 
 
 def _read_json(request: Request) -> Reply:

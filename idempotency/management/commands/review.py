@@ -8,10 +8,12 @@ from django.core.management.base import BaseCommand, CommandError
 
 from idempotency import reviewing
 from idempotency.exceptions import IdempotencyError, ReviewRefused
+from idempotency.management.printing import ending_with_the_reader
 from idempotency.models import IdempotencyKey
 from idempotency.parameters import readable_parameters
 from idempotency.phases import Response
 from idempotency.reviewing import Decision
+from idempotency.storable import described, escaped
 
 
 class Command(BaseCommand):
@@ -43,36 +45,44 @@ class Command(BaseCommand):
         )
 
     def handle(self, *, action: str | None, **options: Any) -> None:
-        if action in (None, "list"):
-            self._list()
-        elif action == "show":
-            self._show(options["id"])
-        else:
-            self._decide(str(action), options)
+        with ending_with_the_reader():
+            if action in (None, "list"):
+                self._list()
+            elif action == "show":
+                self._show(options["id"])
+            else:
+                self._decide(str(action), options)
+
+    def _print(self, line: str) -> None:
+        """Much of it was said by a client or a foreign system, and none of it may steer a terminal
+        or begin a line.
+        """
+        self.stdout.write(escaped(line))
 
     def _list(self) -> None:
         count = 0
         for key in reviewing.keys_under_review().select_related("user").iterator():
             count += 1
-            self.stdout.write(
+            self._print(
                 f"{key.pk}  since {key.needs_review_at:%Y-%m-%d %H:%M}  {key.recovery_point}  "
                 f"attempts={key.attempt}  {key.last_error}"
             )
-        self.stdout.write(f"needs_review={count}")
+        self._print(f"needs_review={count}")
 
     def _show(self, key_id: int) -> None:
         key = IdempotencyKey.objects.select_related("user").filter(pk=key_id).first()
         if key is None:
             raise CommandError(f"There is no request {key_id}.")
-        self.stdout.write(f"{key}\nuser            {key.user}\noperation       {key.operation}")
+        self._print(str(key))
+        self._print(f"user            {key.user}")
+        self._print(f"operation       {key.operation}")
         for name in ("path_kwargs", "request_params"):
-            shown = readable_parameters(getattr(key, name))
-            self.stdout.write(f"{name:<16}{json.dumps(shown)}")
+            self._print(f"{name:<16}{json.dumps(readable_parameters(getattr(key, name)))}")
         for name in ("recovery_point", "foreign_key", "foreign_sent_at", "last_error"):
-            self.stdout.write(f"{name:<16}{getattr(key, name)}")
+            self._print(f"{name:<16}{getattr(key, name)}")
         for entry in key.journal:
-            self.stdout.write(f"  {entry.pop('at')}  {entry.pop('event')}  {json.dumps(entry)}")
-        self.stdout.write(f"foreign system  {reviewing.ask_foreign_system(key)}")
+            self._print(f"  {entry.pop('at')}  {entry.pop('event')}  {json.dumps(entry)}")
+        self._print(f"foreign system  {reviewing.ask_foreign_system(key)}")
 
     def _decide(self, action: str, options: dict[str, Any]) -> None:
         decision = Decision(
@@ -81,8 +91,8 @@ class Command(BaseCommand):
         try:
             response = _decision_named(action, decision, options)()
         except (ReviewRefused, IdempotencyError) as error:
-            raise CommandError(str(error)) from error
-        self.stdout.write(f"finished with {response.status}: {response.text}")
+            raise CommandError(described(error)) from error
+        self._print(f"finished with {response.status}: {response.text}")
 
 
 def _decision_named(

@@ -61,7 +61,7 @@ def new_foreign_key_for_each_attempt(bed: Bed) -> None:
 @bug("a_good_card_pays_in_the_end", experiment=of_booking(restored_of), plan=undisturbed)
 def foreign_key_from_the_serial_id(bed: Bed) -> None:
     """A restored database hands the number out again, and Stripe knows it as another request's."""
-    rewrite(bed, claims, "INSERT_KEY", "gen_random_uuid()", UUID_OF_THE_NUMBER)
+    rewrite(bed, claims, "INSERT_KEY", "%(foreign_key)s", UUID_OF_THE_NUMBER)
 
 
 @bug(

@@ -1,0 +1,144 @@
+"""An old snapshot keeps every dead row in place, and no worker's look may read them all each time.
+
+A forgotten transaction, a dump, a replication slot: vacuum takes nothing while it lasts. What is
+counted is pages, which are the same on any machine.
+"""
+
+import re
+from datetime import timedelta
+
+import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
+
+from idempotency.models import IdempotencyKey, ReaperPosition
+from idempotency.reaping import Overdue, reap, reap_finished_keys
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+DEAD = 30_000
+FEW_PAGES = 30
+
+FILL = """
+INSERT INTO idempotency_idempotencykey
+       (user_id, idempotency_key, request_method, request_path, request_params, fingerprint,
+        foreign_key, created_at, last_run_at, run_after, attempt, recovery_point, last_error,
+        journal, response_code, response_body, response_content_type)
+SELECT %(user_id)s, %(name)s || '-a-key-long-enough-' || n, 'POST', '/orders', '{}', '',
+       gen_random_uuid(), at, at, at, 1, %(point)s, '',
+       '[]', CASE %(point)s WHEN 'finished' THEN 201 END, %(body)s,
+       CASE WHEN %(body)s::text IS NOT NULL THEN 'application/json' END
+  FROM generate_series(1, %(rows)s) AS n,
+       LATERAL (SELECT now() - %(age)s - n * interval '1 ms' AS at) AS t
+"""
+
+
+@pytest.fixture
+def old_snapshot():
+    """A transaction of another session, which sees the tables as they were before the test."""
+    other = connection.copy()
+    with other.cursor() as cursor:
+        cursor.execute("BEGIN ISOLATION LEVEL REPEATABLE READ")
+        cursor.execute("SELECT count(*) FROM idempotency_idempotencykey")
+        yield
+        cursor.execute("ROLLBACK")
+    other.close()
+
+
+@pytest.fixture
+def keys(customer):
+    """Fills the table: keys of a name, at a recovery point, that old, with or without an answer."""
+
+    def fill(rows, *, point, age, name="old", body=None):
+        values = {"user_id": customer.user.pk, "rows": rows, "point": point, "age": age}
+        with connection.cursor() as cursor:
+            cursor.execute(FILL, {**values, "name": name, "body": body})
+
+    return fill
+
+
+def pages_of(work):
+    """The pages that the statements of some work read, run again to be counted."""
+    with CaptureQueriesContext(connection) as queries:
+        work()
+    looks = [query["sql"] for query in queries if re.match(r"\s*(SELECT|WITH)", query["sql"])]
+    return sum(map(pages_of_statement, looks))
+
+
+def pages_of_statement(statement):
+    with connection.cursor() as cursor:
+        cursor.execute("BEGIN")
+        cursor.execute(f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {statement}")
+        [explained] = cursor.fetchone()[0]
+        cursor.execute("ROLLBACK")
+    plan = explained["Plan"]
+    return plan["Shared Hit Blocks"] + plan["Shared Read Blocks"]
+
+
+# The reaper.
+
+
+def test_the_idle_reaper_passes_over_tombstones_that_were_removed(old_snapshot, keys):
+    keys(DEAD, point="finished", age=timedelta(days=40), body="{}")
+    keys(1, point="finished", age=timedelta(days=1), body="{}", name="young")
+    overdue = Overdue()
+
+    assert reap(DEAD, overdue).removed == DEAD
+    assert reap(100, overdue).total == 0
+    assert pages_of(lambda: reap(100, overdue)) < FEW_PAGES
+
+
+def test_the_idle_reaper_passes_over_requests_that_were_finished(old_snapshot, keys):
+    keys(DEAD, point="ordered", age=timedelta(days=1))
+    IdempotencyKey.objects.all().delete()
+    overdue = Overdue()
+
+    assert reap(100, overdue).total == 0
+    assert pages_of(lambda: reap(100, overdue)) < FEW_PAGES
+
+
+def test_a_batch_of_tombstones_begins_where_the_last_one_ended(old_snapshot, keys):
+    keys(DEAD, point="finished", age=timedelta(days=40))
+    overdue = Overdue()
+
+    assert reap(DEAD - 100, overdue).removed == DEAD - 100
+    overdue.look()
+
+    found = "SELECT * FROM idempotency_idempotencykey WHERE recovery_point = 'finished'"
+    assert overdue.tombstones
+    assert pages_of_statement(f"{found} AND last_run_at >= '{overdue.position.at}'") < 300
+    assert reap(1_000, overdue).removed == 100
+
+
+def test_a_batch_of_answers_does_not_ask_for_unfinished_requests_each_time(old_snapshot, keys):
+    keys(DEAD, point="ordered", age=timedelta(hours=1))
+    IdempotencyKey.objects.all().delete()
+    keys(30, point="finished", age=timedelta(days=4), body="{}")
+    overdue = Overdue()
+
+    assert reap(10, overdue).reaped == 10
+    assert pages_of(lambda: reap(10, overdue)) < 10 * FEW_PAGES
+    assert IdempotencyKey.objects.filter(response_body=None).count() == 20
+
+
+def test_what_came_before_the_position_is_found_a_minute_later(keys):
+    overdue = Overdue()
+    assert reap(10, overdue).total == 0
+
+    keys(1, point="finished", age=timedelta(days=40))
+    keys(1, point="ordered", age=timedelta(days=40), name="unfinished")
+    ReaperPosition.objects.all().delete()
+    assert reap(10, overdue).total == 0
+    overdue.position.looks_at_all_from = 0.0
+
+    done = reap(10, overdue)
+    assert (done.removed, done.needs_review) == (1, 1)
+
+
+def test_answers_stay_as_long_as_an_older_request_may_still_finish(keys):
+    keys(1, point="ordered", age=timedelta(days=5), name="unfinished")
+    keys(5, point="finished", age=timedelta(days=4), body="{}")
+    overdue = Overdue()
+    overdue.look()
+
+    assert reap_finished_keys(10, overdue) == 0
