@@ -26,6 +26,7 @@ from idempotency.exceptions import (
     KeyExpired,
     MethodNotAllowed,
     NeedsReview,
+    ParametersInvalid,
     ParametersMismatch,
     PathInvalid,
     Unauthenticated,
@@ -139,7 +140,14 @@ def perform(
         stored = find_key(user.pk, key)
         if stored is not None:
             return _retry(asked, stored)
-        operation, new_key = fresh = fresh or _fresh(asked, request, key)
+        try:
+            operation, new_key = fresh = fresh or _fresh(asked, request, key)
+        except ParametersInvalid:
+            # What the form objects to may be what this very request has done, in another process
+            # that has claimed the key since it was looked for.
+            if find_key(user.pk, key) is None:
+                raise
+            continue
         response = operation.start(new_key)
         if response is not None:
             return _first_answer(response)

@@ -103,6 +103,25 @@ def test_a_request_whose_name_is_taken_meanwhile_goes_on(lose_answer, enrol, led
     assert_enrolled_once(finish(how, enrol), ledger)
 
 
+def test_two_that_ask_with_one_key_at_once_are_not_told_that_it_is_taken_by_themselves(
+    enrol, ledger, monkeypatch
+):
+    clean, others = EnrolForm.clean_nickname, []
+
+    def let_another_be_first(form):
+        if not others:
+            others.append(None)
+            others.append(enrol())
+        return clean(form)
+
+    monkeypatch.setattr(EnrolForm, "clean_nickname", let_another_be_first)
+
+    answer = enrol()
+
+    assert answer.content == others[1].content
+    assert_enrolled_once(answer, ledger)
+
+
 def test_a_name_that_somebody_else_has_taken_is_refused_to_a_fresh_key(enrol):
     enrol()
 

@@ -24,7 +24,7 @@ FRESH_COMMITS = 2
 FRESH_STATEMENTS = 8
 REPLAY_STATEMENTS = 3
 REFUSED_STATEMENTS = 1  # the credential's
-FORM_REFUSED_STATEMENTS = 2  # and the key's, since only a fresh key's fields are shown to the form
+FORM_REFUSED_STATEMENTS = 3  # and the key's: before the form is asked, and once it has refused
 
 IDLE_STATEMENTS = 1
 IDLE_PAGES = 10
