@@ -1,7 +1,7 @@
 """Keys and jobs for an operator's eyes: where each stands, what happened to it, and what it left.
 
 Read-only, but for the decisions on requests that need review, which keep the fence like everything
-that moves a key.
+that moves a key, and for putting back a job that was set aside.
 """
 
 import json
@@ -9,7 +9,9 @@ from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
 
-from django.contrib import admin
+from django import forms
+from django.contrib import admin, messages
+from django.contrib.admin.helpers import ActionForm
 from django.contrib.auth import get_user_model
 from django.db.models import Case, CharField, Q, QuerySet, Value, When
 from django.http import HttpRequest
@@ -19,6 +21,7 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from idempotency.filters import UNDER_REVIEW, KeyAgeFilter, RecoveryPointFilter, StateFilter, states
+from idempotency.jobs import put_back
 from idempotency.ledgers import AgeFilter, KeysetChangeList, LedgerAdmin, is_id, moment_of
 from idempotency.models import IdempotencyKey, JobDelivery, RequestUnderReview, StagedJob
 from idempotency.parameters import readable_parameters
@@ -187,16 +190,44 @@ class OwedFilter(admin.SimpleListFilter):
         return queryset.filter(set_aside_at__isnull=self.value() == "owed")
 
 
+class ReasonForm(ActionForm):
+    """Beside the list of actions: why it is done."""
+
+    reason = forms.CharField(required=False, max_length=200)
+
+
 @admin.register(JobDelivery)
 class JobDeliveryAdmin(JobAdmin):
     """Jobs that were handed to the queue and that no worker has settled yet."""
+
+    actions = ("put_back",)
+    action_form = ReasonForm
 
     list_display = ("job_name", "last_error", "deliveries", "handed_over", "set_aside", "job_id")
     list_filter = (OwedFilter, AgeFilter)
     handed_over = moment_of("handed_over_at")
     set_aside = moment_of("set_aside_at")
+    leased_until = moment_of("leased_until")
     fields = (
         *("job_name", "job_id", "job_args", "created"),
-        *("deliveries", "handed_over", "set_aside", "last_error"),
+        *("deliveries", "handed_over", "leased_until", "set_aside", "last_error"),
     )
-    readonly_fields = ("created", "handed_over", "set_aside")
+    readonly_fields = ("created", "handed_over", "leased_until", "set_aside")
+
+    @admin.action(description="Put back: hand them over again", permissions=["put_back"])
+    def put_back(self, request: HttpRequest, deliveries: QuerySet[JobDelivery]) -> None:
+        """Those that were set aside, of the chosen ones. With a reason, which is kept."""
+        reason = request.POST.get("reason", "").strip()
+        if not reason:
+            self.message_user(request, "Say why, beside the action.", messages.ERROR)
+            return
+        aside = list(deliveries.filter(set_aside_at__isnull=False))
+        ids = [job.job_id for job in aside]
+        count = put_back(ids, who=request.user.get_username(), reason=reason)
+        for job in aside:
+            self.log_change(request, job, f"Put back: {reason}")
+        self.message_user(request, f"{count} put back.", messages.SUCCESS)
+
+    def has_put_back_permission(self, request: HttpRequest) -> bool:
+        """Whoever may change deliveries; the admin lets nobody change one in any other way."""
+        return request.user.has_perm("idempotency.change_jobdelivery")

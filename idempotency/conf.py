@@ -94,6 +94,9 @@ class Settings:
     redelivery_after: timedelta = timedelta(seconds=60)
     """A job handed over this long ago and not settled is handed over again; doubles each time."""
 
+    job_limit: timedelta = timedelta(minutes=5)
+    """How long a job may take that does not say otherwise with `@job_limit`: its worker's lease."""
+
     max_deliveries: int = 10
     """A job that was handed over this often and never settled is set aside for a person."""
 

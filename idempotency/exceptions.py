@@ -213,3 +213,34 @@ class StagedOutsideTransaction(OperationMisuse):
 
 class UnsendableAnswer(OperationMisuse):
     """A phase's answer cannot be stored, or cannot be sent as it is."""
+
+
+# A job did not end well. Its delivery record stays, unless it was settled before.
+
+
+class JobFailed(Exception):
+    """A job was not done; its delivery record has the error, and it is handed over again."""
+
+
+class JobOverLimit(BaseException):
+    """A job takes longer than its limit. No `except Exception` of the job's own may swallow it."""
+
+
+class JobLeaseLost(Exception):
+    """This worker's lease of a job has ended, so it settles nothing and keeps nothing."""
+
+
+class JobMisuse(Exception):
+    """A job's code did what the library forbids."""
+
+
+class WriteOutsideSettling(JobMisuse):
+    """A job that calls out ran a statement other than a SELECT outside of its settling block."""
+
+
+class SettlingOpenedTwice(JobMisuse):
+    """A job opened its settling block a second time."""
+
+
+class SettlingNotKept(JobMisuse):
+    """A job went on as if nothing were wrong after its settling block had been rolled back."""

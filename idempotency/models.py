@@ -192,11 +192,21 @@ class JobDelivery(Job):
 
     handed_over_at = models.DateTimeField(db_default=Now())
     deliveries = models.PositiveIntegerField(default=1)
+    # The right to work on it: the worker draws the token, and its settling compares it.
+    lease_token = models.UUIDField(null=True, blank=True)
+    leased_until = models.DateTimeField(null=True, blank=True)
     last_error = models.TextField(blank=True, default="")
     set_aside_at = models.DateTimeField(null=True, blank=True)
 
     class Meta:
         verbose_name_plural = "job deliveries"
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(lease_token__isnull=True, leased_until__isnull=True)
+                | Q(lease_token__isnull=False, leased_until__isnull=False),
+                name="job_delivery_leased_until_a_time",
+            ),
+        ]
         indexes = [
             # What may have to be handed over again.
             models.Index(

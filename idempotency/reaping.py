@@ -188,10 +188,12 @@ def _on_its_own(step: Callable[[], int]) -> int:
     """Without the database no step can do anything, and that is the loop's to wait out."""
     try:
         return step()
-    except Exception as error:
+    except LEAVING:
+        raise
+    except BaseException as error:
         if database_is_away(error):
             raise
-        logger.error("a step of the reaper failed", exc_info=error)
+        logger.error("a step of the reaper failed: %s", described_traceback(error))
         return 0
 
 
@@ -252,7 +254,10 @@ def _remove(key_ids: Sequence[int]) -> int:
     if kept:
         example, error = next(iter(kept.items()))
         logger.error(
-            "keys cannot be removed: count=%d for example id=%s error=%s", len(kept), example, error
+            "keys cannot be removed: count=%d for example id=%s error=%s",
+            len(kept),
+            example,
+            error,
         )
     return len(key_ids) - len(kept)
 
@@ -262,10 +267,12 @@ def _are_removed(key_ids: Sequence[int]) -> str | None:
     try:
         with transaction.atomic():
             IdempotencyKey.objects.filter(pk__in=key_ids).delete()
-    except Exception as error:  # of a constraint, an on_delete or a signal's receiver: not ours
+    except LEAVING:
+        raise
+    except BaseException as error:  # of a constraint, an on_delete or a signal's receiver: not ours
         if database_is_away(error):
             raise
-        return type(error).__name__
+        return described(error)
     return None
 
 
@@ -279,10 +286,13 @@ def send_overdue_keys_to_review(limit: int) -> int:
         taken += 1
         try:
             _send_to_review(claim)
-        except Exception as error:
+        except LEAVING:
+            raise
+        except BaseException as error:
             if database_is_away(error):
                 raise
-            logger.error("a request was not sent to review: id=%s", claim.key.pk, exc_info=error)
+            said = described_traceback(error)
+            logger.error("a request was not sent to review: id=%s: %s", claim.key.pk, said)
         else:
             sent += 1
     if sent:

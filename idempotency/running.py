@@ -12,6 +12,7 @@ from typing import Any, ClassVar, TypeVar
 from uuid import UUID
 
 from idempotency import failures, stopping, transactions
+from idempotency.calls import call_under_way
 from idempotency.claims import Claim, NewKey, insert_key
 from idempotency.exceptions import (
     LEAVING,
@@ -197,7 +198,7 @@ class Runner:
         give_connection_back()
         began_at = time.monotonic()
         try:
-            with stopping.call_in_hand(self.key, self.lease, phase):
+            with call_under_way(self.key, self.lease, phase):
                 stopping.refuse_to_go_on()
                 answer = ask()
             step = self._commit_step(phase, answer)

@@ -4,48 +4,14 @@ A server that was asked to stop calls `begin`, finishes what it has in hand for 
 and calls `abandon` for the rest.
 """
 
-import itertools
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
-from datetime import timedelta
 
 from idempotency import failures
+from idempotency.calls import calls_under_way
 from idempotency.exceptions import ServiceStopping
-from idempotency.leases import Lease
-from idempotency.models import IdempotencyKey
-from idempotency.phases import ForeignPhase, UndoPhase
 
 _asked = threading.Event()
 _abandoned = threading.Event()
-
-
-@dataclass(frozen=True, slots=True)
-class Call:
-    """A foreign call under way in a thread of this process."""
-
-    key: IdempotencyKey
-    lease: Lease
-    phase: ForeignPhase
-
-    @property
-    def may_be_sent_again(self) -> bool:
-        """Whether somebody else may make the same call while this one is still under way.
-
-        Inside a phase's window the other system recognises the key that goes with the call: sent
-        again, it answers as it answered the first, or says that the first is under way, which is
-        indeterminate. Either way it acts once. An undo, and a call that sends no such key, may act
-        twice; there the lease must last for as long as the call can.
-        """
-        if isinstance(self.phase, UndoPhase) or self.phase.window <= timedelta(0):
-            return False
-        sent_at, asked_at = self.key.foreign_sent_at, self.key.last_run_at
-        return sent_at is None or asked_at - sent_at < self.phase.window
-
-
-_calls: dict[int, Call] = {}
-_numbers = itertools.count()
 
 
 def begin() -> None:
@@ -65,7 +31,7 @@ def abandon() -> None:
     later commits nothing of it, since its key may be another's by then.
     """
     _abandoned.set()
-    for call in list(_calls.values()):
+    for call in calls_under_way():
         if call.may_be_sent_again:
             failures.let_go(call.key, call.lease, service_stopping())
 
@@ -74,17 +40,6 @@ def refuse_to_go_on() -> None:
     """*Raises* `ServiceStopping` once the process has abandoned its work."""
     if _abandoned.is_set():
         raise service_stopping()
-
-
-@contextmanager
-def call_in_hand(key: IdempotencyKey, lease: Lease, phase: ForeignPhase) -> Iterator[None]:
-    """Keep in mind that a foreign call is being made, for `abandon`."""
-    number = next(_numbers)
-    _calls[number] = Call(key, lease, phase)
-    try:
-        yield
-    finally:
-        del _calls[number]
 
 
 def forget() -> None:

@@ -2,7 +2,8 @@
 
 It owns the signals (the first one: finish the batch in hand and leave; the second: leave now),
 the sleep when there is nothing to do, the back-off while the database is away, and the one log
-line for each batch. What a batch is, the command says.
+line for each batch. Once a minute it looks whether an old snapshot holds vacuum back. What a batch
+is, the command says.
 """
 
 import logging
@@ -17,6 +18,7 @@ from types import FrameType
 from django.db import DatabaseError, InterfaceError, connection
 
 from idempotency.exceptions import LEAVING
+from idempotency.snapshots import SnapshotWatch
 from idempotency.storable import described, described_traceback
 
 logger = logging.getLogger(__name__)
@@ -52,18 +54,6 @@ class Batch:
         return f"{self.counts} {self.details}".rstrip()
 
 
-@dataclass(slots=True)
-class JobsRun:
-    """How many jobs of a batch ended well and how many did not."""
-
-    succeeded: int = 0
-    failed: int = 0
-
-    @property
-    def total(self) -> int:
-        return self.succeeded + self.failed
-
-
 def should_stop() -> bool:
     """Whether a signal asked this process to leave. Long batches look between their items."""
     return Stop.asked
@@ -77,9 +67,11 @@ def run_worker(name: str, run_batch: Callable[[], Batch], *, pause: timedelta) -
     """
     _install_signal_handlers()
     logger.info("%s: started", name)
+    snapshots = SnapshotWatch()
     failures = 0
     while not should_stop():
         try:
+            snapshots.look()
             batch = run_batch()
         except LEAVING:
             raise

@@ -6,6 +6,7 @@ With `DEBUG` off it assumes nothing, and refuses to start while a variable that 
 
 import os
 from datetime import timedelta
+from ipaddress import ip_network
 from typing import Any
 
 import django
@@ -132,6 +133,7 @@ IDEMPOTENCY: dict[str, Any] = {
         "COMPLETER_PAUSE",
         "RETENTION",
         "REDELIVERY_AFTER",
+        "JOB_LIMIT",
     )
     if os.environ.get(f"{name}_SECONDS")
 }
@@ -145,12 +147,19 @@ IDEMPOTENCY["FOREIGN_KEY_NAMESPACE"] = namespace(
 )
 IDEMPOTENCY["FOREIGN_KEY_USER_FIELD"] = "public_id"
 IDEMPOTENCY["TRUSTED_PROXIES"] = tuple(env.list("TRUSTED_PROXIES", default=[]))
+try:
+    [ip_network(network) for network in IDEMPOTENCY["TRUSTED_PROXIES"]]
+except ValueError as error:
+    refuse_to_start(f"TRUSTED_PROXIES names no network: {error}")
 
 IDEMPOTENCY["PREPARED_STATEMENTS"] = env.bool("PREPARED_STATEMENTS", default=False)
 
 # --- The door before Django (`rocketrides/door/`), in each process of the API ---------------------
 
+# How many requests are worked on, and how many of these do more than wait for Stripe: twice as many
+# as have a connection are enough to keep a core busy.
 API_THREADS = number("API_THREADS", range(1, 1025), default=128)
+API_ACTIVE = number("API_ACTIVE", range(1, 1025), default=16)
 # How many requests may wait for a thread, and for how many seconds: about as many as a process
 # answers in a second, since a client that waits longer for its turn is better told to come back.
 API_QUEUE = number("API_QUEUE", range(100_001), default=200)

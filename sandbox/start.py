@@ -22,11 +22,14 @@ from sandbox.processes import run_procfile
 ANSWER_WITHIN_SECONDS = 30
 
 # In production a client has five minutes to retry before the completer does it, and a finished key
-# is kept for three days. Whoever watches the demo has less time.
+# is kept for three days; a killed worker's job is another's after five minutes. Whoever watches the
+# demo has less time.
 DEMO_PACE = {
     "COMPLETER_GRACE_SECONDS": "20",
     "COMPLETER_PAUSE_SECONDS": "10",
     "RETENTION_SECONDS": "600",
+    "STOP_GRACE_SECONDS": "2",
+    "JOB_LIMIT_SECONDS": "30",
 }
 
 WELCOME = """

@@ -5,7 +5,7 @@ from datetime import timedelta
 import pytest
 from django.db import connection, transaction
 
-from idempotency import claims, jobs, reaping
+from idempotency import claims, enqueuing, reaping
 from idempotency.positions import BEGINNING
 from idempotency.tests.conftest import Customer
 
@@ -91,7 +91,10 @@ def nodes(node):
 def index_of(plan):
     """The indexes by which a plan reads. It reads no table of many rows in another way."""
     without = [node for node in plan if node["Node Type"] in ("Seq Scan", "Bitmap Heap Scan")]
-    assert {node["Relation Name"] for node in without} <= {"idempotency_reaperposition"}
+    assert {node["Relation Name"] for node in without} <= {
+        "idempotency_reaperposition",
+        "idempotency_stagedjob_id_seq",
+    }
     return {node["Index Name"] for node in plan if "Index Name" in node}
 
 
@@ -162,10 +165,12 @@ def test_the_idle_reaper_reads_the_entry_at_which_it_would_begin(plan):
 
 
 def test_the_enqueuer_asks_the_indexes_whatever_a_flood_left_in_the_tables(plan, flood):
-    asked = plan(jobs.JOBS_ARE_WAITING, redelivery_after=timedelta(seconds=60))
+    asked = plan(enqueuing.LOOK_AT_EVERYTHING, redelivery_after=timedelta(seconds=60))
+    usual = plan(enqueuing.LOOK_FROM_POSITION, position=FLOOD // 2)
 
     assert index_of(asked) == {"idempotency_stagedjob_pkey", "job_delivery_unsettled"}
-    assert rows_read(asked) == 1
+    assert index_of(usual) == {"idempotency_stagedjob_pkey"}
+    assert rows_read(asked) == rows_read(usual) == 1
 
 
 def test_the_reapers_review_looks_at_unfinished_keys_only(plan):

@@ -11,6 +11,7 @@ import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
+from idempotency import snapshots
 from idempotency.models import IdempotencyKey, ReaperPosition
 from idempotency.reaping import Overdue, reap, reap_finished_keys
 
@@ -142,3 +143,56 @@ def test_answers_stay_as_long_as_an_older_request_may_still_finish(keys):
     overdue.look()
 
     assert reap_finished_keys(10, overdue) == 0
+
+
+# Telling of it.
+
+
+@pytest.fixture
+def told(caplog):
+    """What a watch logs when it looks, whenever it looked before."""
+
+    def look(watch):
+        caplog.clear()
+        watch._looks_from = 0.0
+        watch.look()
+        return [record.getMessage() for record in caplog.records]
+
+    return look
+
+
+@pytest.mark.usefixtures("own_session")
+def test_a_snapshot_that_became_too_old_is_told_once_with_its_session(
+    old_snapshot, told, monkeypatch
+):
+    watch = snapshots.SnapshotWatch()
+    assert told(watch) == []
+
+    monkeypatch.setattr(snapshots, "TOO_OLD", timedelta(0))
+    [line] = told(watch)
+
+    assert re.search(r"minutes=0 pid=\d+ since=\S+ \S+ user=\w+ .*state=\"idle in trans", line)
+    assert told(watch) == []
+
+
+@pytest.mark.usefixtures("own_session")
+def test_an_idle_transaction_that_has_changed_something_is_told_too(told, monkeypatch):
+    monkeypatch.setattr(snapshots, "TOO_OLD", timedelta(0))
+    other = connection.copy()
+    with other.cursor() as cursor:
+        cursor.execute("BEGIN")
+        cursor.execute("SELECT 1")
+        assert told(snapshots.SnapshotWatch()) == []
+        cursor.execute("SELECT pg_current_xact_id()")
+
+        assert len(told(snapshots.SnapshotWatch())) == 1
+        cursor.execute("ROLLBACK")
+    other.close()
+
+
+def test_a_watch_looks_once_a_minute(django_assert_num_queries):
+    watch = snapshots.SnapshotWatch()
+
+    with django_assert_num_queries(1):
+        watch.look()
+        watch.look()

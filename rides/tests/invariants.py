@@ -11,10 +11,11 @@ from functools import lru_cache
 from typing import Any
 
 from django.conf import settings
+from django.core import mail
 
 from idempotency.models import JobDelivery, StagedJob
 from idempotency.testing import INVARIANTS as OF_ANY_OPERATION
-from idempotency.testing import Trial
+from idempotency.testing import Fault, Trial
 from rides.models import AuditRecord, Ride
 from rides.operations import FARE_CENTS
 from sandbox.stripe.control import StandIn
@@ -72,6 +73,14 @@ def one_receipt_for_a_booked_ride(trial: Trial) -> None:
     assert sent == wanted, f"{sent} receipts"
 
 
+def one_mail_where_nothing_was_struck(trial: Trial) -> None:
+    """E-mail is at least once; but as long as nothing goes wrong it is once."""
+    if trial.fault is Fault.NONE:
+        wanted = {f"<receipt.{charge['id']}@rocketrides>" for charge in charges_of(trial)}
+        sent = [m for m in mail.outbox if m.extra_headers["Message-ID"] in wanted]
+        assert len(sent) == 1, f"{len(sent)} mails"
+
+
 def no_job_is_left(trial: Trial) -> None:
     staged, delivered = StagedJob.objects.count(), JobDelivery.objects.count()
     assert (staged, delivered) == (0, 0), f"{staged} staged, {delivered} delivered"
@@ -116,6 +125,7 @@ EVERY_INVARIANT: tuple[Invariant, ...] = (
     *OF_ANY_OPERATION,
     *OF_A_BOOKING,
     a_good_card_pays_in_the_end,
+    one_mail_where_nothing_was_struck,
     past_the_window_nothing_is_sent,
 )
 

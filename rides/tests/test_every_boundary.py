@@ -21,6 +21,8 @@ from rides.tests.trials import (
     booking_of,
     completing_of,
     declining_of,
+    delivered_twice_at_once_of,
+    enqueuing_for_broker_of,
     enqueuing_of,
     looking_up_in_vain_of,
     looking_up_of,
@@ -98,3 +100,11 @@ def test_an_enqueuer_survives(crash_everywhere, rider, stand_in):
 
 def test_a_worker_survives(crash_everywhere, rider, stand_in):
     crash_everywhere(working_of(booking_of(rider, stand_in)), PLAN)
+
+
+def test_an_enqueuer_of_a_broker_survives(crash_everywhere, rider, stand_in):
+    crash_everywhere(enqueuing_for_broker_of(booking_of(rider, stand_in)), PLAN)
+
+
+def test_a_receipt_that_two_workers_have_at_once_survives(crash_everywhere, rider, stand_in):
+    crash_everywhere(delivered_twice_at_once_of(booking_of(rider, stand_in)), PLAN)

@@ -46,9 +46,14 @@ class Door:
     """Awaits a request's body, then its turn, then Django's answer."""
 
     def __init__(self) -> None:
-        self._turns = Turns(django_answer, threads=settings.API_THREADS, longest=settings.API_QUEUE)
+        self._turns = Turns(
+            django_answer,
+            threads=settings.API_THREADS,
+            active=settings.API_ACTIVE,
+            longest=settings.API_QUEUE,
+        )
         # An instance that has too much to do is alive, and says so on threads of their own.
-        self._health = Turns(django_answer, threads=2, longest=20)
+        self._health = Turns(django_answer, threads=2, active=2, longest=20)
         self._in_hand: set[tuple[str, ...]] = set()
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:

@@ -35,6 +35,7 @@ UNSET = dict.fromkeys([*REQUIRED, "STRIPE_API_BASE", "DATABASE_SESSION_OPTIONS"]
 
 MANAGE = ["manage.py", "check"]
 WSGI = ["-c", "import rocketrides.wsgi"]
+ASGI = ["-c", "import rocketrides.asgi"]
 
 
 def run(arguments: list[str], **variables: str) -> subprocess.CompletedProcess[str]:
@@ -56,7 +57,7 @@ def setting(name: str, **variables: str) -> str:
     return result.stdout.strip()
 
 
-@pytest.mark.parametrize("process", [MANAGE, ["manage.py", "completer", "--once"], WSGI])
+@pytest.mark.parametrize("process", [MANAGE, ["manage.py", "completer", "--once"], WSGI, ASGI])
 def test_debug_off_refuses_to_start_and_names_all_that_is_missing_in_one_line(
     process: list[str],
 ) -> None:
@@ -100,8 +101,8 @@ def test_debug_off_refuses_the_demo_credential() -> None:
 
 
 def test_granian_ends_with_the_same_line() -> None:
-    granian = ["-m", "granian", "--interface", "wsgi", "--port", str(free_port())]
-    result = run([*granian, "rocketrides.wsgi:application"], DEBUG="false")
+    granian = ["-m", "granian", "--interface", "asgi", "--port", str(free_port())]
+    result = run([*granian, "rocketrides.asgi:application"], DEBUG="false")
 
     assert result.returncode != 0
     assert "DEBUG is off" in result.stderr + result.stdout
@@ -116,7 +117,7 @@ def test_debug_off_starts_when_everything_is_set() -> None:
 @pytest.mark.parametrize("debug", ["true", "false"])
 def test_a_configured_process_never_imports_the_sandbox(debug: str) -> None:
     names = "[name for name in sys.modules if name.partition('.')[0] == 'sandbox']"
-    code = f"import sys, rocketrides.wsgi; print({names})"
+    code = f"import sys, rocketrides.wsgi, rocketrides.asgi; print({names})"
     result = run(["-c", code], **{**PRODUCTION, "DEBUG": debug})
 
     assert (result.stdout.strip(), result.stderr) == ("[]", "")
@@ -245,7 +246,8 @@ def test_a_dotenv_file_counts_and_the_environment_wins(tmp_path: Path) -> None:
 
 def test_env_example_lists_every_variable_that_is_read() -> None:
     sources = [
-        BASE_DIR / "rocketrides" / name for name in ("settings.py", "environment.py", "wsgi.py")
+        BASE_DIR / "rocketrides" / name
+        for name in ("settings.py", "environment.py", "wsgi.py", "asgi.py")
     ]
     text = "".join(source.read_text() for source in sources)
     read = set(re.findall(r'(?:env\.\w+|environ\.get|namespace|number)\(\s*"(\w+)"', text))
@@ -277,8 +279,8 @@ def granian(variables: dict[str, str]) -> Iterator[str]:
     port = free_port()
     process = subprocess.Popen(
         [
-            *[sys.executable, "-m", "granian", "--interface", "wsgi", "--port", str(port)],
-            "rocketrides.wsgi:application",
+            *[sys.executable, "-m", "granian", "--interface", "asgi", "--port", str(port)],
+            "rocketrides.asgi:application",
         ],
         cwd=BASE_DIR,
         env=os.environ | UNSET | variables,

@@ -15,9 +15,9 @@ from idempotency import jobs
 from idempotency.completing import complete_due_keys
 from idempotency.exceptions import IdempotencyError, ReviewRefused
 from idempotency.models import JobDelivery, StagedJob
-from idempotency.queue import run_queued_jobs
 from idempotency.reaping import reap
 from idempotency.reviewing import Decision, keys_under_review, run_again
+from idempotency.testing.queue import run_queued_jobs
 from rides.operations import RESEND_WINDOW
 from rides.tests.model.known import ANOTHER, THE_SAME, Known
 from rides.tests.model.mishaps import CRASHES, Crash, Mishap

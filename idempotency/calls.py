@@ -1,0 +1,64 @@
+"""The foreign calls that threads of this process are waiting for."""
+
+import itertools
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+
+from idempotency.leases import Lease
+from idempotency.models import IdempotencyKey
+from idempotency.phases import ForeignPhase, UndoPhase
+
+_under_way: dict[int, "Call"] = {}
+_numbers = itertools.count()
+_watchers: list[Callable[[], None]] = []
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A foreign call under way in a thread of this process."""
+
+    key: IdempotencyKey
+    lease: Lease
+    phase: ForeignPhase
+
+    @property
+    def may_be_sent_again(self) -> bool:
+        """Whether somebody else may make the same call while this one is still under way.
+
+        Inside a phase's window the other system recognises the key that goes with the call: sent
+        again, it answers as it answered the first, or says that the first is under way, which is
+        indeterminate. Either way it acts once. An undo, and a call that sends no such key, may act
+        twice; there the lease must last for as long as the call can.
+        """
+        if isinstance(self.phase, UndoPhase) or self.phase.window <= timedelta(0):
+            return False
+        sent_at, asked_at = self.key.foreign_sent_at, self.key.last_run_at
+        return sent_at is None or asked_at - sent_at < self.phase.window
+
+
+@contextmanager
+def call_under_way(key: IdempotencyKey, lease: Lease, phase: ForeignPhase) -> Iterator[None]:
+    """Note for the time of the block that this thread waits for another system."""
+    number = next(_numbers)
+    _under_way[number] = Call(key, lease, phase)
+    for notify in _watchers:
+        notify()
+    try:
+        yield
+    finally:
+        del _under_way[number]
+
+
+def calls_under_way() -> list[Call]:
+    return list(_under_way.values())
+
+
+def count_calls() -> int:
+    return len(_under_way)
+
+
+def watch_calls(notify: Callable[[], None]) -> None:
+    """Have `notify` called whenever a call begins, in the thread that makes it."""
+    _watchers.append(notify)
