@@ -170,10 +170,10 @@ def check_operation(operation: type[Operation]) -> Iterator[CheckMessage]:
     """What is wrong with one operation."""
     longest = IdempotencyKey._meta.get_field("operation").max_length or 0
     for name in (operation.name, *operation.renamed_from):
-        if not 0 < len(name) <= longest:
+        if not (isinstance(name, str) and 0 < len(name) <= longest):
             yield Error(
-                f"The operation's name {name!r} has {len(name)} characters, and keys hold 1 to "
-                f"{longest}.",
+                f"The operation's name is {name!r}, and keys hold a text of 1 to {longest} "
+                "characters.",
                 hint="Write another name.",
                 obj=operation,
                 id="idempotency.E031",

@@ -245,16 +245,16 @@ def test_an_operation_is_named_by_its_app_and_class_or_as_it_is_written():
 def test_two_operations_of_one_name_are_an_error_and_no_key_is_given_to_either(names):
     twin = type("Twin", (PlaceOrder,), names)
 
-    [message] = checks.check_names()
+    said = [message.msg for message in checks.check_names() if message.id == "idempotency.E030"]
 
-    assert message.id == "idempotency.E030"
-    assert message.msg.startswith("2 operations are named 'idempotency.PlaceOrder': ")
+    [message] = [text for text in said if "'idempotency.PlaceOrder'" in text]
+    assert message.startswith("2 operations are named ")
     assert {PlaceOrder, twin} <= set(checks.all_operations())
     with pytest.raises(Parked, match="More than one"):
         operation_named("idempotency.PlaceOrder")
 
 
-@pytest.mark.parametrize("name", ["", "n" * 256])
+@pytest.mark.parametrize("name", ["", "n" * 256, 7])
 def test_a_name_that_a_key_cannot_hold(name):
     class Misnamed(PlaceOrder):
         renamed_from = (name,)

@@ -470,6 +470,18 @@ def test_a_path_that_moves_parks_nothing(lose_answer, enrol, settings, ledger, h
     assert_enrolled_once(answer, ledger)
 
 
+def test_an_argument_of_the_url_is_kept_and_compared(customer, key, stored, settings):
+    settings.ROOT_URLCONF = "idempotency.tests.echoes"
+    first = customer.post({}, key, to="/shelves/novels")
+
+    other = customer.post({}, key, to="/shelves/poems")
+    settings.ROOT_URLCONF = ()
+
+    assert first.json() == {"shelf": "novels"}
+    assert (other.status_code, other.json()["code"]) == (409, "parameters_mismatch")
+    assert dict(operation_for(stored()).path_kwargs) == {"shelf": "novels"}
+
+
 def test_another_operation_with_the_same_fields_is_a_mismatch(customer, key, ledger):
     customer.send(key)
 

@@ -154,6 +154,8 @@ def test_one_request_is_shown_with_what_was_tried_and_what_the_foreign_system_sa
 
     assert paid_late.idempotency_key in said
     assert str(paid_late.foreign_key) in said
+    assert "operation       idempotency.PlaceReviewedOrder" in said
+    assert '"title": "Emma"' in said
     assert '"looked_up": true' in said
     assert said.count("ledger answered 500") == 1
     assert said.endswith("foreign system  payment-7\n")

@@ -10,8 +10,8 @@ from idempotency.tests.bookshop import orders
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
-BEFORE = [("idempotency", "0006_lease_token_and_doors")]
-AFTER = [("idempotency", "0007_operation_and_path_kwargs")]
+BEFORE = [("idempotency", "0007_leased_deliveries")]
+AFTER = [("idempotency", "0008_operation_and_path_kwargs")]
 
 # As the version before wrote it: what the form made, in the shape of its fields.
 KEY_OF_BEFORE = """
@@ -21,7 +21,7 @@ INSERT INTO idempotency_idempotencykey
         journal)
 SELECT %s, %s, 'POST', %s, %s::jsonb, repeat('0', 64), gen_random_uuid(),
        at, at, at, 1, 'started', '', '[]'
-  FROM (SELECT now() - interval '1 hour' AS at) AS then
+  FROM (SELECT now() - interval '1 hour' AS at) AS filled
 """
 PARAMS = '{"title": "Emma", "price_cents": 900, "discount": "1.5", "gift": false}'
 
