@@ -7,7 +7,7 @@ they come, give up, and send the same key again.
 import asyncio
 import contextlib
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 from uuid import uuid4
@@ -19,7 +19,7 @@ RETRIES = 3
 RETRY_AFTER_SECONDS = 1  # where no answer says otherwise
 BODY = b"origin_lat=37.7793&origin_lon=-122.4192&target_lat=37.6213&target_lon=-122.379"
 HEAD = (
-    "POST /rides HTTP/1.1\r\nHost: {host}\r\nAuthorization: rider-{rider}@example.com\r\n"
+    "POST /rides HTTP/1.1\r\nHost: {host}\r\nAuthorization: {rider}\r\n"
     "Idempotency-Key: {key}\r\nContent-Type: application/x-www-form-urlencoded\r\n"
     "Content-Length: {length}\r\nConnection: close\r\n\r\n"
 )
@@ -35,9 +35,15 @@ class Try:
     status: int
 
 
-def send_at_rate(url: str, *, rate: float, seconds: float, retries: int = RETRIES) -> list[Try]:
+def rider_of(n: int) -> str:
+    return f"rider-{n % RIDERS}@example.com"
+
+
+def send_at_rate(
+    url: str, *, rate: float, seconds: float, rider: Callable[[int], str] = rider_of
+) -> list[Try]:
     """Begin `rate` new bookings a second, and return every try of each, in the order of its end."""
-    return asyncio.run(_send(url, rate, seconds, retries))
+    return asyncio.run(_send(url, rate, seconds, rider))
 
 
 def served_within(tries: Sequence[Try], limit: float, begin: float, end: float) -> float:
@@ -47,21 +53,21 @@ def served_within(tries: Sequence[Try], limit: float, begin: float, end: float) 
     return sum(begin <= t.sent_at + t.seconds < end for t in good) / (end - begin)
 
 
-async def _send(url: str, rate: float, seconds: float, retries: int) -> list[Try]:
+async def _send(url: str, rate: float, seconds: float, rider: Callable[[int], str]) -> list[Try]:
     tries: list[Try] = []
     began_at = time.monotonic()
     clients = []
     for n in range(int(rate * seconds)):
         await asyncio.sleep(max(0, began_at + n / rate - time.monotonic()))
-        clients.append(asyncio.create_task(_client(url, n, retries, began_at, tries)))
+        clients.append(asyncio.create_task(_client(url, rider(n), began_at, tries)))
     await asyncio.gather(*clients)
     return tries
 
 
-async def _client(url: str, n: int, retries: int, began_at: float, tries: list[Try]) -> None:
+async def _client(url: str, rider: str, began_at: float, tries: list[Try]) -> None:
     host = urlsplit(url).netloc
-    head = HEAD.format(host=host, rider=n % RIDERS, key=uuid4(), length=len(BODY))
-    for number in range(1 + retries):
+    head = HEAD.format(host=host, rider=rider, key=uuid4(), length=len(BODY))
+    for number in range(1 + RETRIES):
         sent_at = time.monotonic()
         status, retry_after = 0, float(RETRY_AFTER_SECONDS)
         with contextlib.suppress(OSError, TimeoutError):
@@ -70,7 +76,7 @@ async def _client(url: str, n: int, retries: int, began_at: float, tries: list[T
         tries.append(Try(number, sent_at - began_at, time.monotonic() - sent_at, status))
         if status and status not in (409, 503):
             return
-        if number < retries:
+        if number < RETRIES:
             await asyncio.sleep(retry_after)
 
 

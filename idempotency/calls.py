@@ -4,7 +4,6 @@ import itertools
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import timedelta
 
 from idempotency.leases import Lease
 from idempotency.models import IdempotencyKey
@@ -29,13 +28,12 @@ class Call:
 
         Inside a phase's window the other system recognises the key that goes with the call: sent
         again, it answers as it answered the first, or says that the first is under way, which is
-        indeterminate. Either way it acts once. An undo, and a call that sends no such key, may act
-        twice; there the lease must last for as long as the call can.
+        indeterminate. Either way it acts once. Of an undo that is not known, and a look-up sends no
+        key; there the lease must last for as long as the call may.
         """
-        if isinstance(self.phase, UndoPhase) or self.phase.window <= timedelta(0):
+        if isinstance(self.phase, UndoPhase):
             return False
-        sent_at, asked_at = self.key.foreign_sent_at, self.key.last_run_at
-        return sent_at is None or asked_at - sent_at < self.phase.window
+        return self.phase.may_send(self.key.foreign_sent_at, self.key.last_run_at)
 
 
 @contextmanager

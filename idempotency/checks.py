@@ -14,7 +14,7 @@ from django.core.checks import CheckMessage, Error, Tags, Warning, register
 from django.core.exceptions import FieldDoesNotExist
 from django.db import connections, models
 
-from idempotency import conf
+from idempotency import conf, leases
 from idempotency.models import (
     FINISHED,
     KEY_MAX_LENGTH,
@@ -107,6 +107,22 @@ def check_foreign_key_user_field(**_: Any) -> list[CheckMessage]:
             "foreign system.",
             hint="Give the user a random UUID, and name that field.",
             id="idempotency.W020",
+        )
+    ]
+
+
+@register()
+def check_lease_clock(**_: Any) -> list[CheckMessage]:
+    """A machine that was suspended must not take a lease for live that ended meanwhile."""
+    if leases.COUNTS_SUSPENDED_TIME:
+        return []
+    return [
+        Warning(
+            "This system has no clock that counts the time while the machine is suspended "
+            "(CLOCK_BOOTTIME): a process that wakes up could make a foreign call although its "
+            "lease has ended.",
+            hint="Run it on Linux, or on machines that are never suspended.",
+            id="idempotency.W021",
         )
     ]
 

@@ -52,6 +52,10 @@ class Settings:
     tombstone_retention: timedelta = timedelta(days=30)
     """How long a key is known at all, from its last run on: a very late retry gets a 410."""
 
+    clock_tolerance: timedelta = timedelta(seconds=5)
+    """A time of the database's own that lies further ahead than it can be, plus this, was written
+    while the database's clock was wrong: it is taken as past."""
+
     provider_clock_difference: timedelta = timedelta(hours=4)
     """How far a foreign system's clock may be from the database's."""
 

@@ -25,7 +25,6 @@ from idempotency.leases import (
     JournalEntry,
     Lease,
     Progress,
-    count_completer_attempts,
     write_progress,
 )
 from idempotency.models import IdempotencyKey
@@ -67,15 +66,17 @@ def _record(
     key: IdempotencyKey, lease: Lease, error: BaseException, answer: IdempotencyError
 ) -> IdempotencyError:
     """Writes the error to the key; returns the answer, which is another one at the limit."""
-    if not isinstance(answer, NeedsReview | Parked) and completer_is_at_its_limit(lease):
+    if not isinstance(answer, NeedsReview | Parked) and completer_is_at_its_limit(key):
         answer = _given_up(answer)
     if answer.retry_after_seconds is None:
         answer.retry_after_seconds = client_delay_seconds(lease.attempt)
+    is_parked = isinstance(answer, Parked)
     progress = Progress(
         recovery_point=None,
         last_error=described(error),
         needs_review=isinstance(answer, NeedsReview),
-        run_again_in=PARKED_FOR if isinstance(answer, Parked) else completer_delay(lease.attempt),
+        run_again_in=PARKED_FOR if is_parked else completer_delay(key.completer_attempts),
+        takes_back_attempt=is_parked and lease.is_completers,
         journal=[_journal_entry(answer, error)],
     )
     write_progress(lease, progress)
@@ -132,14 +133,15 @@ def answerable(error: BaseException) -> IdempotencyError:
     )
 
 
-def completer_delay(attempt: int) -> timedelta:
-    """How long the completer leaves a key alone after its attempt number `attempt` failed.
+def completer_delay(attempts: int) -> timedelta:
+    """How long the completer leaves a key alone after an attempt failed, when it has made so many.
 
-    Doubles with each attempt, up to the limit; a fifth of it is jitter, so that keys which failed
-    together in an outage do not come back together.
+    Doubles with each of its own, up to the limit: however often a client retries, its request is
+    not put off for it. A fifth is jitter, so that keys which failed together in an outage do not
+    come back together.
     """
     settings = conf.current()
-    doubled = settings.completer_pause * 2 ** min(attempt - 1, 20)
+    doubled = settings.completer_pause * 2 ** min(max(attempts - 1, 0), 20)
     return min(doubled, settings.completer_pause_limit) * random.uniform(1.0, 1.2)  # noqa: S311
 
 
@@ -148,12 +150,17 @@ def client_delay_seconds(attempt: int) -> int:
     return int(min(2 ** min(attempt - 1, 6), 60))
 
 
-def completer_is_at_its_limit(lease: Lease) -> bool:
+def longest_wait() -> timedelta:
+    """The longest that a key can be told to wait for its next run by any rule of these."""
+    settings = conf.current()
+    return max(settings.completer_grace, settings.completer_pause_limit * 1.2, PARKED_FOR)
+
+
+def completer_is_at_its_limit(key: IdempotencyKey) -> bool:
     """Whether the completer has tried the key as often as it should. Only its own attempts count:
     a client that retries in a tight loop during an outage must not send its request to review.
     """
-    limit = conf.current().max_attempts
-    return lease.attempt > limit and count_completer_attempts(lease) >= limit
+    return key.completer_attempts >= conf.current().max_attempts
 
 
 def _given_up(answer: IdempotencyError) -> NeedsReview:

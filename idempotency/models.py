@@ -4,6 +4,8 @@ Columns, constraints and indexes only. Whoever moves a key goes through `claims`
 job through `jobs`: there the statements stand that hold the guarantees.
 """
 
+import uuid
+
 from django.conf import settings
 from django.db import models
 from django.db.models import Q, Value
@@ -43,7 +45,11 @@ class IdempotencyKey(models.Model):
     last_run_at = models.DateTimeField(db_default=Now())
     locked_at = models.DateTimeField(null=True, blank=True)
     attempt = models.PositiveIntegerField(default=1)
+    # The fence: every claim draws one, and it stays when the lease is let go. `attempt` is its
+    # number for people, which another history of the database may count to as well.
+    lease_token = models.UUIDField(default=uuid.uuid4)
     run_after = models.DateTimeField(db_default=Now())
+    completer_attempts = models.PositiveIntegerField(default=0, db_default=0)
 
     recovery_point = models.CharField(max_length=50, default=STARTED)
     foreign_sent_at = models.DateTimeField(null=True, blank=True)
@@ -161,6 +167,31 @@ class ReaperPosition(models.Model):
 
     def __str__(self) -> str:
         return self.last_run_at.isoformat()
+
+
+class ReviewDecision(models.Model):
+    """What a person decided on a request, kept when the request's own row is long gone."""
+
+    idempotency_key_id = models.BigIntegerField()  # no reference: the reaper removes keys
+    foreign_key = models.UUIDField()
+    action = models.CharField(max_length=50)
+    reviewer = models.TextField()
+    reason = models.TextField()
+    created_at = models.DateTimeField(db_default=Now())
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(
+                condition=~Q(action="") & ~Q(reviewer="") & ~Q(reason=""),
+                name="review_decision_says_who_what_and_why",
+            ),
+        ]
+        indexes = [
+            models.Index(fields=["idempotency_key_id"], name="review_decision_by_key"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.action} of request {self.idempotency_key_id}"
 
 
 class Job(models.Model):

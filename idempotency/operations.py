@@ -101,6 +101,13 @@ class Operation(Runner):
 
     # What an operation may override.
 
+    def may_go_on(self) -> bool:
+        """Override it to say whether the completer may go on without its client. By default what
+        was begun goes on, whatever became of the user: the foreign system may have done its part.
+        Where it returns False the request waits for a person, and nothing is called.
+        """
+        return True
+
     def clean_up(self) -> None:
         """Override it to undo local effects of a request that is too old to be finished. It runs in
         a transaction; afterwards the key waits for a person.

@@ -7,9 +7,10 @@ its own, its *commit*, for the result.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any, Self, TypeVar
 
+from idempotency import conf
 from idempotency.sendable import JSON, text_to_send
 from idempotency.storable import storable_text
 
@@ -150,6 +151,15 @@ class ForeignPhase(BasePhase):
             loads=self.loads,
             commit_name="cancelled",
         )
+
+    def may_send(self, sent_at: datetime | None, now: datetime) -> bool:
+        """Whether the foreign system still recognises the key that was first sent at that time.
+
+        A time that is still to come says nothing: the database's clock was wrong, then or now.
+        """
+        if sent_at is None:
+            return True
+        return -conf.current().clock_tolerance <= now - sent_at < self.window
 
     def rejection_of(self, error: Exception) -> str | None:
         """The name of the method that handles `error`, if it is a definite no."""

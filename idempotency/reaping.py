@@ -108,10 +108,22 @@ FINISHED_KEYS_ARE_OVERDUE = f"SELECT {_FINISHED_KEYS_ARE_OVERDUE}"
 KEYS_ARE_OVERDUE = f"""
 SELECT {_FINISHED_KEYS_ARE_OVERDUE},
        created_at < statement_timestamp() - %(retention)s,
-       last_run_at
+       last_run_at,
+       (SELECT last_run_at FROM idempotency_reaperposition)
+       > statement_timestamp() + %(clock_tolerance)s
   FROM (SELECT min(created_at) AS created_at, min(last_run_at) AS last_run_at
           FROM idempotency_idempotencykey
          WHERE recovery_point <> '{FINISHED}' AND needs_review_at IS NULL) AS unfinished
+"""  # noqa: S608
+
+# A position that is still to come was written while the database's clock was ahead. This reads the
+# whole table, once.
+BEGIN_ANEW = f"""
+UPDATE idempotency_reaperposition
+   SET last_run_at = COALESCE((SELECT min(last_run_at) FROM idempotency_idempotencykey
+                                WHERE response_body IS NOT NULL OR recovery_point <> '{FINISHED}'),
+                              'epoch')
+ WHERE last_run_at > statement_timestamp() + %(clock_tolerance)s
 """  # noqa: S608
 
 
@@ -133,11 +145,14 @@ class Overdue:
         values: dict[str, Any] = {
             "retention": settings.retention,
             "tombstone_retention": settings.tombstone_retention,
+            "clock_tolerance": settings.clock_tolerance,
             "begin_at": self.position.at,
         }
         with connection.cursor() as cursor:
             cursor.execute(KEYS_ARE_OVERDUE if looks_at_all else FINISHED_KEYS_ARE_OVERDUE, values)
             [row] = cursor.fetchall()
+            if looks_at_all and row[5]:
+                cursor.execute(BEGIN_ANEW, values)
         self.answers, oldest, horizon = bool(row[0]), row[1], row[2]
         self.tombstones = oldest < horizon
         if oldest > self.position.at:

@@ -29,6 +29,8 @@ class DecisionForm(forms.Form):
     title: ClassVar[str]
     consequence: ClassVar[str]
 
+    # The request as the page showed it.
+    lease_token = forms.UUIDField(widget=forms.HiddenInput)
     reason = forms.CharField(
         widget=forms.Textarea(attrs={"rows": 3, "cols": 80}),
         help_text="Why; it is kept with the request and in the audit records.",
@@ -129,7 +131,7 @@ class ReviewPages(admin.ModelAdmin):
         if slug not in DECISIONS:
             raise Http404(f"There is no decision {slug}.")
         key = self._key(request, key_id)
-        form = DECISIONS[slug](request.POST or None)
+        form = DECISIONS[slug](request.POST or None, initial={"lease_token": key.lease_token})
         if form.is_valid() and self._carry_out(request, key, form):
             return redirect("admin:idempotency_idempotencykey_change", key.pk)
         return self._page(request, key, {"title": form.title, "form": form})
@@ -138,6 +140,7 @@ class ReviewPages(admin.ModelAdmin):
         """Whether there is nothing more to do on the form's page."""
         decision = Decision(
             key_id=key.pk,
+            lease_token=form.cleaned_data["lease_token"],
             reviewer=request.user.get_username(),
             reason=form.cleaned_data["reason"],
         )

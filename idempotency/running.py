@@ -92,6 +92,7 @@ class Runner:
 
         *Raises* an `IdempotencyError` where the attempt ended without an answer.
         """
+        stopping.refuse_to_go_on()
         try:
             stretch = self._in_stretch(partial(self._claim_and_run, new_key))
         except (RequestInProgress, *LEAVING):
@@ -233,8 +234,7 @@ class Runner:
         return found
 
     def _may_send(self, phase: ForeignPhase) -> bool:
-        sent_at, now = self.key.foreign_sent_at, self.key.last_run_at
-        return sent_at is None or now - sent_at < phase.window
+        return phase.may_send(self.key.foreign_sent_at, self.key.last_run_at)
 
     def _way_to_ask(self, phase: ForeignPhase) -> str:
         return phase.name if self._may_send(phase) else phase.lookup_name or phase.name

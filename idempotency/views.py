@@ -225,7 +225,7 @@ def _retry(asked: _Asked, stored: StoredKey) -> HttpResponse:
         asked.sent, operation_class.params_form, operation_class.transient_fields
     )
     operation = operation_class.for_key(key, user=asked.user, transient=transient)
-    claim = take_over_key(key.pk)
+    claim = take_over_key(key.pk, impossible_lease=stored.impossible_lease)
     if claim is None:
         raise request_in_progress(retry_after_seconds=1)
     return _first_answer(operation.resume(claim))

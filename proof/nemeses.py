@@ -21,7 +21,7 @@ IN_THE_AIR_SECONDS = 0.6  # and shorter
 FAULT_SECONDS = (0.5, 2.0)
 FAULTS = (
     *("conflict", "rate_limit", "reset_before", "reset_after", "latency", "error_before"),
-    *("error_after", "decline", "stall", "malformed_json"),
+    *("error_after", "decline", "stall", "malformed_json", "hostile_decline"),
 )
 
 

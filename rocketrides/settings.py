@@ -38,6 +38,10 @@ if not DEBUG:
     if DEMO_AUTH:
         refuse_to_start("DEBUG is off and DEMO_AUTH is on, which takes an e-mail for a credential")
 
+# Nothing that has a secret in it is a setting under a name that Django's debug page does not mask:
+# such a value has a lower-case name here. The page is searched for them besides.
+DEFAULT_EXCEPTION_REPORTER = "rocketrides.debugging.ReporterWithoutSecrets"
+
 SECRET_KEY = os.environ.get("SECRET_KEY") or "for-the-sandbox-only-" + "x" * 40
 ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", default=[])  # empty with DEBUG on: localhost only
 CSRF_TRUSTED_ORIGINS = env.list("CSRF_TRUSTED_ORIGINS", default=[])
@@ -47,18 +51,23 @@ SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = not DEBUG
 
 PORT = number("PORT", PORTS, default=5000)
 
-DATABASE_URL = env.str("DATABASE_URL", default="")
+database_url = env.str("DATABASE_URL", default="")
 STRIPE_API_KEY = env.str("STRIPE_API_KEY", default="")
 STRIPE_API_BASE = env.str("STRIPE_API_BASE", default="")
 
-EMBEDDED_POSTGRES = not DATABASE_URL
+if DEMO_AUTH and STRIPE_API_KEY.startswith(("sk_live_", "rk_live_")):
+    refuse_to_start(
+        "DEMO_AUTH is on and STRIPE_API_KEY is a live one: anybody could charge any card"
+    )
+
+EMBEDDED_POSTGRES = not database_url
 STRIPE_STAND_IN = not STRIPE_API_KEY and not STRIPE_API_BASE
 STRIPE_STAND_IN_PORT = number("SANDBOX_STRIPE_PORT", PORTS, default=12111)
 
 if EMBEDDED_POSTGRES:
-    from sandbox.postgres import database_url
+    from sandbox import postgres
 
-    DATABASE_URL = database_url(LOCAL_DIR / "postgres")
+    database_url = postgres.database_url(LOCAL_DIR / "postgres")
 
 if STRIPE_STAND_IN:
     STRIPE_API_BASE = f"http://127.0.0.1:{STRIPE_STAND_IN_PORT}"
@@ -70,7 +79,7 @@ STRIPE_API_BASE = STRIPE_API_BASE or "https://api.stripe.com"
 
 INSTALLED_APPS = [
     *(["sandbox"] if EMBEDDED_POSTGRES or STRIPE_STAND_IN else []),
-    "rides",
+    "rides.apps.RidesConfig",
     "idempotency",
     "django.contrib.admin",
     "django.contrib.auth",
@@ -174,7 +183,7 @@ STOP_GRACE_SECONDS = (
 
 # --- PostgreSQL, and the queue in it --------------------------------------------------------------
 
-DATABASES = {"default": database(DATABASE_URL)}
+DATABASES = {"default": database(database_url)}
 # Kept open for good and not pinged before each request, which would cost a statement. When the
 # server restarts, the request that meets a dead connection begins again on a new one.
 DATABASES["default"].setdefault("CONN_MAX_AGE", None)
@@ -203,13 +212,13 @@ DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 TASKS = {"default": {"BACKEND": "django_tasks_db.DatabaseBackend"}}
 
-TASKS_BROKER_URL = env.str("TASKS_BROKER_URL", default="")
-if TASKS_BROKER_URL:
+broker_url = env.str("TASKS_BROKER_URL", default="")
+if broker_url:
     from rocketrides.broker import celery_settings
 
     TASKS = {"default": {"BACKEND": "idempotency.backends.CeleryBackend"}}
     INSTALLED_APPS.append("django_tasks_fennel")
-    vars().update(celery_settings(TASKS_BROKER_URL))
+    vars().update(celery_settings(broker_url))
 
 # --- E-mail ---------------------------------------------------------------------------------------
 

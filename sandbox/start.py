@@ -36,7 +36,7 @@ WELCOME = """
 API    curl -i -X POST {api}/rides -H "Authorization: user@example.com" \\
             -H "Idempotency-Key: $(openssl rand -hex 32)" \\
             -d origin_lat=0.0 -d origin_lon=0.0 -d target_lat=0.0 -d target_lon=0.0
-Admin  {api}/admin/   log in as admin@example.com, password rocket
+Admin  {api}/admin/   {login}
 Data   {data}   Ctrl-C ends everything; the data stays
 """
 
@@ -94,6 +94,13 @@ def environment() -> dict[str, str]:
     return {**DEMO_PACE, **os.environ, "PATH": path, "PORT": str(settings.PORT)}
 
 
+def login() -> str:
+    """Return who can log in. The demo's people exist in the embedded database only."""
+    if settings.EMBEDDED_POSTGRES:
+        return "log in as admin@example.com, password rocket"
+    return "its login was printed above once; riders are yours to add, with a Stripe customer each"
+
+
 def welcome() -> str:
     """Wait for the API's first answer, whatever it is, and say where to look."""
     deadline = time.monotonic() + ANSWER_WITHIN_SECONDS
@@ -102,6 +109,7 @@ def welcome() -> str:
         with contextlib.closing(api), contextlib.suppress(OSError, http.client.HTTPException):
             api.request("GET", "/rides")
             api.getresponse()
-            return WELCOME.format(api=f"http://127.0.0.1:{settings.PORT}", data=settings.LOCAL_DIR)
+            api_url = f"http://127.0.0.1:{settings.PORT}"
+            return WELCOME.format(api=api_url, login=login(), data=settings.LOCAL_DIR)
         time.sleep(0.05)
     return f"The API has not answered within {ANSWER_WITHIN_SECONDS} s; see its lines above\n"

@@ -6,13 +6,18 @@ counted is pages, which are the same on any machine.
 
 import re
 from datetime import timedelta
+from uuid import uuid4
 
 import pytest
 from django.db import connection
+from django.db.models.functions import Now
 from django.test.utils import CaptureQueriesContext
 
-from idempotency import snapshots
+from idempotency import claims, reaping, snapshots
+from idempotency.claims import take_over_next_due_key
+from idempotency.completing import complete_due_keys
 from idempotency.models import IdempotencyKey, ReaperPosition
+from idempotency.positions import BEGINNING, Position
 from idempotency.reaping import Overdue, reap, reap_finished_keys
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -62,7 +67,9 @@ def pages_of(work):
     """The pages that the statements of some work read, run again to be counted."""
     with CaptureQueriesContext(connection) as queries:
         work()
-    looks = [query["sql"] for query in queries if re.match(r"\s*(SELECT|WITH)", query["sql"])]
+    looks = [
+        query["sql"] for query in queries if re.match(r"\s*(SELECT|WITH|UPDATE)", query["sql"])
+    ]
     return sum(map(pages_of_statement, looks))
 
 
@@ -143,6 +150,117 @@ def test_answers_stay_as_long_as_an_older_request_may_still_finish(keys):
     overdue.look()
 
     assert reap_finished_keys(10, overdue) == 0
+
+
+# The completer.
+
+
+def test_the_idle_completer_passes_over_requests_that_were_finished(old_snapshot, keys):
+    keys(DEAD, point="ordered", age=timedelta(days=1))
+    IdempotencyKey.objects.all().delete()
+    position = Position()
+
+    assert complete_due_keys(10, position=position).total == 0
+    assert pages_of(lambda: complete_due_keys(10, position=position)) < FEW_PAGES
+
+
+def test_a_completer_that_catches_up_takes_the_last_key_like_the_first(old_snapshot, keys):
+    keys(2_000, point="ordered", age=timedelta(days=1))
+    position = Position()
+
+    first = pages_of(lambda: take_over_next_due_key(position))
+    for _ in range(1_500):
+        assert take_over_next_due_key(position)
+
+    assert pages_of(lambda: take_over_next_due_key(position)) < first + 2 * FEW_PAGES
+
+
+def test_a_key_that_somebody_works_on_is_not_passed_over(keys):
+    keys(2, point="ordered", age=timedelta(days=1))
+    position = Position()
+    held = IdempotencyKey.objects.order_by("run_after").first()
+    IdempotencyKey.objects.filter(pk=held.pk).update(locked_at=Now())
+
+    assert complete_due_keys(10, position=position).total == 1
+    assert complete_due_keys(10, position=position).total == 0
+    IdempotencyKey.objects.filter(pk=held.pk).update(locked_at=None)
+    assert complete_due_keys(10, position=position).total == 1
+
+
+def test_a_key_that_came_before_the_position_is_found_a_minute_later(keys):
+    position = Position()
+    assert complete_due_keys(10, position=position).total == 0
+    keys(1, point="ordered", age=timedelta(days=1))
+
+    assert complete_due_keys(10, position=position).total == 0
+    position.looks_at_all_from = 0.0
+    assert complete_due_keys(10, position=position).total == 1
+
+
+# A limit is a limit, whatever the planner believes.
+
+
+@pytest.fixture(params=["hash join", "nested loop", "merge join"])
+def planned_badly(request, keys):
+    """The table's statistics are from when it was empty, and few ways to join are left."""
+    with connection.cursor() as cursor:
+        cursor.execute("ANALYZE idempotency_idempotencykey")
+        keys(500, point="ordered", age=timedelta(days=4), name="unfinished")
+        keys(500, point="finished", age=timedelta(days=40), name="tombstone")
+        keys(500, point="finished", age=timedelta(days=5), name="answer", body="{}")
+        cursor.execute(reaping.BEGIN_BEFORE_ALL_KEYS)
+        ways = {
+            "hash join": ["enable_nestloop", "enable_mergejoin"],
+            "nested loop": ["enable_hashjoin", "enable_mergejoin", "enable_hashagg"],
+            "merge join": ["enable_hashjoin", "enable_nestloop"],
+        }
+        for setting in ["enable_material", "enable_memoize", *ways[request.param]]:
+            cursor.execute(f"SET {setting} = off")
+        yield cursor
+        cursor.execute("RESET ALL")
+
+
+VALUES = {
+    "event": "taken",
+    "lock_timeout": timedelta(seconds=90),
+    "completer_pause": timedelta(seconds=60),
+    "completer_attempts": 1,
+    "clock_tolerance": timedelta(seconds=5),
+    "unfinished_since": None,
+    "begin_at": BEGINNING,
+    "begin_id": 0,
+    "retention": timedelta(days=3),
+    "lease_token": uuid4(),
+    "limit": 10,
+}
+
+
+@pytest.mark.parametrize(
+    ("module", "name", "taken"),
+    [
+        (claims, "TAKE_OVER_NEXT_DUE_KEY", 1),
+        (claims, "TAKE_OVER_NEXT_OVERDUE_KEY", 1),
+        (reaping, "REAP_FINISHED_KEYS", 10),
+        (reaping, "FIND_OLD_TOMBSTONES", 10),
+    ],
+)
+def test_a_statement_that_takes_some_of_many_chooses_them_once(planned_badly, module, name, taken):
+    planned_badly.execute(f"EXPLAIN (ANALYZE, FORMAT JSON) {getattr(module, name)}", VALUES)
+    [explained] = planned_badly.fetchone()[0]
+    plan = list(nodes(explained["Plan"]))
+
+    limits = [node for node in plan if node["Node Type"] == "Limit"]
+    locks = [node for node in plan if node["Node Type"] in ("LockRows", "ModifyTable")]
+    assert max(node["Actual Loops"] for node in limits) == 1
+    assert max(node["Actual Rows"] * node["Actual Loops"] for node in [*limits, *locks]) <= taken
+    tombstones = IdempotencyKey.objects.filter(response_body=None, recovery_point="finished")
+    assert tombstones.count() - 500 == (taken if name == "REAP_FINISHED_KEYS" else 0)
+
+
+def nodes(node):
+    yield node
+    for child in node.get("Plans", []):
+        yield from nodes(child)
 
 
 # Telling of it.

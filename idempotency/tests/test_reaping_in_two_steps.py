@@ -162,7 +162,10 @@ def test_what_a_person_finished_late_is_kept_as_long_from_then_on(
     unfinished()
     let_time_pass(HORIZON)
     assert send_overdue_keys_to_review(10) == 1
-    decision = Decision(key_id=stored().pk, reviewer="Ada", reason="Ticket 12")
+    row = stored()
+    decision = Decision(
+        key_id=row.pk, lease_token=row.lease_token, reviewer="Ada", reason="Ticket 12"
+    )
     close(decision, Response.error(409, "We have settled it by phone.", code="closed"))
 
     assert reap(10) == Reaped(reaped=0, removed=0, needs_review=0)

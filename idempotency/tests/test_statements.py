@@ -111,7 +111,7 @@ def test_a_request_and_its_replay_run_prepared_statements(customer, key, stored,
 def test_the_fence_holds_in_a_prepared_statement(customer, key, stored, ledger):
     customer.send(key)
     finished = stored()
-    lease = leases.Lease(finished.pk, finished.attempt, ends_at=0)
+    lease = leases.Lease(finished.pk, finished.lease_token, finished.attempt, ends_at=0)
 
     with pytest.raises(leases.LeaseLost), transaction.atomic():
         leases.write_progress(lease, leases.Progress(recovery_point=None))

@@ -10,8 +10,8 @@ from idempotency.tests.bookshop import orders
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
-BEFORE = [("idempotency", "0007_leased_deliveries")]
-AFTER = [("idempotency", "0008_operation_and_path_kwargs")]
+BEFORE = [("idempotency", "0009_completer_attempts")]
+AFTER = [("idempotency", "0010_operation_and_path_kwargs")]
 
 # As the version before wrote it: what the form made, in the shape of its fields.
 KEY_OF_BEFORE = """

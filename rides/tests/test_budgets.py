@@ -34,10 +34,10 @@ FINISHED_KEYS = 100_000
 FILL = """
 INSERT INTO idempotency_idempotencykey
        (user_id, idempotency_key, request_method, request_path, request_params, fingerprint,
-        foreign_key, created_at, last_run_at, run_after, attempt, recovery_point, last_error,
-        journal, response_code, response_body, response_content_type)
+        foreign_key, lease_token, created_at, last_run_at, run_after, attempt, recovery_point,
+        last_error, journal, response_code, response_body, response_content_type)
 SELECT %(user_id)s, 'a-finished-key-number-' || n, 'POST', '/rides', '{}', '',
-       gen_random_uuid(), at, at, at, 1, 'finished', '',
+       gen_random_uuid(), gen_random_uuid(), at, at, at, 1, 'finished', '',
        '[]', 201, CASE WHEN n <= %(answers)s THEN '{}' END,
        CASE WHEN n <= %(answers)s THEN 'application/json' END
   FROM (SELECT n, now() - n * interval '1 s' AS at FROM generate_series(1, %(rows)s) AS n) AS filled

@@ -100,6 +100,19 @@ def test_debug_off_refuses_the_demo_credential() -> None:
     assert "DEMO_AUTH" in line
 
 
+@pytest.mark.parametrize("key", ["sk_live_of_no_consequence", "rk_live_of_no_consequence"])
+def test_the_demo_credential_is_refused_with_a_live_key_of_stripes(key: str) -> None:
+    variables = {**PRODUCTION, "DEBUG": "true", "STRIPE_API_KEY": key}
+
+    result = run(MANAGE, **variables)
+
+    assert result.returncode == 1
+    [line] = result.stderr.splitlines()
+    assert "DEMO_AUTH is on and STRIPE_API_KEY is a live one" in line
+    assert key not in line
+    assert run(MANAGE, **variables, DEMO_AUTH="false").returncode == 0
+
+
 def test_granian_ends_with_the_same_line() -> None:
     granian = ["-m", "granian", "--interface", "asgi", "--port", str(free_port())]
     result = run([*granian, "rocketrides.asgi:application"], DEBUG="false")

@@ -19,10 +19,20 @@ from sandbox.stripe.errors import (
     Refused,
     StripeError,
     internal_error,
+    invalid,
     key_in_use,
     rate_limited,
 )
-from sandbox.stripe.faults import ON_ANSWER, ON_ARRIVAL, ON_EXECUTION, Fault, FaultKind, Faults
+from sandbox.stripe.faults import (
+    DECLINES,
+    HOSTILE_WORDS,
+    ON_ANSWER,
+    ON_ARRIVAL,
+    ON_EXECUTION,
+    Fault,
+    FaultKind,
+    Faults,
+)
 from sandbox.stripe.idempotency import IdempotencyKeys, KeyedRequest, SavedAnswer
 from sandbox.stripe.ledger import Ledger, Resource, new_id
 from sandbox.stripe.parameters import decode, fingerprint
@@ -111,6 +121,8 @@ class StripeAPI:
         try:
             answer = _success(self._run(admitted, fired))
         except Failed as failure:
+            if FaultKind.HOSTILE_DECLINE in fired:
+                failure.error["message"] = HOSTILE_WORDS
             answer = _error_answer(failure)
         saved = _to_save(admitted.keyed, answer, admitted.request_id) if admitted.keyed else None
         if saved is not None:
@@ -129,7 +141,7 @@ class StripeAPI:
             parameters=parameters,
             path=request.path,
             object_id=admitted.object_id,
-            must_decline=FaultKind.DECLINE in fired,
+            must_decline=any(kind in fired for kind in DECLINES),
         )
         resource = render(self.ledger, admitted.endpoint(call), expand)
         if FaultKind.ERROR_AFTER in fired:
@@ -142,6 +154,8 @@ class StripeAPI:
             raise ConnectionDropped
         if FaultKind.RATE_LIMIT in fired:
             raise rate_limited(_seconds(fired, FaultKind.RATE_LIMIT))
+        if FaultKind.HOSTILE_REFUSAL in fired:
+            raise invalid(HOSTILE_WORDS)
         if FaultKind.CONFLICT in fired:
             raise key_in_use(request.headers.get("idempotency-key", ""))
 

@@ -23,7 +23,7 @@ class Command(BaseCommand):
         actions = parser.add_subparsers(dest="action", metavar="ACTION")
         actions.add_parser("list", help="Every request that waits for a person (the default).")
         show = actions.add_parser("show", help="All about one: what was tried, what is known.")
-        show.add_argument("id", type=int)
+        show.add_argument("request", help="As the list names it, or its number.")
         for name, help_text in [
             ("run-again", "Go on with it, as a retry would."),
             ("adopt", "Go on with what you found at the foreign system."),
@@ -38,7 +38,7 @@ class Command(BaseCommand):
         actions.choices["close"].add_argument("--message", required=True, help="For the client.")
 
     def _add_decision(self, parser: ArgumentParser) -> None:
-        parser.add_argument("id", type=int)
+        parser.add_argument("request", help="As `list` and `show` name it, such as 1450-3fa2c1d9.")
         parser.add_argument("--reason", required=True, help="Why; kept with the request.")
         parser.add_argument(
             "--reviewer", default=getpass.getuser(), help="Who decides (default: %(default)s)."
@@ -49,7 +49,7 @@ class Command(BaseCommand):
             if action in (None, "list"):
                 self._list()
             elif action == "show":
-                self._show(options["id"])
+                self._show(options["request"])
             else:
                 self._decide(str(action), options)
 
@@ -64,16 +64,15 @@ class Command(BaseCommand):
         for key in reviewing.keys_under_review().select_related("user").iterator():
             count += 1
             self._print(
-                f"{key.pk}  since {key.needs_review_at:%Y-%m-%d %H:%M}  {key.recovery_point}  "
-                f"attempts={key.attempt}  {key.last_error}"
+                f"{_name_of(key)}  since {key.needs_review_at:%Y-%m-%d %H:%M}  "
+                f"{key.recovery_point}  attempts={key.attempt}  {key.last_error}"
             )
         self._print(f"needs_review={count}")
 
-    def _show(self, key_id: int) -> None:
-        key = IdempotencyKey.objects.select_related("user").filter(pk=key_id).first()
-        if key is None:
-            raise CommandError(f"There is no request {key_id}.")
+    def _show(self, name: str) -> None:
+        key = _find(name)
         self._print(str(key))
+        self._print(f"request         {_name_of(key)}")
         self._print(f"user            {key.user}")
         self._print(f"operation       {key.operation}")
         for name in ("path_kwargs", "request_params"):
@@ -85,14 +84,44 @@ class Command(BaseCommand):
         self._print(f"foreign system  {reviewing.ask_foreign_system(key)}")
 
     def _decide(self, action: str, options: dict[str, Any]) -> None:
+        key = _find(options["request"])
+        if not options["request"].startswith(_name_of(key)):
+            raise CommandError(
+                f"Say which request you have seen, as `review show {key.pk}` names it: another one "
+                "may have its number after a failover."
+            )
         decision = Decision(
-            key_id=options["id"], reviewer=options["reviewer"], reason=options["reason"]
+            key_id=key.pk,
+            lease_token=key.lease_token,
+            reviewer=options["reviewer"],
+            reason=options["reason"],
         )
         try:
             response = _decision_named(action, decision, options)()
         except (ReviewRefused, IdempotencyError) as error:
             raise CommandError(described(error)) from error
         self._print(f"finished with {response.status}: {response.text}")
+
+
+def _name_of(key: IdempotencyKey) -> str:
+    """The request as it stands now: its number, and the beginning of its lease's token."""
+    return f"{key.pk}-{key.lease_token.hex[:8]}"
+
+
+def _find(name: str) -> IdempotencyKey:
+    """*Raises* `CommandError` where there is no such request, or it is not as it was named."""
+    number, _, token = name.partition("-")
+    if not (number.isascii() and number.isdigit()):
+        raise CommandError(f"{name!r} names no request.")
+    key = IdempotencyKey.objects.select_related("user").filter(pk=number).first()
+    if key is None:
+        raise CommandError(f"There is no request {number}.")
+    if not key.lease_token.hex.startswith(token):
+        raise CommandError(
+            f"Request {number} is not as you saw it: somebody has worked on it, or it is another "
+            f"request. Look at it again: it is {_name_of(key)} now."
+        )
+    return key
 
 
 def _decision_named(

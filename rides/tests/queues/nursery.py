@@ -92,11 +92,9 @@ def main() -> None:
 
     django.setup()
 
-    from django.conf import settings
-
     import rides.tasks  # noqa: F401 - what each child would otherwise import
 
-    if settings.TASKS_BROKER_URL:
+    if "CELERY_BROKER_URL" in os.environ:
         import rocketrides.celery  # noqa: F401
 
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
@@ -115,13 +113,12 @@ def main() -> None:
 
 def run(what: str) -> None:
     """As the documentation says: an enqueuer, or the worker of the queue that is configured."""
-    from django.conf import settings
     from django.core.management import call_command
     from django.db import connection
 
     if what == "enqueuer":
         call_command("enqueuer", skip_checks=True)
-    elif settings.TASKS_BROKER_URL:
+    elif "CELERY_BROKER_URL" in os.environ:
         from rocketrides.celery import app
 
         if what == "worker whose parent has a connection":

@@ -40,7 +40,7 @@ def _name_operation(key, operation, path_kwargs):
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("idempotency", "0007_leased_deliveries"),
+        ("idempotency", "0009_completer_attempts"),
     ]
 
     # With defaults in the database: a process of the version before writes keys until it is stopped.
