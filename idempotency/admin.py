@@ -30,6 +30,7 @@ from idempotency.models import (
     ReviewDecision,
     StagedJob,
 )
+from idempotency.parameters import readable_parameters
 from idempotency.review_pages import ReviewPages
 from idempotency.stories import shortened, timeline_of, traces_of
 
@@ -53,7 +54,7 @@ class IdempotencyKeyAdmin(ReviewPages, LedgerAdmin):
     foreign_sent = moment_of("foreign_sent_at")
     needs_review = moment_of("needs_review_at")
     readonly_fields = (
-        *("standing", "traces", "timeline", "parameters", "answer"),
+        *("standing", "traces", "timeline", "arguments", "parameters", "answer"),
         *("created", "last_run", "due", "locked", "foreign_sent", "needs_review"),
     )
     fieldsets = (
@@ -72,8 +73,8 @@ class IdempotencyKeyAdmin(ReviewPages, LedgerAdmin):
             "Request",
             {
                 "fields": (
-                    *("request_method", "request_path", "parameters", "origin_ip"),
-                    "fingerprint",
+                    *("operation", "request_method", "request_path", "arguments", "parameters"),
+                    *("origin_ip", "fingerprint"),
                 )
             },
         ),
@@ -111,9 +112,13 @@ class IdempotencyKeyAdmin(ReviewPages, LedgerAdmin):
         traces = list(traces_of(key, self.admin_site))
         return render_to_string("idempotency/traces.html", {"traces": traces})
 
+    @admin.display(description="of the address")
+    def arguments(self, key: IdempotencyKey) -> SafeString:
+        return format_html("<pre>{}</pre>", _shown(key.path_kwargs))
+
     @admin.display(description="parameters")
     def parameters(self, key: IdempotencyKey) -> SafeString:
-        return format_html("<pre>{}</pre>", json.dumps(key.request_params, indent=2))
+        return format_html("<pre>{}</pre>", _shown(key.request_params))
 
     @admin.display(description="answer")
     def answer(self, key: IdempotencyKey) -> SafeString | str:
@@ -127,6 +132,10 @@ class IdempotencyKeyAdmin(ReviewPages, LedgerAdmin):
             key.response_content_type,
             key.response_body,
         )
+
+
+def _shown(kept: dict[str, Any]) -> str:
+    return json.dumps(readable_parameters(kept), indent=2, ensure_ascii=False)
 
 
 def users_named(term: str) -> list[Any]:

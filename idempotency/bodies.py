@@ -1,12 +1,13 @@
 """The body of a request, read strictly: as a form or as JSON, field by field.
 
-What is missing, repeated, of another type or can't be stored is refused here, by name, before the
-operation's form sees it.
+What is repeated or can't be stored is refused here, by name; what is of another type than the
+operation's form wants, before the form sees it.
 """
 
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 from urllib.parse import parse_qsl
@@ -30,8 +31,16 @@ MAX_FIELDS = 100
 MAX_NESTING = 50
 
 
-def read_body(request: HttpRequest, fields: Mapping[str, forms.Field]) -> dict[str, Any]:
-    """The body's fields with their values: texts of a form body, values of a JSON body.
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """The fields of a request as they came: the texts of a form, or the values of a JSON body."""
+
+    fields: Mapping[str, Any]
+    is_json: bool = False
+
+
+def read_body(request: HttpRequest) -> Sent:
+    """The body's fields, read without the operation's form.
 
     *Raises* `BodyTooLarge`, `LengthRequired`, `ContentTypeUnsupported`, `BodyMalformed`,
     `ParametersInvalid`.
@@ -39,8 +48,8 @@ def read_body(request: HttpRequest, fields: Mapping[str, forms.Field]) -> dict[s
     refuse_unread_body(request)
     text = _as_text(read_bytes(request))
     if request.content_type == JSON:
-        return _read_json(text, fields)
-    return _read_form(text)
+        return Sent(_read_json(text), is_json=True)
+    return Sent(_read_form(text))
 
 
 def refuse_unread_body(request: HttpRequest) -> int:
@@ -100,7 +109,7 @@ def _read_form(text: str) -> dict[str, Any]:
     return _without_repetition(pairs)
 
 
-def _read_json(text: str, fields: Mapping[str, forms.Field]) -> dict[str, Any]:
+def _read_json(text: str) -> dict[str, Any]:
     try:
         parsed = json.loads(
             text,
@@ -112,7 +121,17 @@ def _read_json(text: str, fields: Mapping[str, forms.Field]) -> dict[str, Any]:
         raise BodyMalformed("The body is not valid JSON.") from None
     if not isinstance(parsed, dict):
         raise BodyMalformed("The body must be a JSON object.")
-    return {name: _as_submitted(name, value, fields.get(name)) for name, value in parsed.items()}
+    return parsed
+
+
+def refuse_other_json_types(sent: Sent, fields: Mapping[str, forms.Field]) -> dict[str, Any]:
+    """The fields that were sent as a form of these fields wants them. *Raises* `ParametersInvalid`.
+
+    JSON has types, so they count. A form's texts are left as they are.
+    """
+    if not sent.is_json:
+        return dict(sent.fields)
+    return {name: _as_submitted(name, v, fields.get(name)) for name, v in sent.fields.items()}
 
 
 def _as_submitted(name: str, value: Any, field: forms.Field | None) -> Any:
@@ -120,7 +139,6 @@ def _as_submitted(name: str, value: Any, field: forms.Field | None) -> Any:
     if field is not None:
         _refuse_other_json_type(name, value, field)
     if isinstance(field, forms.JSONField) and value is not None:
-        refuse_unstorable_text(name, value)
         return json.dumps(value, sort_keys=True, default=float)
     return value
 
@@ -157,7 +175,23 @@ def _refuse_other_json_type(name: str, value: Any, field: forms.Field) -> None:
         raise ParametersInvalid(f"{name}: must be {wanted}.")
 
 
-def refuse_unstorable_text(name: str, value: Any) -> None:
+def refuse_deep_nesting(sent: Sent) -> None:
+    """Refuses what is nested without end, before anything walks through it.
+
+    *Raises* `ParametersInvalid`.
+    """
+    for name, value in sent.fields.items():
+        for _ in _texts_in(name, value):
+            pass
+
+
+def refuse_unstorable_texts(sent: Sent) -> None:
+    """Refuses what PostgreSQL cannot store. *Raises* `ParametersInvalid`."""
+    for name, value in sent.fields.items():
+        _refuse_unstorable_text(name, value)
+
+
+def _refuse_unstorable_text(name: str, value: Any) -> None:
     """PostgreSQL stores neither NUL nor half a surrogate pair."""
     for text in _texts_in(name, value):
         if "\x00" in text:

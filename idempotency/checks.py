@@ -16,14 +16,41 @@ from django.core.exceptions import FieldDoesNotExist
 from django.db import connections, models
 
 from idempotency import conf, leases
-from idempotency.models import FINISHED, KEY_MAX_LENGTH, KEY_MIN_LENGTH, STARTED
+from idempotency.models import (
+    FINISHED,
+    KEY_MAX_LENGTH,
+    KEY_MIN_LENGTH,
+    STARTED,
+    IdempotencyKey,
+)
 from idempotency.operations import Operation
 from idempotency.phases import ForeignPhase, UndoPhase
+from idempotency.registry import all_operations
 
 
 @register()
 def check_operations(**_: Any) -> list[CheckMessage]:
     return [message for operation in all_operations() for message in check_operation(operation)]
+
+
+@register()
+def check_names(**_: Any) -> list[CheckMessage]:
+    """A key finds its operation by a name, so no two operations may have the same."""
+    by_name: dict[str, list[type[Operation]]] = {}
+    for operation in all_operations():
+        for name in {operation.name, *operation.renamed_from}:
+            by_name.setdefault(name, []).append(operation)
+    return [
+        Error(
+            f"{len(operations)} operations are named {name!r}: "
+            f"{', '.join(f'{each.__module__}.{each.__qualname__}' for each in operations)}.",
+            hint="Give each a name of its own, once and for all: keys in the database have it.",
+            obj=operations[0],
+            id="idempotency.E030",
+        )
+        for name, operations in by_name.items()
+        if len(operations) > 1
+    ]
 
 
 @register()
@@ -175,16 +202,18 @@ def check_session_limits(*, databases: Sequence[str] | None = None, **_: Any) ->
     ]
 
 
-def all_operations(base: type[Operation] = Operation) -> Iterator[type[Operation]]:
-    """Every operation that has phases; a base class without any is not one itself."""
-    for operation in base.__subclasses__():
-        if operation.phases():
-            yield operation
-        yield from all_operations(operation)
-
-
 def check_operation(operation: type[Operation]) -> Iterator[CheckMessage]:
     """What is wrong with one operation."""
+    longest = IdempotencyKey._meta.get_field("operation").max_length or 0
+    for name in (operation.name, *operation.renamed_from):
+        if not (isinstance(name, str) and 0 < len(name) <= longest):
+            yield Error(
+                f"The operation's name is {name!r}, and keys hold a text of 1 to {longest} "
+                "characters.",
+                hint="Write another name.",
+                obj=operation,
+                id="idempotency.E031",
+            )
     times = Counter(phase.recovery_point for phase in operation.phases())
     for point, count in times.items():
         if count > 1:

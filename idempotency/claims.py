@@ -39,6 +39,8 @@ class NewKey:
 
     user_id: int
     idempotency_key: str
+    operation: str
+    path_kwargs: dict[str, Any]
     foreign_key: UUID
     request_method: str
     request_path: str
@@ -94,10 +96,12 @@ SELECT {_SELECTED}, clock_timestamp()
 INSERT_KEY = f"""
 INSERT INTO idempotency_idempotencykey
        (user_id, idempotency_key, request_method, request_path, request_params, fingerprint,
+        operation, path_kwargs,
         origin_ip, foreign_key, recovery_point, attempt, lease_token,
         created_at, last_run_at, locked_at, foreign_sent_at, run_after, last_error, journal)
 SELECT %(user_id)s, %(idempotency_key)s, %(request_method)s, %(request_path)s,
        %(request_params)s::jsonb, %(fingerprint)s,
+       %(operation)s, %(path_kwargs)s::jsonb,
        %(origin_ip)s::inet, %(foreign_key)s::uuid, '{STARTED}', 1, %(lease_token)s::uuid,
        now, now, now, CASE WHEN %(begins_foreign_phase)s THEN now END,
        now + %(completer_grace)s, '',
@@ -239,6 +243,7 @@ def insert_key(new_key: NewKey, *, begins_foreign_phase: bool) -> Claim | None:
     asked_at = lease_clock()
     values: dict[str, Any] = {
         **vars(new_key),
+        "path_kwargs": json.dumps(new_key.path_kwargs),
         "lease_token": uuid4(),
         "request_params": json.dumps(new_key.request_params),
         "begins_foreign_phase": begins_foreign_phase,
@@ -395,5 +400,6 @@ def _lease_on(key: IdempotencyKey, asked_at: float) -> Lease:
 
 def _key_from(row: Sequence[Any]) -> IdempotencyKey:
     values = dict(zip(["id", *_COLUMNS], row, strict=True))
+    values["path_kwargs"] = json.loads(values["path_kwargs"])
     values["request_params"] = json.loads(values["request_params"])
     return IdempotencyKey.from_db(connection.alias, list(values), list(values.values()))

@@ -12,24 +12,16 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from threading import Lock
-from typing import Any
 
 from django.db import connection
-from django.urls import Resolver404, resolve
 
 from idempotency import conf, failures
 from idempotency.claims import Claim, find_due_keys, take_over_next_due_key
-from idempotency.exceptions import (
-    LEAVING,
-    IdempotencyError,
-    NeedsReview,
-    ParametersInvalid,
-    Parked,
-)
+from idempotency.exceptions import LEAVING, IdempotencyError, NeedsReview
 from idempotency.models import IdempotencyKey
 from idempotency.operations import Operation
-from idempotency.parameters import restore_parameters
 from idempotency.positions import Position
+from idempotency.registry import operation_for
 from idempotency.worker import should_stop
 
 
@@ -166,31 +158,3 @@ def _complete_keys_in_thread(claim: Claim | None, tickets: Tickets) -> Counter[O
         return _complete_keys(claim or tickets.next_claim(), tickets)
     finally:
         connection.close()
-
-
-def operation_for(key: IdempotencyKey) -> Operation:
-    """The operation of a stored key, as its request would have made it.
-
-    *Raises* `Parked` where no operation of this code serves the key's path, or its form no longer
-    accepts the stored parameters.
-    """
-    operation_class, path_kwargs = operation_at(key.request_path)
-    try:
-        params = restore_parameters(
-            key.request_params, operation_class.params_form, operation_class.transient_fields
-        )
-    except ParametersInvalid as error:
-        raise Parked(f"The stored parameters are no longer accepted: {error}") from error
-    return operation_class(user=key.user, params=params, path_kwargs=path_kwargs)
-
-
-def operation_at(path: str) -> tuple[type[Operation], dict[str, Any]]:
-    """The operation mounted at a path, and what the path says. *Raises* `Parked` without one."""
-    try:
-        match = resolve(path)
-    except Resolver404:
-        match = None
-    operation_class = getattr(match.func, "operation_class", None) if match else None
-    if match is None or operation_class is None:
-        raise Parked(f"No operation is mounted at {path}.")
-    return operation_class, match.kwargs

@@ -12,18 +12,17 @@ from django.core.checks import CheckMessage, Error, Info, Tags, register
 from django.db import connections
 from django.db.utils import ProgrammingError
 
-from idempotency.checks import all_operations
-from idempotency.completing import operation_at
 from idempotency.exceptions import Parked
 from idempotency.models import FINISHED
+from idempotency.registry import all_operations, operation_named
 
 # By the partial index on unfinished keys, so it costs what is in flight and not what is stored.
 FIND_POINTS_IN_FLIGHT = f"""
-SELECT request_path, recovery_point, count(*), (array_agg(id ORDER BY id))[:%(most)s]
+SELECT operation, recovery_point, count(*), (array_agg(id ORDER BY id))[:%(most)s]
   FROM idempotency_idempotencykey
  WHERE recovery_point <> '{FINISHED}'
- GROUP BY request_path, recovery_point
- ORDER BY request_path, recovery_point
+ GROUP BY operation, recovery_point
+ ORDER BY operation, recovery_point
 """  # noqa: S608
 
 MOST_NAMED = 20
@@ -31,9 +30,9 @@ MOST_NAMED = 20
 
 @dataclass(frozen=True, slots=True)
 class InFlight:
-    """Unfinished keys of one path at one recovery point."""
+    """Unfinished keys of one operation at one recovery point."""
 
-    path: str
+    operation: str
     recovery_point: str
     count: int
     ids: list[int]
@@ -66,9 +65,9 @@ def points_in_flight(alias: str) -> Iterator[InFlight]:
 
 
 def is_handled(group: InFlight) -> bool:
-    """Whether the operation at the path has a phase for the point."""
+    """Whether the operation of that name has a phase for the point."""
     try:
-        operation, _ = operation_at(group.path)
+        operation = operation_named(group.operation)
     except Parked:
         return False
     return operation.phase_at(group.recovery_point) is not None
@@ -76,10 +75,10 @@ def is_handled(group: InFlight) -> bool:
 
 def _stranded(group: InFlight) -> CheckMessage:
     return Error(
-        f"{group.count} unfinished request(s) to {group.path} stand at {group.recovery_point!r}, "
-        f"which this code does not handle: {group.named}.",
-        hint="They would be parked. Give a phase renamed_from=[...], or keep the phase, "
-        "retired=True, until they are through.",
+        f"{group.count} unfinished request(s) of {group.operation!r} stand at "
+        f"{group.recovery_point!r}, which this code does not handle: {group.named}.",
+        hint="They would be parked. Give the phase, or the operation, its former name in "
+        "renamed_from, or keep the phase, retired=True, until they are through.",
         id="idempotency.E008",
     )
 

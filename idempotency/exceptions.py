@@ -149,8 +149,12 @@ class NeedsReview(IdempotencyError):
         self.evidence = evidence or {}
 
 
+class ParameterGone(NeedsReview):
+    """A row that the request was about no longer exists: only a person can say what is to be."""
+
+
 class Parked(IdempotencyError):
-    """This code cannot go on with the key: its recovery point, path or parameters are unknown.
+    """This code cannot go on with the key: it does not know its operation or its recovery point.
 
     Nothing is lost: after the next deploy, perhaps, it is tried again.
     """
@@ -203,6 +207,10 @@ class OutsideForeignPhase(OperationMisuse):
 
 class InvalidTransition(OperationMisuse):
     """A phase returned something else than its three results, or a point not after its own."""
+
+
+class ParameterNotKept(OperationMisuse):
+    """A form made a value of the request that cannot be kept for later attempts."""
 
 
 class StagedOutsideTransaction(OperationMisuse):

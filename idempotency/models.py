@@ -8,7 +8,7 @@ import uuid
 
 from django.conf import settings
 from django.db import models
-from django.db.models import Q
+from django.db.models import Q, Value
 from django.db.models.functions import Length, Now
 from django.db.models.lookups import GreaterThanOrEqual
 
@@ -26,6 +26,10 @@ class IdempotencyKey(models.Model):
         settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="+", db_index=False
     )
     idempotency_key = models.CharField(max_length=KEY_MAX_LENGTH)
+
+    # What the key's operation is found by. Empty only where a version without names wrote the row.
+    operation = models.CharField(max_length=255, blank=True, db_default="")
+    path_kwargs = models.JSONField(blank=True, db_default=Value({}, models.JSONField()))
 
     request_method = models.CharField(max_length=10)
     request_path = models.CharField(max_length=2048)

@@ -3,13 +3,17 @@
 What an author writes and may override is here; `running.py` is how the phases are run.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import cache
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 from django import forms
+from django.apps import apps
 from django.http import HttpResponseBase
+from django.utils.functional import classproperty
 
+from idempotency.models import IdempotencyKey
+from idempotency.parameters import Parameters, keep_all, parameters_of
 from idempotency.phases import AtomicPhase, ForeignPhase, Phase, Response
 from idempotency.running import Runner
 from idempotency.transactions import READ_COMMITTED
@@ -23,7 +27,14 @@ class Operation(Runner):
     There is no request: the completer runs the same phases without one. `transient` holds the
     fields named in `transient_fields`, which are neither stored nor compared; it is empty when the
     completer runs the operation.
+
+    `name` is stored with each key, and what the operation is found by. It is
+    "<app label>.<ClassName>" unless the class has one written; when it changes, the former one goes
+    into `renamed_from`. Both are the class's own: a subclass is another operation.
     """
+
+    name: ClassVar[str]
+    renamed_from: ClassVar[tuple[str, ...]] = ()
 
     params_form: ClassVar[type[forms.Form]] = forms.Form
     transient_fields: ClassVar[tuple[str, ...]] = ()
@@ -33,14 +44,38 @@ class Operation(Runner):
         self,
         *,
         user: Any,
-        params: dict[str, Any],
-        transient: dict[str, Any] | None = None,
-        path_kwargs: dict[str, Any] | None = None,
+        params: Mapping[str, Any],
+        transient: Mapping[str, Any] | None = None,
+        path_kwargs: Mapping[str, Any] | None = None,
     ) -> None:
         self.user = user
-        self.params = params
+        self.params = _unchangeable(params)
         self.transient = transient or {}
-        self.path_kwargs = path_kwargs or {}
+        self.path_kwargs = _unchangeable(path_kwargs or {})
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        if "name" not in vars(cls):
+            cls.name = classproperty(_default_name)  # type: ignore[assignment]
+        if "renamed_from" not in vars(cls):
+            cls.renamed_from = ()
+
+    @classmethod
+    def is_named(cls, name: str) -> bool:
+        """Whether keys of that name are this operation's, by its present name or a former one."""
+        return name == cls.name or name in cls.renamed_from
+
+    @classmethod
+    def for_key(
+        cls, key: IdempotencyKey, *, user: Any, transient: Mapping[str, Any] | None = None
+    ) -> Self:
+        """The operation of a stored key, with what its first request asked for."""
+        return cls(
+            user=user,
+            params=parameters_of(key.request_params, cls.params_form, cls.transient_fields),
+            transient=transient,
+            path_kwargs=Parameters(key.path_kwargs),
+        )
 
     @classmethod
     def as_view(cls) -> Callable[..., HttpResponseBase]:
@@ -90,3 +125,13 @@ class Operation(Runner):
 
     def record_review(self, action: str, *, reviewer: str, reason: str) -> None:
         """Keeps an audit record of a person's decision, in the decision's own transaction."""
+
+
+def _default_name(operation: type[Operation]) -> str:
+    app = apps.get_containing_app_config(operation.__module__)
+    label = app.label if app else operation.__module__.partition(".")[0]
+    return f"{label}.{operation.__name__}"
+
+
+def _unchangeable(values: Mapping[str, Any]) -> Parameters:
+    return values if isinstance(values, Parameters) else Parameters(keep_all(values))

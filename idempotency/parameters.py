@@ -1,27 +1,29 @@
-"""What a client sent, read strictly: the `Idempotency-Key` header and the body's parameters.
+"""What a client sent, read once: the `Idempotency-Key` header and the request's parameters.
 
-Everything here refuses before anything is written. A JSON body and a form body with the same
-values are the same request, so both end as the form's cleaned data, in one canonical text.
+The form sees a request's fields once, when its key is fresh. What it made of them is kept, and
+every attempt gets that, as values that it cannot change.
 """
 
-import hashlib
-import json
 import re
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from decimal import MAX_EMAX, MAX_PREC, MIN_EMIN, Context, Decimal
-from typing import Any
+from collections.abc import Collection, Iterator, Mapping
+from copy import deepcopy
+from typing import Any, Self
 
 from django import forms
-from django.core.serializers.json import DjangoJSONEncoder
+from django.core.exceptions import ValidationError
+from django.db.models import Model
 from django.http import HttpRequest
 
 from idempotency import conf
-from idempotency.bodies import read_body, refuse_unstorable_text, shown
-from idempotency.exceptions import (
-    KeyInvalid,
-    KeyMissing,
-    ParametersInvalid,
+from idempotency.bodies import Sent, refuse_other_json_types, refuse_unstorable_texts, shown
+from idempotency.exceptions import KeyInvalid, KeyMissing, ParameterGone, ParametersInvalid
+from idempotency.kept_values import (
+    Reference,
+    find_instances,
+    keep,
+    readable,
+    references_in,
+    restore,
 )
 from idempotency.models import KEY_MAX_LENGTH
 
@@ -32,34 +34,49 @@ _QUOTED_KEY = re.compile(r'"((?:[\x20-\x21\x23-\x5b\x5d-\x7e]|\\["\\])*)"')
 # no comma, with which servers join two headers of one name.
 _BARE_KEY = re.compile(r"[\x20\x21\x23-\x2b\x2d-\x7e]+")
 
+REMOVED = {"removed": ""}
+"""Kept of a field that the form's own `clean()` took out: it is not one that is new since."""
 
-@dataclass(frozen=True, slots=True)
-class Parameters:
-    """The parameters of a request that passed its form.
 
-    `cleaned` is what phases get, `stored` the same as JSON; `transient` is neither stored nor
-    compared.
+class Parameters(Mapping[str, Any]):
+    """The parameters of a request, as every attempt of every phase gets them.
+
+    An instance is read from the database when it is first looked at, together with the others of
+    its parameter. *Raises* `ParameterGone` where one no longer exists.
     """
 
-    cleaned: dict[str, Any]
-    stored: dict[str, Any]
-    transient: dict[str, Any]
+    def __init__(self, kept: Mapping[str, Any]) -> None:
+        # In one order: the first attempt's comes from the form, a later one's from the database.
+        self._kept = {name: kept[name] for name in sorted(kept) if kept[name] != REMOVED}
+        self._restored: dict[str, Any] = {}
 
+    def __getitem__(self, name: str) -> Any:
+        if name not in self._restored:
+            kept = self._kept[name]
+            instances = find_instances(references_in(kept))
+            self._restored[name] = restore(kept, lambda which: _existing(name, which, instances))
+        return self._restored[name]
 
-# Rounds nothing: two numbers that differ in their fiftieth digit are two.
-_EXACT = Context(prec=MAX_PREC, Emax=MAX_EMAX, Emin=MIN_EMIN)
-_LONGEST_PLAIN_NUMBER = 100
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._kept)
 
+    def __len__(self) -> int:
+        return len(self._kept)
 
-class CanonicalEncoder(DjangoJSONEncoder):
-    """JSON in which equal values have equal texts: `0`, `0.0` and `0e1` are one number."""
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self._kept!r})"
 
-    def default(self, o: Any) -> Any:
-        if isinstance(o, Decimal):
-            exact = _EXACT.plus(_EXACT.normalize(o))
-            is_short = abs(exact.adjusted()) < _LONGEST_PLAIN_NUMBER
-            return format(exact, "f") if is_short else str(exact)
-        return super().default(o)
+    def afresh(self) -> Self:
+        """Return the same parameters, of which nobody has looked at an instance yet."""
+        return type(self)(self._kept)
+
+    def load(self) -> None:
+        """Read the instances that exist, for a phase that has no connection to read them with."""
+        for name in self:
+            try:
+                self[name]
+            except ParameterGone:
+                continue  # for the phase to meet, if it needs that one
 
 
 def read_key(request: HttpRequest) -> str:
@@ -99,57 +116,90 @@ def _unquoted(sent: str) -> str:
     )
 
 
-def read_parameters(
-    request: HttpRequest, form_class: type[forms.Form], transient_fields: Iterable[str]
-) -> Parameters:
-    """The body's parameters, checked by the operation's form.
+def keep_all(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return values by their names as JSON.
 
-    *Raises* `BodyTooLarge`, `ContentTypeUnsupported`, `BodyMalformed`, `ParametersInvalid`.
+    *Raises* `ParameterNotKept` for one of a type that cannot be kept.
     """
-    submitted = read_body(request, form_class.base_fields)
-    return check_parameters(submitted, form_class, transient_fields)
+    return {name: keep(name, value) for name, value in values.items()}
 
 
-def check_parameters(
-    submitted: dict[str, Any], form_class: type[forms.Form], transient_fields: Iterable[str]
-) -> Parameters:
-    """Parameters, checked by the operation's form.
+def kept_by_form(
+    sent: Sent, form_class: type[forms.Form], transient_fields: Collection[str]
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Ask the form, and return what it made of the fields: as JSON to keep, and the transient ones.
 
-    *Raises* `ParametersInvalid`.
+    *Raises* `ParametersInvalid`, `ParameterNotKept`.
     """
-    _refuse_unknown(submitted, form_class.base_fields)
-    for name, value in submitted.items():
-        refuse_unstorable_text(name, value)
+    submitted = refuse_other_json_types(sent, form_class.base_fields)
+    _refuse_unknown(sent.fields, form_class.base_fields)
+    refuse_unstorable_texts(sent)
     form = form_class(submitted)
     if not form.is_valid():
         raise ParametersInvalid(_form_errors(form))
-    return _parameters_of(form, frozenset(transient_fields))
+    cleaned = form.cleaned_data
+    kept = keep_all({k: v for k, v in cleaned.items() if k not in transient_fields})
+    removed = form_class.base_fields.keys() - cleaned.keys() - set(transient_fields)
+    return (
+        kept | dict.fromkeys(removed, REMOVED),
+        {k: v for k, v in cleaned.items() if k in transient_fields},
+    )
 
 
-def restore_parameters(
-    stored: dict[str, Any], form_class: type[forms.Form], transient_fields: Iterable[str]
+def clean_transient(
+    sent: Sent, form_class: type[forms.Form], transient_fields: Collection[str]
 ) -> dict[str, Any]:
-    """The cleaned data again, of parameters that were stored.
+    """Return the transient fields of a retry, each cleaned by its own field and nothing else.
 
-    *Raises* `ParametersInvalid` where the form, since changed, no longer accepts them.
+    *Raises* `ParametersInvalid`.
     """
-    form = form_class(stored)
-    if not form.is_valid():
-        raise ParametersInvalid(_form_errors(form))
-    return _parameters_of(form, frozenset(transient_fields)).cleaned
+    fields = {k: deepcopy(v) for k, v in form_class.base_fields.items() if k in transient_fields}
+    values = refuse_other_json_types(sent, fields)
+    cleaned: dict[str, Any] = {}
+    for name, field in fields.items():
+        try:
+            cleaned[name] = field.clean(field.widget.value_from_datadict(values, {}, name))
+        except ValidationError as error:
+            raise ParametersInvalid(f"{name}: {' '.join(error.messages)}") from None
+    return cleaned
 
 
-def fingerprint(method: str, path: str, stored: dict[str, Any]) -> str:
-    """What a retry must have in common with the first request: method, path and parameters."""
-    parameters = json.dumps(stored, sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(f"{method}\n{path}\n{parameters}".encode()).hexdigest()
+def parameters_of(
+    kept: Mapping[str, Any], form_class: type[forms.Form], transient_fields: Collection[str]
+) -> Parameters:
+    """Return kept parameters for an attempt. A field that is new since has its empty value."""
+    new = {
+        name: keep(name, empty_value_of(field))
+        for name, field in form_class.base_fields.items()
+        if name not in kept and name not in transient_fields
+    }
+    return Parameters({**kept, **new})
 
 
-def _parameters_of(form: forms.Form, transient_fields: frozenset[str]) -> Parameters:
-    cleaned = {k: v for k, v in form.cleaned_data.items() if k not in transient_fields}
-    transient = {k: v for k, v in form.cleaned_data.items() if k in transient_fields}
-    prepared = {name: form.fields[name].prepare_value(value) for name, value in cleaned.items()}
-    return Parameters(cleaned, json.loads(json.dumps(prepared, cls=CanonicalEncoder)), transient)
+def readable_parameters(kept: Mapping[str, Any]) -> dict[str, Any]:
+    """Return kept parameters for people: as texts, and lists and dicts of texts."""
+    return {name: readable(value) for name, value in kept.items() if value != REMOVED}
+
+
+def empty_value_of(field: forms.Field) -> Any:
+    """Return what a field makes of nothing, or None where it does not say."""
+    if hasattr(field, "empty_value"):
+        return field.empty_value
+    try:
+        return field.to_python(None)
+    except ValidationError:
+        return None
+
+
+def _existing(name: str, reference: Reference, instances: Mapping[Reference, Model]) -> Model:
+    if reference in instances:
+        return instances[reference]
+    label, pk = reference
+    raise ParameterGone(
+        f"{name}: {label} {pk}, which this request is about, no longer exists. Nothing more is "
+        "done until a person has looked. Retry later with the same Idempotency-Key.",
+        evidence={"parameter": name, "model": label, "pk": str(pk)},
+    )
 
 
 def _form_errors(form: forms.Form) -> str:

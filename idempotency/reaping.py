@@ -16,12 +16,12 @@ from django.db import connection, transaction
 
 from idempotency import conf, failures
 from idempotency.claims import Claim, take_over_next_overdue_key
-from idempotency.completing import operation_for
 from idempotency.exceptions import LEAVING, NeedsReview
 from idempotency.leases import Progress, write_progress
 from idempotency.models import FINISHED, IdempotencyKey
 from idempotency.operations import Operation
 from idempotency.positions import Position
+from idempotency.registry import operation_for
 from idempotency.storable import described, described_traceback
 from idempotency.transactions import database_is_away
 from idempotency.worker import should_stop
@@ -59,6 +59,7 @@ WITH position AS MATERIALIZED (
 ), reaped AS (
     UPDATE idempotency_idempotencykey
        SET request_params        = '{{}}',
+           path_kwargs           = '{{}}',
            origin_ip             = NULL,
            response_body         = NULL,
            response_content_type = NULL,

@@ -16,6 +16,7 @@ from django.urls import URLPattern, path
 from idempotency import reviewing
 from idempotency.exceptions import IdempotencyError, ReviewRefused
 from idempotency.models import IdempotencyKey
+from idempotency.parameters import readable_parameters
 from idempotency.phases import Response
 from idempotency.reviewing import Decision
 from idempotency.storable import described, storable_text
@@ -169,6 +170,7 @@ class ReviewPages(admin.ModelAdmin):
             "opts": self.opts,
             "media": self.media,
             "key": key,
+            "asked": readable_parameters({**key.path_kwargs, **key.request_params}),
             "decisions": DECISIONS.values() if key.is_under_review else (),
         }
         return TemplateResponse(request, "idempotency/decision.html", everywhere | context)

@@ -15,7 +15,6 @@ from django.db import transaction
 from django.db.models import QuerySet
 
 from idempotency.claims import Claim, reopen_key
-from idempotency.completing import operation_for
 from idempotency.exceptions import (
     LEAVING,
     Indeterminate,
@@ -26,6 +25,7 @@ from idempotency.exceptions import (
 from idempotency.models import IdempotencyKey, ReviewDecision
 from idempotency.operations import Operation
 from idempotency.phases import ForeignPhase, Phase, Response, UndoPhase, undo_point
+from idempotency.registry import operation_for
 from idempotency.storable import described, storable_json_text, storable_text
 from idempotency.stretches import Step, Stretch
 

@@ -26,6 +26,7 @@ from idempotency.exceptions import (
 from idempotency.foreign_keys import phase_key
 from idempotency.leases import JournalEntry, Lease, Progress, lease_lost, write_progress
 from idempotency.models import STARTED, IdempotencyKey
+from idempotency.parameters import Parameters
 from idempotency.phases import AtomicPhase, ForeignPhase, Phase, Response
 from idempotency.stretches import LaterPhaseFailed, Step, Stretch, phase_step, run_stretch, took
 from idempotency.transactions import give_connection_back, refuse_open_transaction
@@ -38,6 +39,8 @@ class Runner:
 
     isolation: ClassVar[str]
 
+    params: Parameters
+    path_kwargs: Parameters
     key: IdempotencyKey
     lease: Lease
 
@@ -68,6 +71,12 @@ class Runner:
         if not isinstance(phase, ForeignPhase):
             raise OutsideForeignPhase(f"No foreign phase starts from {recovery_point!r}.")
         return phase_key(self.key.foreign_key, phase)
+
+    def read_instances_anew(self) -> None:
+        """Has each phase read the instances among the parameters for itself, so that none gets one
+        as another phase left it in memory. A resumed attempt could not.
+        """
+        self.params, self.path_kwargs = self.params.afresh(), self.path_kwargs.afresh()
 
     @classmethod
     def phases(cls) -> tuple[Phase, ...]:
@@ -180,6 +189,9 @@ class Runner:
         self.foreign_phase_in_hand = phase
         if self.key.foreign_sent_at is None:
             self._commit_intent()
+        self.read_instances_anew()
+        self.params.load()
+        self.path_kwargs.load()
         for name in phase.loads:
             getattr(self, name)
         if self.lease.has_expired:

@@ -74,6 +74,8 @@ class Phased(Protocol):
     foreign_phase_in_hand: ForeignPhase | None
     __dict__: dict[str, Any]
 
+    def read_instances_anew(self) -> None: ...
+
     def phases(self) -> tuple[Phase, ...]: ...
 
     def phase_at(self, recovery_point: str) -> Phase | None: ...
@@ -115,6 +117,7 @@ def took(began_at: float) -> dict[str, float]:
 
 def _run_step(operation: Phased, step: Step, reached: Reached) -> Reached:
     began_at = time.monotonic()
+    operation.read_instances_anew()
     with recording_staged_jobs() as jobs:
         result = step.run()
     point = _point_after(operation, step, result, reached.point)

@@ -12,10 +12,10 @@ from django.core.checks import CheckMessage, Error, Warning, register
 from django.db import DEFAULT_DB_ALIAS, models, router
 
 from idempotency import conf
-from idempotency.checks import all_operations
 from idempotency.models import IdempotencyKey
 from idempotency.phases import ForeignPhase, UndoPhase
 from idempotency.positions import LOOK_AT_ALL_EVERY_SECONDS
+from idempotency.registry import all_operations
 
 
 @register()

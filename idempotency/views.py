@@ -1,6 +1,8 @@
 """HTTP in, HTTP out: who asks, which key, claim or replay, and an answer for every error."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from django.core.exceptions import RequestDataTooBig, TooManyFieldsSent, TooManyFilesSent
@@ -10,7 +12,7 @@ from django.utils.module_loading import import_string
 from django.views.decorators.csrf import csrf_exempt
 
 from idempotency import conf, doors
-from idempotency.bodies import read_bytes, refuse_unread_body
+from idempotency.bodies import Sent, read_body, read_bytes, refuse_deep_nesting, refuse_unread_body
 from idempotency.claims import (
     NewKey,
     StoredKey,
@@ -24,20 +26,24 @@ from idempotency.exceptions import (
     KeyExpired,
     MethodNotAllowed,
     NeedsReview,
+    ParametersInvalid,
     ParametersMismatch,
     PathInvalid,
     Unauthenticated,
 )
 from idempotency.failures import answerable
+from idempotency.fingerprints import fingerprint, text_of
 from idempotency.foreign_keys import foreign_key_for
+from idempotency.kept_values import readable
 from idempotency.models import IdempotencyKey
 from idempotency.operations import Operation
 from idempotency.origins import origin_ip
 from idempotency.parameters import (
     Parameters,
-    fingerprint,
+    clean_transient,
+    keep_all,
+    kept_by_form,
     read_key,
-    read_parameters,
 )
 from idempotency.phases import Response, error_body
 from idempotency.sendable import WITHOUT_BODY
@@ -49,7 +55,7 @@ MOST_READS = 3
 
 
 def view_for(operation_class: type[Operation]) -> Callable[..., HttpResponse]:
-    """The view of an operation. The completer finds the operation's class on it."""
+    """The view of an operation."""
 
     def view(request: HttpRequest, **path_kwargs: Any) -> HttpResponse:
         try:
@@ -61,6 +67,7 @@ def view_for(operation_class: type[Operation]) -> Callable[..., HttpResponse]:
 
     # No CSRF token: the default of AUTHENTICATE checks it where a browser's session is used.
     exempt = csrf_exempt(view)
+    # For whoever looks at a URLconf: what is mounted here. Keys find their operation by its name.
     exempt.operation_class = operation_class  # type: ignore[attr-defined]
     # For a server that reads bodies itself, and may refuse before it does.
     exempt.refuse_unread = refuse_unread  # type: ignore[attr-defined]
@@ -102,14 +109,10 @@ def _answer(
     # The body is read whole before the first statement, and authenticating may be one: a client
     # with a slow line holds no connection to the database while its bytes are waited for.
     refuse_unread(request)
-    doors.refuse_while_closed()
     read_bytes(request)
     user = _authenticate(request)
     key = read_key(request)
-    parameters = read_parameters(
-        request, operation_class.params_form, operation_class.transient_fields
-    )
-    return perform(request, operation_class, user, key, parameters, path_kwargs)
+    return perform(request, operation_class, user, key, read_body(request), path_kwargs)
 
 
 def perform(
@@ -117,47 +120,92 @@ def perform(
     operation_class: type[Operation],
     user: Any,
     key: str,
-    parameters: Parameters,
+    sent: Sent,
     path_kwargs: dict[str, Any],
 ) -> HttpResponse:
-    """Runs an operation for a key and parameters that have been read, or replays its answer.
+    """Runs an operation for a key and fields that have been read, or replays its answer.
 
     A view of a project's own calls it where the key comes another way than by the header, such as
-    from a hidden field of a web form. That view must have the attribute `operation_class`, by which
-    the completer finds the operation of the path.
+    from a hidden field of a web form: `Sent(fields)`.
+
+    The key is looked up by what was sent. Only where it is fresh does the operation's form see it.
 
     *Raises* an `IdempotencyError` where there is no answer (yet).
     """
     doors.refuse_while_closed()
     _refuse_unstorable_path(request.path_info)
-    new_key = _new_key(request, user, key, parameters)
-    operation = operation_class(
-        user=user,
-        params=parameters.cleaned,
-        transient=parameters.transient,
-        path_kwargs=path_kwargs,
-    )
-    return _claim_and_run(operation, new_key)
-
-
-def _claim_and_run(operation: Operation, new_key: NewKey) -> HttpResponse:
+    refuse_deep_nesting(sent)
+    asked = _Asked(operation_class, user, sent, keep_all(path_kwargs))
+    fresh: tuple[Operation, NewKey] | None = None
     for _ in range(MOST_READS):
-        stored = find_key(new_key.user_id, new_key.idempotency_key)
+        stored = find_key(user.pk, key)
         if stored is not None:
-            return _retry(operation, stored, new_key.fingerprint)
+            return _retry(asked, stored)
+        try:
+            operation, new_key = fresh = fresh or _fresh(asked, request, key)
+        except ParametersInvalid:
+            # What the form objects to may be what this very request has done, in another process
+            # that has claimed the key since it was looked for.
+            if find_key(user.pk, key) is None:
+                raise
+            continue
         response = operation.start(new_key)
         if response is not None:
             return _first_answer(response)
     raise request_in_progress(retry_after_seconds=1)
 
 
-def _retry(operation: Operation, stored: StoredKey, fingerprint_now: str) -> HttpResponse:
+@dataclass(frozen=True)
+class _Asked:
+    """Who asks for which operation, with which fields and arguments of the URL."""
+
+    operation_class: type[Operation]
+    user: Any
+    sent: Sent
+    path_kwargs: dict[str, Any]
+
+    @cached_property
+    def fingerprint(self) -> str:
+        arguments = {name: text_of(readable(kept)) for name, kept in self.path_kwargs.items()}
+        return fingerprint(
+            self.sent.fields, arguments, leave_out=self.operation_class.transient_fields
+        )
+
+
+def _fresh(asked: _Asked, request: HttpRequest, key: str) -> tuple[Operation, NewKey]:
+    """A request whose key nobody has used: the one time that the form is asked."""
+    operation_class = asked.operation_class
+    kept, transient = kept_by_form(
+        asked.sent, operation_class.params_form, operation_class.transient_fields
+    )
+    operation = operation_class(
+        user=asked.user,
+        params=Parameters(kept),
+        transient=transient,
+        path_kwargs=Parameters(asked.path_kwargs),
+    )
+    new_key = NewKey(
+        user_id=asked.user.pk,
+        idempotency_key=key,
+        foreign_key=foreign_key_for(asked.user, key),
+        operation=operation_class.name,
+        path_kwargs=asked.path_kwargs,
+        request_method=str(request.method),
+        request_path=request.path_info,
+        request_params=kept,
+        fingerprint=asked.fingerprint,
+        origin_ip=origin_ip(request),
+    )
+    return operation, new_key
+
+
+def _retry(asked: _Asked, stored: StoredKey) -> HttpResponse:
     """The key has been seen before: replay it, refuse it, or go on with it."""
-    key = stored.key
-    if key.fingerprint != fingerprint_now:
+    key, operation_class = stored.key, asked.operation_class
+    if not operation_class.is_named(key.operation) or key.fingerprint != asked.fingerprint:
         raise ParametersMismatch(
-            "This Idempotency-Key was first used with another path or other parameters. "
-            "Nothing was done. Send the first request again, or use a new key."
+            "This Idempotency-Key was first used for another operation or with other parameters. "
+            "Nothing was done now. Send the first request again, or use a new key."
         )
     if key.is_tombstone:
         raise KeyExpired(
@@ -174,6 +222,10 @@ def _retry(operation: Operation, stored: StoredKey, fingerprint_now: str) -> Htt
         )
     if stored.lease_seconds_left:
         raise request_in_progress(retry_after_seconds=stored.lease_seconds_left)
+    transient = clean_transient(
+        asked.sent, operation_class.params_form, operation_class.transient_fields
+    )
+    operation = operation_class.for_key(key, user=asked.user, transient=transient)
     claim = take_over_key(key.pk, impossible_lease=stored.impossible_lease)
     if claim is None:
         raise request_in_progress(retry_after_seconds=1)
@@ -213,17 +265,3 @@ def _refuse_unstorable_path(path: str) -> None:
     longest = IdempotencyKey._meta.get_field("request_path").max_length or 0
     if len(path) > longest or "\x00" in path:
         raise PathInvalid(f"The path has a NUL character or more than {longest} characters.")
-
-
-def _new_key(request: HttpRequest, user: Any, key: str, parameters: Parameters) -> NewKey:
-    method = str(request.method)
-    return NewKey(
-        user_id=user.pk,
-        idempotency_key=key,
-        foreign_key=foreign_key_for(user, key),
-        request_method=method,
-        request_path=request.path_info,
-        request_params=parameters.stored,
-        fingerprint=fingerprint(method, request.path_info, parameters.stored),
-        origin_ip=origin_ip(request),
-    )

@@ -11,6 +11,7 @@ from typing import Any
 from django.db import connection
 
 from idempotency.models import IdempotencyKey
+from idempotency.parameters import readable_parameters
 from idempotency.statements import run
 from rides.models import AuditRecord, Ride, User
 
@@ -68,7 +69,7 @@ def record_ride(
                 "idempotency_key_id": key.pk,
                 **fields,
                 "action": AuditRecord.Action.RIDE_CREATED,
-                "data": json.dumps(key.request_params),
+                "data": json.dumps(readable_parameters(key.request_params)),
                 "origin_ip": key.origin_ip,
             },
         )

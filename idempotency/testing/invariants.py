@@ -12,7 +12,10 @@ from idempotency.testing.histories import Change, Row
 from idempotency.testing.trials import Trial
 
 # What a finished key may still lose, to the reaper, and what does not count as a change: times.
-_REAPED = {"request_params", "origin_ip", "response_body", "response_content_type", "journal"}
+_REAPED = {
+    *("path_kwargs", "request_params", "origin_ip"),
+    *("response_body", "response_content_type", "journal"),
+}
 _TIMES = {"created_at", "last_run_at", "locked_at", "run_after", "foreign_sent_at"}
 
 

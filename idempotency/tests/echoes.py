@@ -45,7 +45,7 @@ class EchoOfAPlace(Operation):
 
     @atomic_phase(STARTED)
     def echo(self) -> Response:
-        return Response(201, self.path_kwargs)
+        return Response(201, dict(self.path_kwargs))
 
 
 urlpatterns = [

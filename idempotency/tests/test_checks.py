@@ -17,6 +17,8 @@ from idempotency import (
     checks,
     foreign_phase,
 )
+from idempotency.exceptions import Parked
+from idempotency.registry import operation_named
 from idempotency.tests.bookshop import PlaceOrder, PlaceOrderSerializably
 
 HOURS = timedelta(hours=20)
@@ -239,6 +241,55 @@ def test_a_key_that_is_free_again_while_the_foreign_system_still_knows_it(
 
     assert [message.id for message in messages] == expected
     assert all("Remembered.call" in message.msg for message in messages)
+
+
+# Names.
+
+
+def test_an_operation_is_named_by_its_app_and_class_or_as_it_is_written():
+    class Renamed(PlaceOrder):
+        name = "shop.orders.place"
+        renamed_from = ("shop.Order",)
+
+    class Again(Renamed):
+        pass
+
+    assert PlaceOrder.name == "idempotency.PlaceOrder"
+    assert PlaceOrderSerializably.name == "idempotency.PlaceOrderSerializably"
+    assert (Renamed.name, Renamed.renamed_from) == ("shop.orders.place", ("shop.Order",))
+    assert (Again.name, Again.renamed_from) == ("idempotency.Again", ())
+    assert [Renamed.is_named(name) for name in ("shop.Order", "shop.Gone")] == [True, False]
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        {"name": "idempotency.PlaceOrder"},
+        {"name": "shop.Place", "renamed_from": ("idempotency.PlaceOrder",)},
+    ],
+)
+def test_two_operations_of_one_name_are_an_error_and_no_key_is_given_to_either(names):
+    twin = type("Twin", (PlaceOrder,), names)
+
+    said = [message.msg for message in checks.check_names() if message.id == "idempotency.E030"]
+
+    [message] = [text for text in said if "'idempotency.PlaceOrder'" in text]
+    assert message.startswith("2 operations are named ")
+    assert {PlaceOrder, twin} <= set(checks.all_operations())
+    with pytest.raises(Parked, match="More than one"):
+        operation_named("idempotency.PlaceOrder")
+
+
+@pytest.mark.parametrize("name", ["", "n" * 256, 7])
+def test_a_name_that_a_key_cannot_hold(name):
+    class Misnamed(PlaceOrder):
+        renamed_from = (name,)
+
+    assert set(messages_of(Misnamed)) == {"idempotency.E031"}
+
+
+def test_a_worker_finds_the_operations_of_modules_that_nothing_else_imports(settings):
+    assert operation_named("rides.CreateRide").__name__ == "CreateRide"
 
 
 # Finding the operations.

@@ -207,8 +207,11 @@ def test_past_the_window_a_key_ends_on_the_review_list(customer, key, stored, le
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
-        ({"request_path": "/gone"}, "No operation is mounted at /gone."),
-        ({"request_params": {"title": "Emma"}}, "price_cents: This field is required."),
+        (
+            {"operation": "shop.Gone"},
+            "named 'shop.Gone'.",
+        ),
+        ({"request_params": {"title": {"colour": "red"}}}, "cannot read a kept 'colour'"),
         ({"recovery_point": "of_another_version"}, "of_another_version"),
     ],
 )

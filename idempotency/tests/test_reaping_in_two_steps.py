@@ -244,10 +244,10 @@ def test_a_clean_up_that_fails_is_told_to_the_person_and_leaves_nothing_half_don
 
 def test_a_request_that_no_code_serves_is_put_before_a_person_all_the_same(unfinished, stored):
     unfinished()
-    IdempotencyKey.objects.update(request_path="/gone")
+    IdempotencyKey.objects.update(operation="shop.Gone")
 
     assert send_overdue_keys_to_review(10) == 1
-    assert "/gone" in stored().journal[-1]["evidence"]["clean_up_error"]
+    assert "shop.Gone" in stored().journal[-1]["evidence"]["clean_up_error"]
 
 
 def test_a_request_is_cleaned_up_once(unfinished):

@@ -193,6 +193,8 @@ def test_one_request_is_shown_with_what_was_tried_and_what_the_foreign_system_sa
 
     assert paid_late.idempotency_key in said
     assert str(paid_late.foreign_key) in said
+    assert "operation       idempotency.PlaceReviewedOrder" in said
+    assert '"title": "Emma"' in said
     assert '"looked_up": true' in said
     assert said.count("ledger answered 500") == 1
     assert said.endswith("foreign system  payment-7\n")
@@ -250,9 +252,9 @@ def test_a_finished_request_is_asked_about_too_until_its_parameters_are_gone(
 
 def test_a_request_that_no_code_serves_is_shown_nevertheless(listed, stored):
     row = listed()
-    IdempotencyKey.objects.update(request_path="/gone")
+    IdempotencyKey.objects.update(operation="shop.Gone")
 
-    assert "No operation is mounted at /gone." in review("show", row.pk)
+    assert "'shop.Gone'" in review("show", row.pk)
 
 
 # Run again.
@@ -406,7 +408,7 @@ def test_a_request_is_closed_with_the_answer_that_the_person_gives(
 
 def test_a_request_that_no_code_serves_can_be_closed(listed, stored):
     row = listed()
-    IdempotencyKey.objects.update(request_path="/gone", recovery_point="of another version")
+    IdempotencyKey.objects.update(operation="shop.Gone", recovery_point="of another version")
 
     assert close(decision(row), CLOSED) == CLOSED
     assert stored().response_code == 410

@@ -147,6 +147,8 @@ def a_new_key(customer, key):
         user_id=customer.user.pk,
         foreign_key=uuid.uuid4(),
         idempotency_key=key,
+        operation="idempotency.ThreeInARow",
+        path_kwargs={},
         request_method="POST",
         request_path="/three",
         request_params={},

@@ -7,11 +7,12 @@ import pytest
 from django.test import Client
 from django.urls import path
 
+from idempotency.bodies import Sent
 from idempotency.completing import complete_due_keys
 from idempotency.exceptions import IdempotencyError
-from idempotency.parameters import check_key, check_parameters
+from idempotency.parameters import check_key
 from idempotency.testing.clock import let_time_pass
-from idempotency.tests.bookshop import Death, OrderForm, PlaceOrder, counted, customer_of, orders
+from idempotency.tests.bookshop import Death, PlaceOrder, counted, customer_of, orders
 from idempotency.views import error_response, perform
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -21,13 +22,10 @@ def order_page(request):
     fields = request.POST.dict()
     try:
         key = check_key(fields.pop("key", ""))
-        parameters = check_parameters(fields, OrderForm, PlaceOrder.transient_fields)
-        return perform(request, PlaceOrder, customer_of(request), key, parameters, {})
+        return perform(request, PlaceOrder, customer_of(request), key, Sent(fields), {})
     except IdempotencyError as error:
         return error_response(error)
 
-
-order_page.operation_class = PlaceOrder
 
 urlpatterns = [path("page", order_page)]
 

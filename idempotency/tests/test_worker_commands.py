@@ -40,7 +40,7 @@ def abandon(customer, key, ledger):
 
 def test_each_command_prints_what_one_batch_did(customer, abandon):
     abandon(2)
-    IdempotencyKey.objects.filter(idempotency_key__endswith="-1").update(request_path="/gone")
+    IdempotencyKey.objects.filter(idempotency_key__endswith="-1").update(operation="shop.Gone")
 
     assert run_command("completer", "--once") == "succeeded=1 failed=1\n"
     assert run_command("enqueuer", "--once") == "enqueued=1\n"

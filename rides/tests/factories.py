@@ -31,6 +31,8 @@ class IdempotencyKeyFactory(factory.django.DjangoModelFactory):
 
     user = factory.SubFactory(RiderFactory)
     idempotency_key = factory.Sequence(lambda n: f"a-key-long-enough-{n:06}")
+    operation = "rides.CreateRide"
+    path_kwargs = factory.LazyFunction(dict)
     request_method = "POST"
     request_path = "/rides"
     request_params = factory.LazyFunction(dict)

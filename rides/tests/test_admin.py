@@ -378,6 +378,18 @@ def test_a_keys_page_leads_to_everything_that_the_key_left(operator):
     assert all(f'<span class="remark">{remark}</span>' in shown for remark in remarks)
 
 
+def test_a_keys_page_shows_what_was_asked_without_its_types(operator):
+    kept = {"begins_at": {"datetime": "2026-10-24T12:00:00+02:00"}, "fee": {"decimal": "12.50"}}
+    key = IdempotencyKeyFactory(request_params=kept, path_kwargs={"course": "reef"})
+
+    text = page(operator, f"{KEYS}{key.pk}/change/")
+
+    assert "rides.CreateRide" in text
+    assert "&quot;course&quot;: &quot;reef&quot;" in text
+    assert "&quot;begins_at&quot;: &quot;2026-10-24T12:00:00+02:00&quot;" in text
+    assert "&quot;fee&quot;: &quot;12.50&quot;" in text
+
+
 def test_a_keys_page_shows_its_answer(operator):
     answered = IdempotencyKeyFactory(**ANSWER)
     unanswered = IdempotencyKeyFactory()

@@ -10,6 +10,7 @@ from idempotency import reviewing
 from idempotency.exceptions import IdempotencyError, ReviewRefused
 from idempotency.management.printing import ending_with_the_reader
 from idempotency.models import IdempotencyKey
+from idempotency.parameters import readable_parameters
 from idempotency.phases import Response
 from idempotency.reviewing import Decision
 from idempotency.storable import described, escaped
@@ -73,6 +74,9 @@ class Command(BaseCommand):
         self._print(str(key))
         self._print(f"request         {_name_of(key)}")
         self._print(f"user            {key.user}")
+        self._print(f"operation       {key.operation}")
+        for name in ("path_kwargs", "request_params"):
+            self._print(f"{name:<16}{json.dumps(readable_parameters(getattr(key, name)))}")
         for name in ("recovery_point", "foreign_key", "foreign_sent_at", "last_error"):
             self._print(f"{name:<16}{getattr(key, name)}")
         for entry in key.journal:

@@ -4,6 +4,7 @@ import json
 from functools import partial
 from typing import Any
 from unittest.mock import patch
+from uuid import uuid4
 
 from django.db import transaction
 from django.http import HttpResponse
@@ -127,6 +128,18 @@ def replay_is_built_anew(bed: Bed) -> None:
         return HttpResponse(body, status=key.response_code)
 
     bed.enter_context(patch.object(views, "_replay", replay))
+
+
+@bug("final_answers_are_identical", experiment=booking, plan=undisturbed)
+def what_was_asked_is_worked_out_anew(bed: Bed) -> None:
+    """The fingerprint is of the moment, as of a form that asks the clock: a retry is another
+    request.
+    """
+
+    def fingerprint(*sent: Any, **options: Any) -> str:
+        return uuid4().hex
+
+    bed.enter_context(patch.object(views, "fingerprint", fingerprint))
 
 
 @bug(

@@ -1,0 +1,200 @@
+"""A diving school: an operation that is nothing like a ride, and a form that does what forms do.
+
+Dates and amounts in the user's language and time zone, choices from the database, a name that the
+operation itself takes, a value that `clean()` adds, a row that several phases change, a hook. So
+that the tests add no model, courses and enrolments are rows of Django's session table.
+"""
+
+import json
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from decimal import Decimal
+from functools import partial
+from typing import Any
+from unittest.mock import patch
+
+from django import forms
+from django.contrib.auth.models import Group
+from django.contrib.sessions.models import Session
+from django.core.exceptions import ValidationError
+from django.db import transaction
+from django.test import override_settings
+from django.urls import path
+from django.utils import timezone, translation
+
+from idempotency import (
+    STARTED,
+    Operation,
+    RecoveryPoint,
+    Response,
+    atomic_phase,
+    foreign_phase,
+    stage_job,
+)
+from idempotency.tests import bookshop, ledger
+from idempotency.tests.bookshop import WINDOW, audit, send_confirmation
+
+ENROLLED = "enrolled"
+PAID = "paid"
+SEATS = 10
+COURSES = Session.objects.filter(session_key__startswith="course-")
+ENROLMENTS = Session.objects.exclude(session_key__startswith="course-")
+
+logger = logging.getLogger(__name__)
+
+
+class EnrolForm(forms.Form):
+    """What it says depends on the database, the language, the time zone and the clock."""
+
+    course = forms.ModelChoiceField(COURSES)
+    gear = forms.ModelMultipleChoiceField(Group.objects.all(), required=False)
+    nickname = forms.CharField()
+    begins_at = forms.DateTimeField()
+    born_on = forms.DateField(localize=True)
+    fee = forms.DecimalField(localize=True)
+    fails_in = forms.CharField(required=False, max_length=20)
+
+    def clean_nickname(self) -> str:
+        nickname: str = self.cleaned_data["nickname"]
+        if any(each["nickname"] == nickname for each in enrolments()):
+            raise ValidationError("is taken.")
+        return nickname
+
+    def clean(self) -> None:
+        if "begins_at" in self.cleaned_data:
+            self.cleaned_data["ends_at"] = self.cleaned_data["begins_at"] + timedelta(hours=2)
+            self.cleaned_data["asked_at"] = timezone.now()
+
+
+class Enrol(Operation):
+    """Take a seat of a course and pay for it."""
+
+    params_form = EnrolForm
+    transient_fields = ("fails_in",)
+
+    @atomic_phase(STARTED)
+    def take_seat(self) -> RecoveryPoint:
+        course = self.params["course"]
+        write(course, seats=read(course)["seats"] - 1)
+        asked = {
+            "nickname": self.params["nickname"],
+            "course": course.pk,
+            "gear": [group.name for group in self.params["gear"]],
+            "begins_at": self.params["begins_at"].isoformat(),
+            "ends_at": self.params["ends_at"].isoformat(),
+            "asked_at": self.params["asked_at"].isoformat(),
+            "born_on": self.params["born_on"].isoformat(),
+            "fee": str(self.params["fee"]),
+        }
+        enrolment = Session(session_key=self.key.foreign_key.hex, expire_date=timezone.now())
+        write(enrolment, **asked)
+        audit("enrolled", self.user.pk)
+        transaction.on_commit(partial(logger.info, "a seat is taken"))
+        return RecoveryPoint(ENROLLED)
+
+    @foreign_phase(ENROLLED, window=WINDOW, worst_case=timedelta(seconds=ledger.PATIENCE_SECONDS))
+    def pay(self) -> str:
+        payment = ledger.pay(cents(self.params["fee"]), key=self.foreign_key)
+        self.fail_where_asked("pay")
+        return payment
+
+    @pay.lookup
+    def find_payment(self) -> str | None:
+        return ledger.find_payment(key=self.foreign_key)
+
+    @pay.adopt
+    def adopt_payment(self, reference: str) -> str:
+        return reference
+
+    @pay.undo
+    def give_back(self) -> str | None:
+        return ledger.find_payment(key=self.foreign_key)
+
+    @pay.rejected(ledger.Declined)
+    def payment_declined(self, error: ledger.Declined) -> Response:
+        audit("declined", self.user.pk)
+        return Response.error(402, str(error), code="payment_declined")
+
+    @pay.commit
+    def record_payment(self, payment: str) -> RecoveryPoint:
+        course = self.params["course"]
+        write(course, paid=read(course)["paid"] + 1)
+        enrolment = Session.objects.get(pk=self.key.foreign_key.hex)
+        write(enrolment, payment=payment)
+        return RecoveryPoint(PAID)
+
+    @atomic_phase(PAID)
+    def confirm(self) -> Response:
+        self.fail_where_asked("confirm")
+        stage_job(send_confirmation, title=self.params["nickname"], user_id=self.user.pk)
+        return Response(201, {"ends_at": self.params["ends_at"], "fee": self.params["fee"]})
+
+    def cancelled(self, account: Any) -> Response:
+        audit("cancelled", self.user.pk)
+        return super().cancelled(account)
+
+    def fail_where_asked(self, phase: str) -> None:
+        if self.transient.get("fails_in") == phase:
+            raise bookshop.Mishap(f"in {phase}")
+
+
+def cents(amount: Decimal) -> int:
+    return int(amount * 100)
+
+
+# What is kept in the rows.
+
+
+def read(row: Session) -> dict[str, Any]:
+    content: dict[str, Any] = json.loads(row.session_data)
+    return content
+
+
+def write(row: Session, **changes: Any) -> None:
+    row.session_data = json.dumps({**(read(row) if row.session_data else {}), **changes})
+    row.save()
+
+
+def new_course(name: str = "reef") -> Session:
+    return Session.objects.create(
+        session_key=f"course-{name}",
+        session_data=json.dumps({"seats": SEATS, "paid": 0}),
+        expire_date=timezone.now(),
+    )
+
+
+def enrolments() -> list[dict[str, Any]]:
+    return [read(row) for row in ENROLMENTS.order_by("expire_date")]
+
+
+def asked_for(course: Session, **changes: Any) -> dict[str, Any]:
+    """The fields of a request, as a Dutch user writes them."""
+    return {
+        "course": course.pk,
+        "nickname": "Nemo",
+        "begins_at": "2026-10-24T12:00:00.123456",
+        "born_on": "31-01-1990",
+        "fee": "1234,50",
+        **changes,
+    }
+
+
+@contextmanager
+def user_in_the_netherlands() -> Iterator[None]:
+    """What a middleware does for one user's request, and nothing does for the completer."""
+    with (
+        override_settings(USE_I18N=True),
+        patch.object(translation, "_trans", type(translation._trans)()),  # read before
+        translation.override("nl"),
+        timezone.override("Europe/Amsterdam"),
+    ):
+        yield
+
+
+urlpatterns = [
+    *bookshop.urlpatterns,
+    path("enrolments", Enrol.as_view()),
+    path("v2/enrolments", Enrol.as_view()),
+]
