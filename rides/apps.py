@@ -1,3 +1,5 @@
+"""The service's Django app."""
+
 from django.apps import AppConfig
 
 

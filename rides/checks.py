@@ -1,4 +1,4 @@
-"""System checks of the service: what the demonstration leaves behind must not reach production.
+"""System checks of the service: what the demonstration leaves behind, and clocks that differ.
 
 `manage.py check --database default` runs those that ask the database.
 """
@@ -7,9 +7,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from django.conf import settings
-from django.core.checks import CheckMessage, Error, Tags, register
+from django.core.checks import CheckMessage, Error, Tags, Warning, register
 from django.db.utils import ProgrammingError
 
+from rides.clocks import clock_warnings
 from rides.management.commands.seed import ADMIN_EMAIL, ADMIN_PASSWORD
 from rides.models import User
 
@@ -39,3 +40,16 @@ def _demo_login(alias: str) -> CheckMessage:
         hint=f"manage.py changepassword {ADMIN_EMAIL}, or remove the user.",
         id=DEMO_LOGIN,
     )
+
+
+@register(deploy=True)
+def check_clocks(**_: Any) -> list[CheckMessage]:
+    """A warning only: neither a clock nor Stripe is to keep an instance from starting."""
+    return [
+        Warning(
+            message,
+            hint="Have every machine set its clock by NTP, and look whether Stripe can be reached.",
+            id="rides.W001",
+        )
+        for message in clock_warnings()
+    ]

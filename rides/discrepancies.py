@@ -36,31 +36,32 @@ class Discrepancy:
 def judge_charge(
     charge: LedgerCharge,
     ride: Ride | None,
-    unclaimed: dict[str, str],
+    unclaimed: dict[int, str],
     is_at_stripe: Callable[[str], bool],
 ) -> Iterator[Discrepancy]:
-    """Yield what is off about a charge and the ride that it names, or that has it.
+    """Yield what is off about a charge and the ride that has it, or whose foreign key it has.
 
     Args:
-        unclaimed: the charges so far of requests that are not finished, by foreign key.
+        unclaimed: the charges so far of requests that are not finished, by ride.
         is_at_stripe: whether Stripe has a charge, asked where a ride has another one than this.
     """
     if ride and ride.stripe_charge_id == charge.id:
         yield from _judge_recorded(charge, ride)
     elif charge.is_refunded:
         return
-    elif ride is None or not _is_meant_by(charge, ride):
-        detail = f"{_charged(charge)} for ride {charge.ride_id}, key {charge.foreign_key}"
+    elif ride is None:
+        of = f"key {charge.foreign_key} of customer {charge.customer_id}"
+        detail = f"{_charged(charge)} at {charge.created_at:%Y-%m-%d %H:%M:%S} UTC for {of}"
         yield _off(Kind.CHARGE_WITHOUT_RIDE, charge, None, detail)
     elif ride.cancelled_at:
         yield _off(Kind.NOT_REFUNDED, charge, ride, f"{_charged(charge)}, and not refunded")
     elif ride.stripe_charge_id and not is_at_stripe(ride.stripe_charge_id):
         detail = f"{_charged(charge)}, and the ride has {ride.stripe_charge_id}, which is not there"
         yield _off(Kind.CHARGE_WITHOUT_RIDE, charge, ride, detail)
-    elif first := ride.stripe_charge_id or unclaimed.get(str(charge.foreign_key)):
+    elif first := ride.stripe_charge_id or unclaimed.get(ride.pk):
         yield _off(Kind.TWO_CHARGES, charge, ride, f"{_charged(charge)}, and {first} stands too")
     elif is_open(ride):
-        unclaimed[str(charge.foreign_key)] = charge.id
+        unclaimed[ride.pk] = charge.id
     else:
         detail = f"{_charged(charge)}, and the ride's request was finished without it"
         yield _off(Kind.CHARGE_WITHOUT_RIDE, charge, ride, detail)
@@ -106,12 +107,6 @@ def _judge_recorded(charge: LedgerCharge, ride: Ride) -> Iterator[Discrepancy]:
     if charge.refunded_cents and not ride.cancelled_at and not is_open(ride):
         refunded = amount(charge.refunded_cents, charge.currency)
         yield _off(Kind.NOT_CANCELLED, charge, ride, f"{refunded} refunded")
-
-
-def _is_meant_by(charge: LedgerCharge, ride: Ride) -> bool:
-    """A restored database hands out a ride's number twice; the foreign key tells the two apart."""
-    key = ride.idempotency_key
-    return key is None or charge.foreign_key == str(key.foreign_key)
 
 
 def _off(kind: Kind, charge: LedgerCharge, ride: Ride | None, detail: str) -> Discrepancy:

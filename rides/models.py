@@ -9,6 +9,7 @@ from decimal import Decimal
 from typing import Any
 
 from django.contrib.auth.models import AbstractBaseUser, BaseUserManager, PermissionsMixin
+from django.contrib.postgres.functions import RandomUUID
 from django.contrib.postgres.indexes import BrinIndex
 from django.db import models
 from django.db.models import Q
@@ -95,6 +96,16 @@ class Ride(models.Model):
         related_name="ride",
         help_text="The request that booked it; empty once the key is reaped.",
     )
+    # What the ride is known by outside this database, which may hand an id out again.
+    public_id = models.UUIDField(db_default=RandomUUID(), unique=True, editable=False)
+    # Not unique: a ride outlives its key, and the same key, used again later, books another ride.
+    foreign_key = models.UUIDField(
+        null=True,
+        blank=True,
+        editable=False,
+        db_index=True,
+        help_text="What its payment is sent under, and looked for by.",
+    )
     created_at = models.DateTimeField(db_default=Now(), editable=False)
     origin_lat = models.DecimalField(max_digits=13, decimal_places=10)
     origin_lon = models.DecimalField(max_digits=13, decimal_places=10)
@@ -104,6 +115,10 @@ class Ride(models.Model):
     # of the fare must send Stripe the same amount under the same key.
     amount_cents = models.PositiveIntegerField()
     currency = models.CharField(max_length=3)
+    # Kept likewise: the rider may have another customer by the time that it is looked for.
+    stripe_customer_id = models.CharField(  # noqa: DJ001 - null: a ride of before this column
+        max_length=255, null=True, blank=True, help_text="Whom Stripe was asked to charge."
+    )
     stripe_payment_intent_id = models.CharField(max_length=255, unique=True, null=True, blank=True)
     stripe_charge_id = models.CharField(max_length=255, unique=True, null=True, blank=True)
     cancelled_at = models.DateTimeField(
@@ -147,6 +162,7 @@ class AuditRecord(models.Model):
         RIDE_CREATED = "ride.created"
         RECEIPT_SENT = "receipt.sent"
         RIDE_CANCELLED = "ride.cancelled"
+        CHARGE_REFUNDED = "charge.refunded"
         REVIEWED_RUN_AGAIN = "review.run_again"
         REVIEWED_ADOPT = "review.adopt"
         REVIEWED_UNDO = "review.undo"

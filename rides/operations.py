@@ -68,7 +68,12 @@ class CreateRide(Operation):
     @atomic_phase(STARTED)
     def create_ride(self) -> RecoveryPoint:
         self.ride = record_ride(
-            self.user, self.key, amount_cents=FARE_CENTS, currency=CURRENCY, **self.params
+            self.user,
+            self.key,
+            foreign_key=self.foreign_key_at(RIDE_CREATED),
+            amount_cents=FARE_CENTS,
+            currency=CURRENCY,
+            **self.params,
         )
         return RecoveryPoint(RIDE_CREATED)
 
@@ -85,7 +90,7 @@ class CreateRide(Operation):
                 "This request failed, as raise_error asked. Its ride is kept. "
                 "Retry with the same Idempotency-Key."
             )
-        return payments.charge(self.ride, idempotency_key=self.key.foreign_key)
+        return payments.charge(self.ride)
 
     @charge_rider.lookup
     def find_charge(self) -> payments.Charge | None:
@@ -96,8 +101,13 @@ class CreateRide(Operation):
         return payments.read_charge(self.ride, reference)
 
     @charge_rider.undo
-    def take_back_charge(self) -> list[payments.TakenBack]:
-        return payments.take_back(self.ride, idempotency_key=self.key.foreign_key)
+    def take_back_charge(self) -> payments.Account:
+        sent_at, now = self.key.foreign_sent_at, self.key.last_run_at
+        return payments.take_back(
+            self.ride,
+            idempotency_key=self.foreign_key,
+            is_remembered=sent_at is None or now - sent_at < RESEND_WINDOW,
+        )
 
     @charge_rider.rejected(payments.CardDeclined)
     def card_declined(self, error: payments.CardDeclined) -> Response:
@@ -120,16 +130,16 @@ class CreateRide(Operation):
         )
         return Response(201, {"message": "Payment accepted. Your pilot is on their way!"})
 
-    def cancelled(self, account: list[payments.TakenBack]) -> Response:
-        Ride.objects.filter(pk=self.ride.pk).update(cancelled_at=Now())
+    def cancelled(self, account: payments.Account) -> Response:
+        Ride.objects.filter(public_id=self.ride.public_id).update(cancelled_at=Now())
         AuditRecord.objects.create(
             action=AuditRecord.Action.RIDE_CANCELLED,
-            data={"payments": [asdict(payment) for payment in account]},
+            data=asdict(account),
             resource_id=self.ride.pk,
             resource_type="ride",
             user=self.user,
         )
-        message = "This ride was cancelled. You are not charged for it."
+        message = f"This ride was cancelled. {said_of(account)}"
         return Response.error(409, message, code="ride_cancelled")
 
     def record_review(self, action: str, *, reviewer: str, reason: str) -> None:
@@ -142,3 +152,12 @@ class CreateRide(Operation):
             resource_type="ride" if ride else "idempotency_key",
             user=self.user,
         )
+
+
+def said_of(account: payments.Account) -> str:
+    """What a rider is told of the money: no more than is known."""
+    if account.is_complete:
+        return "You are not charged for it."
+    if account.payments:
+        return "What our payment processor shows as paid for it is refunded."
+    return "Our payment processor shows no payment for it."

@@ -10,9 +10,12 @@ from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import islice
+from uuid import UUID
 
 from django.db.models import Q, QuerySet
 
+from idempotency import conf
+from idempotency.foreign_keys import installation_mark
 from rides import payments
 from rides.discrepancies import (
     Discrepancy,
@@ -26,10 +29,10 @@ from rides.payments import LedgerCharge
 
 RIDES_AT_A_TIME = 500
 COLUMNS = (
-    *("amount_cents", "currency", "stripe_charge_id", "cancelled_at"),
+    *("amount_cents", "currency", "stripe_charge_id", "cancelled_at", "created_at", "foreign_key"),
     *(
         f"idempotency_key__{column}"
-        for column in ("foreign_key", "recovery_point", "response_code", "needs_review_at")
+        for column in ("recovery_point", "response_code", "needs_review_at")
     ),
 )
 
@@ -38,9 +41,13 @@ COLUMNS = (
 class Reconciled:
     """What was compared, and what was off. A ride whose request is open, because it is in flight or
     on the review list, may have no charge yet, or one that it does not know of.
+
+    What else the account at Stripe is used for is counted as `others` and not judged: charges
+    without this installation's mark that no ride has.
     """
 
     charges: int = 0
+    others: int = 0
     rides: int = 0
     open_requests: int = 0
     discrepancies: list[Discrepancy] = field(default_factory=list)
@@ -78,12 +85,15 @@ def reconcile(
     Raises: Indeterminate, NeedsReview, where Stripe does not show its ledger.
     """
     report = Reconciled()
-    unclaimed: dict[str, str] = {}
+    unclaimed: dict[int, str] = {}
     with closing(SeenCharges()) as seen:
         for charges in payments.charges_between(start, end):
             seen.add(charge.id for charge in charges)
-            report.charges += len(charges)
-            report.discrepancies += _judge_charges(charges, unclaimed)
+            pairs = list(with_their_rides(charges))
+            report.charges += len(pairs)
+            report.others += len(charges) - len(pairs)
+            for charge, ride in pairs:
+                report.discrepancies += judge_charge(charge, ride, unclaimed, _is_at_stripe)
             advance(len(charges))
         for rides in _pages_of_rides(start, end):
             report.rides += len(rides)
@@ -93,15 +103,41 @@ def reconcile(
     return report
 
 
-def _judge_charges(charges: list[LedgerCharge], unclaimed: dict[str, str]) -> Iterator[Discrepancy]:
-    numbers = [charge.ride_id for charge in charges if charge.ride_id is not None]
+def with_their_rides(charges: list[LedgerCharge]) -> Iterator[tuple[LedgerCharge, Ride | None]]:
+    """Yield those charges that are this installation's, each with its ride if there is one.
+
+    Paired by what both sides keep of the request, never by a number of this database's.
+    """
     recorded = Q(stripe_charge_id__in=[charge.id for charge in charges])
-    rides = list(_rides().filter(Q(pk__in=numbers) | recorded))
-    by_number = {ride.pk: ride for ride in rides}
+    meant = Q(foreign_key__in=[key for charge in charges if (key := _uuid_in(charge))])
+    rides = list(_rides().filter(recorded | meant).order_by("created_at"))
     by_charge = {ride.stripe_charge_id: ride for ride in rides}
     for charge in charges:
-        ride = by_charge.get(charge.id) or by_number.get(charge.ride_id or 0)
-        yield from judge_charge(charge, ride, unclaimed, _is_at_stripe)
+        ride = by_charge.get(charge.id) or _meant_by(charge, rides)
+        if ride or charge.metadata.get("installation") == installation_mark():
+            yield charge, ride
+
+
+def _meant_by(charge: LedgerCharge, rides: list[Ride]) -> Ride | None:
+    """Return the ride that the charge was made for, or None.
+
+    A client's key that was used again after it had been removed has booked several with the same
+    foreign key; and after a loss of rows a charge is older than its ride.
+    """
+    meant = [
+        ride
+        for ride in rides
+        if ride.foreign_key == _uuid_in(charge)
+        and charge.created_at >= ride.created_at - conf.current().lookup_span
+    ]
+    return meant[-1] if meant else None
+
+
+def _uuid_in(charge: LedgerCharge) -> UUID | None:
+    try:
+        return UUID(charge.foreign_key)
+    except (AttributeError, TypeError, ValueError):
+        return None
 
 
 def _is_at_stripe(charge_id: str) -> bool:

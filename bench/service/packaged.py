@@ -34,8 +34,14 @@ def book_ride(request: HttpRequest) -> JsonResponse:
         return JsonResponse({"errors": form.errors}, status=422)
     coordinates = {name: form.cleaned_data[name] for name in form.fields if name != "raise_error"}
     with transaction.atomic():
+        sent = f"{rider.pk}:{request.headers['Idempotency-Key']}"
         ride = Ride.objects.create(
-            user=rider, amount_cents=FARE_CENTS, currency=CURRENCY, **coordinates
+            user=rider,
+            foreign_key=uuid5(NAMESPACE_URL, sent),
+            stripe_customer_id=rider.stripe_customer_id,
+            amount_cents=FARE_CENTS,
+            currency=CURRENCY,
+            **coordinates,
         )
         AuditRecord.objects.create(
             action=AuditRecord.Action.RIDE_CREATED,
@@ -45,8 +51,7 @@ def book_ride(request: HttpRequest) -> JsonResponse:
             resource_type="ride",
             user=rider,
         )
-    sent = f"{rider.pk}:{request.headers['Idempotency-Key']}"
-    charge = payments.charge(ride, idempotency_key=uuid5(NAMESPACE_URL, sent))
+    charge = payments.charge(ride)
     with transaction.atomic():
         Ride.objects.filter(pk=ride.pk).update(
             stripe_charge_id=charge.id, stripe_payment_intent_id=charge.payment_intent_id

@@ -8,12 +8,21 @@ from being charged twice.
 
 from rides.payments.charging import Charge, charge, find_charge
 from rides.payments.client import WORST_CASE, CardDeclined
+from rides.payments.clocks import stripes_clock_ahead
 from rides.payments.customers import CustomerUnavailable, create_customer, customer_exists
-from rides.payments.reading import LedgerCharge, charges_between, charges_by_id, read_charge
-from rides.payments.taking_back import TakenBack, take_back
+from rides.payments.reading import (
+    charges_between,
+    charges_by_id,
+    find_ledger_charge,
+    read_charge,
+)
+from rides.payments.refunding import refund_charge
+from rides.payments.shapes import LedgerCharge
+from rides.payments.taking_back import Account, TakenBack, take_back
 
 __all__ = [
     "WORST_CASE",
+    "Account",
     "CardDeclined",
     "Charge",
     "CustomerUnavailable",
@@ -25,6 +34,9 @@ __all__ = [
     "create_customer",
     "customer_exists",
     "find_charge",
+    "find_ledger_charge",
     "read_charge",
+    "refund_charge",
+    "stripes_clock_ahead",
     "take_back",
 ]

@@ -16,12 +16,13 @@ CONNECT_TIMEOUT_SECONDS = 4
 CALL_TIMEOUT_SECONDS = 16  # connecting included
 RETRIES = 1  # by Stripe's client, with the same idempotency key
 RETRY_PAUSE_SECONDS = 0.5  # what Stripe's client sleeps before its first retry, at most
-LOOKUP_SECONDS = 10  # after which no further one of a rider's payments is looked at
+LOOKUP_SECONDS = 10  # after which no further page of a rider's payments is asked for
 
 _CALL_SECONDS = (1 + RETRIES) * CALL_TIMEOUT_SECONDS + RETRIES * RETRY_PAUSE_SECONDS
 # A charge, and the look-up that follows when Stripe repeats an error that it saved. Taking back
-# is a look-up with one more call, which is less.
+# begins no call that could take longer.
 WORST_CASE = timedelta(seconds=_CALL_SECONDS + LOOKUP_SECONDS + _CALL_SECONDS)
+LAST_CALL_SECONDS = LOOKUP_SECONDS + _CALL_SECONDS  # after the first one began
 
 
 class CardDeclined(Exception):
@@ -55,7 +56,8 @@ def verdict(error: stripe.StripeError) -> Exception:
     reason = error.error
     if isinstance(error, stripe.CardError) and reason and reason.type == "card_error":
         return CardDeclined(error.user_message)
-    if isinstance(error, stripe.InvalidRequestError | stripe.IdempotencyError):
+    is_conflict = error.http_status == 409
+    if isinstance(error, stripe.InvalidRequestError | stripe.IdempotencyError) and not is_conflict:
         return NeedsReview(
             "The payment processor refuses this request, and would refuse it again.",
             evidence={
@@ -79,4 +81,4 @@ def _symptom(error: stripe.StripeError) -> str:
 
 def _retry_after_seconds(error: stripe.StripeError) -> int | None:
     value = (error.headers or {}).get("Retry-After", "")
-    return int(value) if value.isascii() and value.isdigit() else None
+    return int(value[:5]) if value.isascii() and value.isdigit() else None

@@ -5,50 +5,25 @@ Nothing here changes anything at Stripe.
 
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from datetime import datetime
-from itertools import islice
-from typing import Any, Self
-
-import stripe
-from stripe.params import ChargeListParams
+from typing import Any
 
 from idempotency.exceptions import ReviewRefused
 from rides.models import Ride
-from rides.payments.charging import Charge, payment_intents_of, refunded_cents
-from rides.payments.client import client, verdict
+from rides.payments.asking import find, pages
+from rides.payments.charging import (
+    PAYMENTS,
+    PLACEHOLDER,
+    Charge,
+    customer_of,
+    foreign_key_of,
+    payments_of,
+)
+from rides.payments.shapes import LedgerCharge
 
-REFERENCE = re.compile(r"(ch|pi)_[A-Za-z0-9_]+")
-PAGE = 100  # the most that Stripe gives at a time
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class LedgerCharge:
-    """A charge that succeeded, in minor units of `currency`, and the ride that it names."""
-
-    id: str
-    amount_cents: int
-    refunded_cents: int
-    currency: str
-    ride_id: int | None
-    foreign_key: str | None
-
-    @property
-    def is_refunded(self) -> bool:
-        return self.refunded_cents >= self.amount_cents
-
-    @classmethod
-    def of(cls, charge: stripe.Charge) -> Self:
-        metadata = charge.metadata.to_dict()
-        ride_id = metadata.get("ride_id", "")
-        return cls(
-            id=charge.id,
-            amount_cents=charge.amount_captured,
-            refunded_cents=charge.amount_refunded,
-            currency=charge.currency,
-            ride_id=int(ride_id) if re.fullmatch("[0-9]{1,18}", ride_id) else None,
-            foreign_key=metadata.get("foreign_key"),
-        )
+CHARGES = "/v1/charges"
+PAGE = 100  # charges, the most that Stripe gives at a time
+REFERENCE = re.compile(r"(ch|pi)_[A-Za-z0-9_]{1,240}")
 
 
 def read_charge(ride: Ride, reference: str) -> Charge:
@@ -74,8 +49,8 @@ def read_charge(ride: Ride, reference: str) -> Charge:
         )
     return Charge(
         id=charge.id,
-        payment_intent_id=str(charge.payment_intent),
-        amount_cents=charge.amount_captured,
+        payment_intent_id=str(charge.payment_intent_id),
+        amount_cents=charge.amount_cents,
         currency=charge.currency,
     )
 
@@ -85,16 +60,9 @@ def charges_between(start: datetime, end: datetime) -> Iterator[list[LedgerCharg
 
     Raises: Indeterminate, NeedsReview.
     """
-    wanted: ChargeListParams = {
-        "created": {"gte": int(start.timestamp()), "lt": int(end.timestamp())},
-        "limit": PAGE,
-    }
-    try:
-        listed = client().v1.charges.list(wanted).auto_paging_iter()
-        while page := list(islice(listed, PAGE)):
-            yield _succeeded(page)
-    except stripe.StripeError as error:
-        raise verdict(error) from error
+    created = {"gte": int(start.timestamp()), "lt": int(end.timestamp())}
+    for page in pages(CHARGES, limit=PAGE, created=created):
+        yield _succeeded(map(LedgerCharge.of, page))
 
 
 def charges_by_id(charge_ids: Iterable[str]) -> list[LedgerCharge]:
@@ -102,68 +70,54 @@ def charges_by_id(charge_ids: Iterable[str]) -> list[LedgerCharge]:
 
     Raises: Indeterminate, NeedsReview.
     """
-    return _succeeded(filter(None, map(_find, charge_ids)))
+    return _succeeded(filter(None, map(find_ledger_charge, charge_ids)))
 
 
-def _succeeded(charges: Iterable[stripe.Charge]) -> list[LedgerCharge]:
-    return [LedgerCharge.of(charge) for charge in charges if charge.status == "succeeded"]
+def find_ledger_charge(charge_id: str) -> LedgerCharge | None:
+    """Return a charge as Stripe has it, or None.
+
+    Raises: Indeterminate, NeedsReview.
+    """
+    charge = find(f"{CHARGES}/{charge_id}")
+    return None if charge is None else LedgerCharge.of(charge)
 
 
-def _find(charge_id: str) -> stripe.Charge | None:
-    try:
-        return client().v1.charges.retrieve(charge_id)
-    except stripe.StripeError as error:
-        if error.http_status == 404 and error.code == "resource_missing":
-            return None
-        raise verdict(error) from error
+def _succeeded(charges: Iterable[LedgerCharge]) -> list[LedgerCharge]:
+    return [charge for charge in charges if charge.status == "succeeded"]
 
 
-def _retrieve(reference: str) -> stripe.Charge:
+def _retrieve(reference: str) -> LedgerCharge:
     if not REFERENCE.fullmatch(reference):
         raise ReviewRefused(f"{reference!r} is not the id of a charge (ch_…) or a payment (pi_…).")
-    charge = _charge_of_payment(reference) if reference.startswith("pi_") else _find(reference)
+    is_payment = reference.startswith("pi_")
+    charge = _charge_of_payment(reference) if is_payment else find_ledger_charge(reference)
     if charge is None:
         raise ReviewRefused(f"The payment processor has no charge {reference}.")
     return charge
 
 
-def _charge_of_payment(payment_intent_id: str) -> stripe.Charge | None:
-    try:
-        intent = client().v1.payment_intents.retrieve(
-            payment_intent_id, {"expand": ["latest_charge"]}
-        )
-    except stripe.StripeError as error:
-        if error.http_status == 404 and error.code == "resource_missing":
-            return None
-        raise verdict(error) from error
-    return intent.latest_charge if isinstance(intent.latest_charge, stripe.Charge) else None
+def _charge_of_payment(payment_intent_id: str) -> LedgerCharge | None:
+    intent = find(f"{PAYMENTS}/{payment_intent_id}", expand=["latest_charge"]) or {}
+    charge = intent.get("latest_charge")
+    return LedgerCharge.of(charge) if isinstance(charge, dict) else None
 
 
-def _payments_beside(charge: stripe.Charge, ride: Ride) -> list[str]:
+def _payments_beside(charge: LedgerCharge, ride: Ride) -> list[str]:
     """Return the ids of the ride's other payments of which money is left with us."""
-    try:
-        intents = list(payment_intents_of(ride))
-    except stripe.StripeError as error:
-        raise verdict(error) from error
     return [
-        intent.id
-        for intent in intents
-        if intent.id != charge.payment_intent and refunded_cents(intent) < intent.amount_received
+        payment.id
+        for payment in payments_of(ride)
+        if payment.id != charge.payment_intent_id
+        and payment.refunded_cents < payment.amount_received_cents
     ]
 
 
-def _compared(charge: stripe.Charge, ride: Ride) -> Iterator[tuple[str, Any, Any]]:
-    assert ride.idempotency_key, "only a ride whose key is on the review list is paid for like this"
-    metadata = charge.metadata.to_dict()
+def _compared(charge: LedgerCharge, ride: Ride) -> Iterator[tuple[str, Any, Any]]:
     yield "status", charge.status, "succeeded"
-    yield "captured amount", charge.amount_captured, ride.amount_cents
-    yield "refunded amount", charge.amount_refunded, 0
-    yield "dispute", charge.disputed, False
+    yield "captured amount", charge.amount_cents, ride.amount_cents
+    yield "refunded amount", charge.refunded_cents, 0
+    yield "dispute", charge.is_disputed, False
     yield "currency", charge.currency, ride.currency
-    yield "customer", charge.customer, ride.user.stripe_customer_id
-    yield "metadata ride_id", metadata.get("ride_id"), str(ride.pk)
-    yield (
-        "metadata foreign_key",
-        metadata.get("foreign_key"),
-        str(ride.idempotency_key.foreign_key),
-    )
+    yield "customer", charge.customer_id, customer_of(ride)
+    yield "metadata foreign_key", charge.foreign_key, str(foreign_key_of(ride))
+    yield f"metadata {PLACEHOLDER}", charge.metadata.get(PLACEHOLDER), None

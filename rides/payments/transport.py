@@ -13,6 +13,9 @@ import pycurl
 import stripe
 from django.utils.datastructures import CaseInsensitiveMapping
 
+# A page of payments has some 300 KB. What does not end would be read until the time is up: 4.7 GB.
+MAX_ANSWER_BYTES = 1024 * 1024
+
 NOT_TRUSTED = (pycurl.E_PEER_FAILED_VERIFICATION, pycurl.E_SSL_CACERT_BADFILE)
 
 
@@ -41,19 +44,19 @@ class CurlClient(stripe.HTTPClient):
         **_: Any,
     ) -> tuple[str, int, Mapping[str, str]]:
         """Raises: stripe.APIConnectionError, which says whether to try again."""
-        head, body = _Head(), BytesIO()
+        head, body = _Head(), _Body()
         curl = self._handle()
         curl.setopt(pycurl.URL, url)
         curl.setopt(pycurl.HTTPHEADER, [f"{k}: {v}" for k, v in (headers or {}).items()])
         curl.setopt(pycurl.HEADERFUNCTION, head.read_line)
-        curl.setopt(pycurl.WRITEFUNCTION, body.write)
+        curl.setopt(pycurl.WRITEFUNCTION, body.take)
         _set_method(curl, method, post_data)
         try:
             curl.perform()
         except pycurl.error as error:
-            raise _connection_error(*error.args) from error
+            raise _connection_error(*error.args, is_too_long=body.is_too_long) from error
         status = curl.getinfo(pycurl.RESPONSE_CODE)
-        return body.getvalue().decode(errors="replace"), status, CaseInsensitiveMapping(head.fields)
+        return body.text, status, CaseInsensitiveMapping(head.fields)
 
     def close(self) -> None:
         """Nothing to do: a handle closes its connection when its thread ends."""
@@ -84,6 +87,26 @@ class _Head:
             self.fields[name] = value.strip()
 
 
+class _Body:
+    """An answer's body as far as it is read: one that is longer is no answer."""
+
+    def __init__(self) -> None:
+        self._read = BytesIO()
+        self.is_too_long = False
+
+    @property
+    def text(self) -> str:
+        return self._read.getvalue().decode(errors="replace")
+
+    def take(self, part: bytes) -> int | None:
+        """Return 0 to have libcurl end the call and close the connection; None to go on."""
+        if self._read.tell() + len(part) > MAX_ANSWER_BYTES:
+            self.is_too_long = True
+            return 0
+        self._read.write(part)
+        return None
+
+
 def _set_method(curl: pycurl.Curl, method: str, post_data: Any) -> None:
     if method == "post":
         # By a function that can't start over. Of a text libcurl knows the beginning, and sends it a
@@ -102,9 +125,13 @@ def _set_method(curl: pycurl.Curl, method: str, post_data: Any) -> None:
         curl.setopt(pycurl.CUSTOMREQUEST, method.upper())
 
 
-def _connection_error(code: int, message: str) -> stripe.APIConnectionError:
-    """Anything but a certificate may be different the next time, and the key makes that safe."""
+def _connection_error(code: int, message: str, *, is_too_long: bool) -> stripe.APIConnectionError:
+    """Anything but a certificate, and an answer without an end, may be different the next time, and
+    the key makes that safe.
+    """
+    if is_too_long:
+        message = f"it has more than {MAX_ANSWER_BYTES} bytes"
     return stripe.APIConnectionError(
         f"Stripe was not reached, or its answer not received: {message} (libcurl {code}).",
-        should_retry=code not in NOT_TRUSTED,
+        should_retry=code not in NOT_TRUSTED and not is_too_long,
     )

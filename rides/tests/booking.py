@@ -11,7 +11,9 @@ from django.apps import apps
 from django.core.management import call_command
 from django.db import connection
 
+from idempotency.foreign_keys import phase_key
 from idempotency.models import IdempotencyKey
+from rides.operations import CreateRide
 from rides.tests.processes import PATIENCE_SECONDS
 
 RIDER = "user@example.com"
@@ -56,6 +58,11 @@ def run(*command: str) -> str:
 
 def the_key(key: str = KEY) -> IdempotencyKey:
     return IdempotencyKey.objects.get(idempotency_key=key)
+
+
+def charging_key(key: IdempotencyKey) -> str:
+    """What the request's charge is sent under."""
+    return str(phase_key(key.foreign_key, CreateRide.charge_rider))
 
 
 def every_row() -> dict[str, list[Row]]:

@@ -3,12 +3,14 @@ service's servers, one of each for the whole run.
 """
 
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 
 import pytest
 
 from rides import payments
 from rides.management.commands.seed import RIDERS, seed_rider
 from rides.models import User
+from rides.tests.answering import answering_with, saying
 from rides.tests.factories import RiderFactory
 from rides.tests.processes import RUNSERVER, Api, running_api
 from sandbox.stripe.control import StandIn
@@ -43,6 +45,18 @@ def riders(stand_in: StandIn, db: None) -> None:
     """The original's two, whom `booking.RIDER` and `booking.RIDER_WITH_BAD_CARD` name."""
     for email, source in RIDERS.items():
         seed_rider(email, source)
+
+
+@pytest.fixture
+def answering(stand_in: StandIn, settings) -> Iterator[Callable[..., None]]:
+    """Let something else than Stripe answer, with a status and a body (and headers)."""
+    with ExitStack() as servers:
+
+        def answer(status: int, body: bytes, **headers: str) -> None:
+            say = saying(status, body, **headers)
+            settings.STRIPE_API_BASE = servers.enter_context(answering_with(say))
+
+        yield answer
 
 
 @pytest.fixture(scope="session")

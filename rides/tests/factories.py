@@ -50,6 +50,10 @@ class RideFactory(factory.django.DjangoModelFactory):
     idempotency_key = factory.SubFactory(
         IdempotencyKeyFactory, user=factory.SelfAttribute("..user")
     )
+    foreign_key = factory.LazyAttribute(
+        lambda ride: ride.idempotency_key.foreign_key if ride.idempotency_key else uuid.uuid4()
+    )
+    stripe_customer_id = factory.SelfAttribute("user.stripe_customer_id")
     origin_lat = "37.7793"
     origin_lon = "-122.4193"
     target_lat = "34.0522"

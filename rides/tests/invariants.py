@@ -13,6 +13,7 @@ from typing import Any
 from django.conf import settings
 from django.core import mail
 
+from idempotency import conf
 from idempotency.models import JobDelivery, StagedJob
 from idempotency.testing import INVARIANTS as OF_ANY_OPERATION
 from idempotency.testing import Fault, Trial
@@ -68,9 +69,27 @@ def no_payment_is_on_a_foreign_ride(trial: Trial) -> None:
         assert payer == ride.user.stripe_customer_id, f"ride {ride.pk} is paid for by {payer}"
 
 
+def the_same_question_is_asked(trial: Trial) -> None:
+    """Stripe knows what it is asked again, and refuses nothing as another question's key."""
+    refused = StandIn(settings.STRIPE_API_BASE).calls()["mismatches"]
+    assert refused == 0, f"{refused} times another question under the same key"
+
+
 def past_the_window_nothing_is_sent(trial: Trial) -> None:
     """Stripe may have forgotten the key, so a charge that it does not show is never sent again."""
     assert not charges_of(trial), "sent again, and nobody knows what the first one did"
+
+
+def a_cancelled_ride_keeps_no_money(trial: Trial) -> None:
+    """Whoever is told that a ride was cancelled has its money back, however late it was taken."""
+    left = {
+        ride.pk: sum(
+            charge["amount"] - charge["amount_refunded"] for charge in succeeded(charges_of(trial))
+        )
+        for ride in rides_of(trial)
+        if ride.cancelled_at
+    }
+    assert not any(left.values()), f"left with us, by ride: {left}"
 
 
 def one_ride_for_a_key(trial: Trial) -> None:
@@ -110,9 +129,9 @@ def the_ledger_is_that_of_the_rides(trial: Trial) -> None:
     unknown = in_review()
     taken = {
         charge["id"]: charge["amount"]
-        for ride, charges in ledger(trial.at_rest).items()
+        for key, charges in ledger(trial.at_rest).items()
         for charge in succeeded(charges)
-        if ride not in unknown
+        if key not in unknown
     }
     is_paid = Ride.objects.filter(stripe_charge_id__isnull=False)
     paid = dict(is_paid.values_list("stripe_charge_id", "amount_cents"))
@@ -136,10 +155,12 @@ OF_A_BOOKING: tuple[Invariant, ...] = (*OF_A_KEY, *OF_ALL_OF_THEM)
 EVERY_INVARIANT: tuple[Invariant, ...] = (
     *OF_ANY_OPERATION,
     *OF_A_BOOKING,
+    a_cancelled_ride_keeps_no_money,
     a_good_card_pays_in_the_end,
     no_payment_is_on_a_foreign_ride,
     one_mail_where_nothing_was_struck,
     past_the_window_nothing_is_sent,
+    the_same_question_is_asked,
 )
 
 
@@ -148,23 +169,30 @@ EVERY_INVARIANT: tuple[Invariant, ...] = (
 
 @lru_cache(maxsize=1)
 def ledger(at_rest: object) -> dict[str, list[dict[str, Any]]]:
-    """The charges attempted at the stand-in that the settings lead to, by ride; read once."""
+    """The charges attempted at the stand-in that the settings lead to, by key; read once."""
     charges: defaultdict[str, list[dict[str, Any]]] = defaultdict(list)
     for charge in StandIn(settings.STRIPE_API_BASE).charges():
-        charges[charge["metadata"]["ride_id"]].append(charge)
+        charges[charge["metadata"]["foreign_key"]].append(charge)
     return charges
 
 
 def charges_of(trial: Trial) -> list[dict[str, Any]]:
-    """The charges attempted for the trial's rides, under whatever key they were sent."""
+    """The charges attempted for the trial's rides, and not for one that the same key booked long
+    before.
+    """
     charges = ledger(trial.at_rest)
-    return [charge for ride in rides_of(trial) for charge in charges.get(str(ride.pk), [])]
+    return [
+        charge
+        for ride in rides_of(trial)
+        for charge in charges.get(str(ride.foreign_key), [])
+        if charge["created"] >= (ride.created_at - conf.current().lookup_span).timestamp()
+    ]
 
 
 def in_review() -> set[str]:
-    """The rides of which a person has to say what was paid."""
+    """The foreign keys of the rides of which a person has to say what was paid."""
     rides = Ride.objects.filter(idempotency_key__needs_review_at__isnull=False)
-    return {str(number) for number in rides.values_list("pk", flat=True)}
+    return {str(key) for key in rides.values_list("foreign_key", flat=True)}
 
 
 def succeeded(charges: list[dict[str, Any]]) -> list[dict[str, Any]]:

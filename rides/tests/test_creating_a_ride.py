@@ -12,7 +12,7 @@ from django.core.management import call_command
 from idempotency.models import FINISHED, IdempotencyKey, JobDelivery, StagedJob
 from idempotency.testing.queue import run_queued_jobs
 from rides.models import AuditRecord, Ride, User
-from rides.tests.booking import BOOKED, COORDINATES, KEY, RIDER, book, the_key
+from rides.tests.booking import BOOKED, COORDINATES, KEY, RIDER, book, charging_key, the_key
 from rides.tests.processes import PATIENCE_SECONDS
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("riders")]
@@ -37,17 +37,14 @@ def test_the_ride_names_the_charge_and_the_payment_behind_it(api, stand_in):
     assert ride.stripe_payment_intent_id == charge["payment_intent"]
 
 
-def test_the_charge_at_stripe_names_the_ride_and_its_key(api, stand_in):
+def test_the_charge_at_stripe_has_the_key_that_the_ride_keeps_and_the_customer(api, stand_in):
     book(api.url)
 
     ride = Ride.objects.get()
     [charge] = stand_in.charges()
-    assert charge["customer"] == ride.user.stripe_customer_id
-    assert charge["metadata"] == {
-        "ride_id": str(ride.pk),
-        "idempotency_key_id": str(the_key().pk),
-        "foreign_key": str(the_key().foreign_key),
-    }
+    assert charge["customer"] == ride.stripe_customer_id == ride.user.stripe_customer_id
+    assert charge["idempotency_key"] == str(ride.foreign_key) == charging_key(the_key())
+    assert charge["metadata"]["foreign_key"] == str(ride.foreign_key)
 
 
 def test_the_key_keeps_the_answer_and_is_let_go(api):

@@ -28,6 +28,7 @@ from rides.tests.booking import (
     KEY,
     RIDER,
     book,
+    charging_key,
     fail_midway,
     lock,
     run,
@@ -178,8 +179,8 @@ def test_the_key_at_stripe_is_a_uuid_and_says_nothing_of_a_serial_id(api, stand_
     book(api.url)
 
     [charge] = stand_in.charges()
-    assert charge["idempotency_key"] == str(the_key().foreign_key)
-    assert uuid.UUID(charge["idempotency_key"]).version == 4
+    assert charge["idempotency_key"] == charging_key(the_key())
+    assert uuid.UUID(charge["idempotency_key"]).version == 5
 
 
 def test_the_operation_is_part_of_what_a_retry_must_repeat(api):

@@ -37,6 +37,7 @@ from rides.tests.trials import (
     reaping_of,
     working_of,
 )
+from rides.tests.undoing import MOST_CALLS, undoing_of, undoing_while_it_arrives_of
 
 ALL = os.environ.get("CRASHES") == "all"
 KILLS = int(os.environ.get("KILLS", "0"))
@@ -106,6 +107,22 @@ def test_a_retry_after_an_error_that_stripe_saved_survives(crash_everywhere, rid
 
 def test_a_booking_whose_commits_were_lost_survives(crash_everywhere, rider, stand_in):
     crash_everywhere(lost_of(booking_of(rider, stand_in), stand_in), PLAN)
+
+
+def test_a_decision_to_undo_survives_and_a_charge_that_comes_after_it_takes_no_money(
+    crash_everywhere, rider, stand_in
+):
+    crash_everywhere(undoing_of(booking_of(rider, stand_in), stand_in), PLAN)
+
+
+@pytest.mark.parametrize("call", range(MOST_CALLS + 1))
+def test_a_charge_that_comes_while_it_is_undone_takes_no_money(
+    crash_everywhere, rider, stand_in, call
+):
+    booking = booking_of(rider, stand_in)
+    undoing = undoing_while_it_arrives_of(booking, stand_in, after_call=call)
+
+    crash_everywhere(undoing, lambda boundaries: iter(()))
 
 
 def test_a_reaper_survives(crash_everywhere, rider, stand_in):

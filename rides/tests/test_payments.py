@@ -3,17 +3,18 @@
 import json
 import socket
 import threading
-from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from datetime import timedelta
 
 import pytest
 import stripe
 
 from idempotency import conf
 from idempotency.exceptions import Indeterminate, NeedsReview
+from idempotency.foreign_keys import installation_mark
 from rides import payments
 from rides.models import Ride, User
 from rides.payments import charging, client
+from rides.tests.answering import intent
 from rides.tests.factories import RideFactory
 
 CHARGING = "POST /v1/payment_intents"
@@ -35,52 +36,14 @@ def impatience(monkeypatch):
     client.connected_client.cache_clear()
 
 
-@pytest.fixture
-def answering(ride: Ride, settings) -> Iterator[Callable[[int, bytes], None]]:
-    """Let something else than Stripe answer: what a proxy says, or a Stripe of another day."""
-    servers = []
-
-    def answer(status: int, body: bytes) -> None:
-        class Answer(BaseHTTPRequestHandler):
-            def do_POST(self) -> None:
-                self.rfile.read(int(self.headers["Content-Length"]))
-                self.do_GET()
-
-            def do_GET(self) -> None:
-                self.send_response(status)
-                self.send_header("Content-Length", str(len(body)))
-                self.end_headers()
-                self.wfile.write(body)
-
-            def log_message(self, *_: object) -> None:
-                pass
-
-        server = ThreadingHTTPServer(("127.0.0.1", 0), Answer)
-        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
-        servers.append(server)
-        settings.STRIPE_API_BASE = f"http://127.0.0.1:{server.server_port}"
-
-    yield answer
-    for server in servers:
-        server.shutdown()
-        server.server_close()
-
-
-def intent(**fields: object) -> bytes:
-    """A payment of a ride's fare as Stripe shows it, but for `fields`."""
-    usual = {
-        "id": "pi_1",
-        "object": "payment_intent",
-        "status": "succeeded",
-        "amount_received": 2000,
-        "currency": "usd",
-        "latest_charge": "ch_1",
-    }
-    return json.dumps({**usual, **fields}).encode()
+def use_key(ride: Ride, **changes: object) -> None:
+    """Have the key of the ride's charge used at Stripe, for a payment that nobody has confirmed."""
+    wanted = {"amount": 2000, "currency": "usd", **changes}
+    client.client().v1.payment_intents.create(wanted, {"idempotency_key": str(ride.foreign_key)})
 
 
 def charge(ride: Ride) -> payments.Charge:
-    return payments.charge(ride, idempotency_key=ride.idempotency_key.foreign_key)
+    return payments.charge(ride)
 
 
 # A charge.
@@ -100,17 +63,42 @@ def test_a_charge_takes_the_fare_once(ride, stand_in):
     )
 
 
-def test_a_charge_names_its_ride_and_its_key(ride, stand_in):
+def test_a_charge_is_sent_with_its_key_and_the_installations_mark_and_nothing_else_of_ours(
+    ride, stand_in
+):
     charge(ride)
 
     [charged] = stand_in.charges()
     assert charged["customer"] == ride.user.stripe_customer_id
-    assert charged["idempotency_key"] == str(ride.idempotency_key.foreign_key)
+    assert charged["idempotency_key"] == str(ride.foreign_key)
     assert charged["metadata"] == {
-        "ride_id": str(ride.pk),
-        "idempotency_key_id": str(ride.idempotency_key_id),
-        "foreign_key": str(ride.idempotency_key.foreign_key),
+        "installation": installation_mark(),
+        "foreign_key": str(ride.foreign_key),
     }
+    assert charged["description"] == f"{installation_mark()} {ride.foreign_key}"
+
+
+def test_the_customer_that_was_asked_is_asked_again_whoever_the_rider_is_by_now(
+    ride, rider, stand_in
+):
+    asked = rider.stripe_customer_id
+    taken = charge(ride)
+    rider.stripe_customer_id = payments.create_customer(email="new@x.org", source="tok_visa")
+    rider.save()
+    ride = Ride.objects.get()
+
+    assert charge(ride) == taken
+    assert payments.find_charge(ride) == taken
+    assert [each["customer"] for each in stand_in.charges()] == [asked]
+
+
+def test_a_ride_of_a_release_that_kept_neither_key_nor_customer_is_found_by_its_requests(ride):
+    Ride.objects.update(foreign_key=None, stripe_customer_id=None)
+    ride = Ride.objects.get()
+    taken = charge(ride)
+
+    assert payments.find_charge(ride) == taken
+    assert charge(ride) == taken
 
 
 def test_the_same_charge_again_is_the_same_charge(ride, stand_in):
@@ -295,14 +283,81 @@ def test_a_customer_that_stripe_does_not_know_needs_a_person(stand_in, db):
 
 
 def test_a_key_that_was_used_for_something_else_needs_a_person(ride, stand_in):
-    charge(ride)
-    ride.amount_cents = 3000
+    use_key(ride, metadata={})
 
     with pytest.raises(NeedsReview) as refusal:
         charge(ride)
 
     assert refusal.value.evidence["http_status"] == 400
     assert refusal.value.evidence["code"] == "idempotency_error"
+    assert stand_in.charges() == []
+
+
+def test_a_payment_that_was_made_with_another_fare_needs_a_person(ride, stand_in):
+    charge(ride)
+    ride.amount_cents = 3000
+
+    with pytest.raises(NeedsReview, match="not what was asked for") as refusal:
+        charge(ride)
+
+    assert refusal.value.evidence["amount_received"] == 2000
+    assert len(stand_in.charges()) == 1
+
+
+# Stripe refuses the key, because what is sent with it has changed, so it is asked what it did.
+
+
+def test_after_a_deploy_that_words_the_question_otherwise_the_charge_is_found(
+    ride, stand_in, monkeypatch
+):
+    taken = charge(ride)
+    wanted = charging.wanted
+    monkeypatch.setattr(charging, "wanted", lambda ride: wanted(ride) | {"description": "A ride"})
+
+    assert charge(ride) == taken
+    assert len(stand_in.charges()) == 1
+
+
+def test_a_card_that_was_declined_before_such_a_deploy_is_declined(
+    rider_with_bad_card, monkeypatch
+):
+    ride = RideFactory(user=rider_with_bad_card)
+    with pytest.raises(payments.CardDeclined):
+        charge(ride)
+    wanted = charging.wanted
+    monkeypatch.setattr(charging, "wanted", lambda ride: wanted(ride) | {"description": "A ride"})
+
+    with pytest.raises(payments.CardDeclined, match=DECLINED):
+        charge(ride)
+
+
+# An answer that is given for the second time is as old as the first.
+
+
+def test_a_payment_that_was_refunded_since_its_first_answer_needs_a_person(ride, stand_in):
+    taken = charge(ride)
+    client.client().v1.refunds.create({"charge": taken.id})
+
+    with pytest.raises(NeedsReview, match="refunded") as refusal:
+        charge(ride)
+
+    assert refusal.value.evidence == {"payment_intents": [taken.payment_intent_id]}
+    assert len(stand_in.charges()) == 1
+
+
+def test_a_first_answer_is_believed_without_another_call(ride, stand_in):
+    charge(ride)
+
+    assert stand_in.calls()["calls"].get("GET /v1/payment_intents/{id}", 0) == 0
+
+
+def test_a_decline_that_is_told_again_is_read_at_stripe(rider_with_bad_card, stand_in):
+    ride = RideFactory(user=rider_with_bad_card)
+    for _ in range(2):
+        with pytest.raises(payments.CardDeclined, match=DECLINED):
+            charge(ride)
+
+    assert stand_in.calls()["calls"]["GET /v1/payment_intents/{id}"] == 1
     assert len(stand_in.charges()) == 1
 
 
@@ -342,6 +397,30 @@ def test_a_look_up_finds_nothing_where_nothing_was_charged(ride, rider):
     assert payments.find_charge(ride) is None
 
 
+def test_a_look_up_finds_a_payment_that_is_older_than_its_ride(ride):
+    taken = charge(ride)
+    later = conf.current().retention - timedelta(minutes=1)
+    Ride.objects.update(created_at=ride.created_at + later)
+
+    assert payments.find_charge(Ride.objects.get()) == taken
+
+
+def test_a_look_up_passes_over_the_same_key_of_a_month_ago(ride):
+    charge(ride)
+    later = conf.current().tombstone_retention
+    Ride.objects.update(created_at=ride.created_at + later)
+
+    assert payments.find_charge(Ride.objects.get()) is None
+
+
+@pytest.mark.parametrize("hours", [-4, -0.2, 0.2, 4])
+def test_a_look_up_finds_a_payment_whatever_stripes_clock_says(ride, stand_in, hours):
+    stand_in.set_clock(hours * 3600)
+    taken = charge(ride)
+
+    assert payments.find_charge(ride) == taken
+
+
 def test_a_look_up_does_not_take_a_restored_serial_id_for_the_ride(ride, rider):
     charge(ride)
     number = ride.pk
@@ -353,7 +432,7 @@ def test_a_look_up_does_not_take_a_restored_serial_id_for_the_ride(ride, rider):
 def test_a_look_up_goes_through_every_page(ride, rider, stand_in):
     taken = charge(ride)
     connected = client.client()
-    for _ in range(100):
+    for _ in range(charging.PAGE):
         connected.v1.payment_intents.create(
             {"amount": 2000, "currency": "usd", "customer": rider.stripe_customer_id}
         )
@@ -364,6 +443,8 @@ def test_a_look_up_goes_through_every_page(ride, rider, stand_in):
 
 def test_a_look_up_that_takes_too_long_is_left_for_later(ride, rider, stand_in, monkeypatch):
     charge(ride)
+    charge(RideFactory(user=rider))
+    monkeypatch.setattr(charging, "PAGE", 1)
     monkeypatch.setattr(charging, "LOOKUP_SECONDS", 0)
 
     with pytest.raises(Indeterminate, match="too many"):
@@ -385,10 +466,7 @@ def test_a_look_up_of_a_canceled_payment_is_definite(ride, rider):
             "amount": 2000,
             "currency": "usd",
             "customer": rider.stripe_customer_id,
-            "metadata": {
-                "ride_id": str(ride.pk),
-                "foreign_key": str(ride.idempotency_key.foreign_key),
-            },
+            "metadata": {"foreign_key": str(ride.foreign_key)},
         }
     )
     made.cancel()
@@ -421,7 +499,7 @@ def test_a_look_up_prefers_the_payment_to_the_attempt_that_failed(ride, stand_in
 
 
 def test_a_look_up_waits_for_an_undecided_payment_whatever_failed_after_it(ride, answering):
-    ours = {"ride_id": str(ride.pk), "foreign_key": str(ride.idempotency_key.foreign_key)}
+    ours = {"foreign_key": str(ride.foreign_key)}
     payments_made = [
         json.loads(intent(id=f"pi_{status}", status=status, metadata=ours))
         for status in ("requires_payment_method", "processing")

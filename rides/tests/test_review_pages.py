@@ -46,7 +46,7 @@ def key(rider: User) -> IdempotencyKey:
         last_error=WHY,
     )
     ride = RideFactory(user=rider, idempotency_key=key)
-    payments.charge(ride, idempotency_key=key.foreign_key)
+    payments.charge(ride)
     IdempotencyKey.objects.update(foreign_sent_at=key.created_at, needs_review_at=key.created_at)
     let_time_pass(timedelta(hours=21))
     return key

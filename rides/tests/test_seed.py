@@ -31,7 +31,7 @@ def seed() -> str:
 
 def charge_a_ride_of(email: str) -> payments.Charge:
     ride = RideFactory(user=User.objects.get(email=email))
-    return payments.charge(ride, idempotency_key=ride.idempotency_key.foreign_key)
+    return payments.charge(ride)
 
 
 def test_the_first_rider_pays_and_the_second_is_declined():

@@ -42,6 +42,7 @@ from rides.tests.invariants import (
     no_payment_is_on_a_foreign_ride,
     one_mail_where_nothing_was_struck,
     past_the_window_nothing_is_sent,
+    the_same_question_is_asked,
 )
 from rides.tests.processes import PATIENCE_SECONDS
 from sandbox.stripe.control import StandIn
@@ -274,6 +275,13 @@ def lost_of(booking: Experiment, stand_in: StandIn) -> Experiment:
 
     invariants = (one_charge_whatever_was_lost, no_payment_is_on_a_foreign_ride)
     return after_a_loss(replace(booking, prepare=prepare, invariants=invariants))
+
+
+def numbered_anew_of(booking: Experiment) -> Experiment:
+    """A booking whose commits were lost, and which has other numbers afterwards."""
+    invariants = (*booking.invariants, the_same_question_is_asked)
+    lost = after_a_loss(booking, meanwhile=lambda: booking.ask(another_key()))
+    return replace(lost, invariants=invariants)
 
 
 def lost_numbers_of(booking: Experiment, other: Experiment) -> Experiment:

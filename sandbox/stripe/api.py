@@ -7,12 +7,13 @@ its answer committed, and only then the answer sent. The faults strike in betwee
 import asyncio
 import json
 import sqlite3
-import time
 from collections import Counter
 from dataclasses import dataclass
+from email.utils import formatdate
 
 from sandbox.stripe.authentication import account_of
 from sandbox.stripe.calls import Call, Endpoint
+from sandbox.stripe.clock import CLOCK
 from sandbox.stripe.errors import (
     ConnectionDropped,
     Failed,
@@ -64,6 +65,7 @@ class StripeAPI:
         self.faults = Faults()
         self.calls: Counter[str] = Counter()
         self.replays = 0
+        self.mismatches = 0  # keys that came with another question
 
     def reset(self) -> None:
         """Forget everything."""
@@ -71,17 +73,20 @@ class StripeAPI:
         self.keys.clear()
         self.faults.clear()
         self.calls.clear()
-        self.replays = 0
+        self.replays = self.mismatches = 0
+        CLOCK.clear()
 
     async def answer(self, request: Request) -> Answer:
         """Raises `ConnectionDropped` where a fault asks for a reset."""
         request_id = new_id("req")
         headers = {"Content-Type": "application/json", "Request-Id": request_id}
+        headers["Date"] = formatdate(CLOCK.now(), usegmt=True)
         if version := request.headers.get("stripe-version"):
             headers["Stripe-Version"] = version
         try:
             answer = await self._attempt(request, request_id)
         except StripeError as error:
+            self.mismatches += error.error["type"] == "idempotency_error"
             answer = _error_answer(error)
         return Answer(status=answer.status, body=answer.body, headers=headers | answer.headers)
 
@@ -227,7 +232,7 @@ def _to_save(keyed: KeyedRequest, answer: Answer, request_id: str) -> SavedAnswe
         status=answer.status,
         body=answer.body.decode(),
         request_id=request_id,
-        created=time.time(),
+        created=CLOCK.now(),
     )
 
 

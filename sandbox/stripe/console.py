@@ -1,4 +1,4 @@
-"""The control API under `/_sandbox/`: faults, the ledger of charges, pruning, reset.
+"""The control API under `/_sandbox/`: faults, the ledger of charges, the clock, pruning, reset.
 
 It is what tests and demos use to arrange failures and to count what was really charged; Stripe has
 nothing like it. JSON in, JSON out, no credentials, never delayed by a fault, and refused to the
@@ -13,6 +13,7 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 from sandbox.stripe.api import StripeAPI
+from sandbox.stripe.clock import CLOCK
 from sandbox.stripe.faults import InvalidFault
 from sandbox.stripe.ledger import Resource
 from sandbox.stripe.shapes import present
@@ -45,6 +46,8 @@ class Console:
             "GET charges": self._charges,
             "GET payment_intents": self._payment_intents,
             "GET calls": self._count_calls,
+            "POST clock": self._set_clock,
+            "POST age": self._age,
             "POST prune": self._prune,
             "POST reset": self._reset,
         }
@@ -90,13 +93,29 @@ class Console:
         return {"count": by_status.total(), "by_status": by_status}
 
     def _count_calls(self, request: Request) -> Reply:
-        return {"calls": self._api.calls, "replays": self._api.replays}
+        api = self._api
+        return {"calls": api.calls, "replays": api.replays, "mismatches": api.mismatches}
 
     def _prune(self, request: Request) -> Reply:
         seconds = _read_json(request).get("older_than_seconds", 0)
         if not isinstance(seconds, int | float) or seconds < 0:
             raise BadRequest("older_than_seconds: must be a number from 0")
         return {"pruned": self._api.keys.prune(seconds)}
+
+    def _set_clock(self, request: Request) -> Reply:
+        seconds = _read_json(request).get("ahead_seconds", 0)
+        if not isinstance(seconds, int | float):
+            raise BadRequest("ahead_seconds: must be a number")
+        CLOCK.set_ahead(seconds)
+        return {"now": CLOCK.now()}
+
+    def _age(self, request: Request) -> Reply:
+        seconds = _read_json(request).get("seconds")
+        if not isinstance(seconds, int) or seconds < 0:
+            raise BadRequest("seconds: must be a whole number from 0")
+        self._api.ledger.age(seconds)
+        self._api.keys.age(seconds)
+        return {"status": "ok"}
 
     def _reset(self, request: Request) -> Reply:
         self._api.reset()

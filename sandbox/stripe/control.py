@@ -76,7 +76,10 @@ class StandIn:
         return self._call("GET", "payment_intents")
 
     def calls(self) -> dict[str, Any]:
-        """`calls` by method and path since the start or the last reset, and `replays`."""
+        """Since the start or the last reset: `calls` by method and path, `replays`, `mismatches`.
+
+        A mismatch is a key that came with another question than its first.
+        """
         return self._call("GET", "calls")
 
     def prune_keys(self, older_than_seconds: float = 0) -> int:
@@ -86,8 +89,16 @@ class StandIn:
         ]
         return pruned
 
+    def let_time_pass(self, seconds: int) -> None:
+        """Have all that Stripe has, its answers to keys included, be so many seconds older."""
+        self._call("POST", "age", {"seconds": seconds})
+
+    def set_clock(self, ahead_seconds: float) -> None:
+        """Let Stripe's clock be so many seconds ahead of this machine's; negative: behind it."""
+        self._call("POST", "clock", {"ahead_seconds": ahead_seconds})
+
     def reset(self) -> None:
-        """Forget everything: objects, keys, faults, counts."""
+        """Forget everything: objects, keys, faults, counts, how the clock was set."""
         self._call("POST", "reset")
 
     def is_healthy(self) -> bool:

@@ -6,9 +6,9 @@ Source: https://docs.stripe.com/api/idempotent_requests
 """
 
 import sqlite3
-import time
 from dataclasses import dataclass
 
+from sandbox.stripe.clock import CLOCK
 from sandbox.stripe.errors import Refused, invalid, key_in_use
 
 MAX_KEY_LENGTH = 255
@@ -94,16 +94,21 @@ class IdempotencyKeys:
         )
         self._saved += 1
         if self._saved % LOOK_EVERY_ANSWERS == 0:
-            self._delete_before(time.time() - RETENTION_SECONDS)
+            self._delete_before(CLOCK.now() - RETENTION_SECONDS)
 
     def forget(self, request: KeyedRequest) -> None:
         """Prune one key, whatever its age."""
         self._store.execute("DELETE FROM answer WHERE account = ? AND key = ?", request.scope)
         self._store.commit()
 
+    def age(self, seconds: float) -> None:
+        """Have every answer have been given so many seconds earlier."""
+        self._store.execute("UPDATE answer SET created = created - ?", (seconds,))
+        self._store.commit()
+
     def prune(self, older_than_seconds: float) -> int:
         """Forget every answer older than that; returns how many."""
-        count = self._delete_before(time.time() - older_than_seconds)
+        count = self._delete_before(CLOCK.now() - older_than_seconds)
         self._store.commit()
         return count
 
@@ -112,7 +117,7 @@ class IdempotencyKeys:
         self._store.commit()
 
     def _find(self, scope: Scope) -> SavedAnswer | None:
-        found = self._store.execute(FIND_ANSWER, (*scope, time.time() - RETENTION_SECONDS))
+        found = self._store.execute(FIND_ANSWER, (*scope, CLOCK.now() - RETENTION_SECONDS))
         row = found.fetchone()
         return SavedAnswer(**dict(zip(SavedAnswer.__slots__, row, strict=True))) if row else None
 

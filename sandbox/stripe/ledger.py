@@ -7,10 +7,10 @@ with the answer saved under its idempotency key, so that a restart sees all of a
 import json
 import secrets
 import sqlite3
-import time
 from collections.abc import Iterator
 from typing import Any
 
+from sandbox.stripe.clock import CLOCK
 from sandbox.stripe.errors import no_such
 
 Resource = dict[str, Any]
@@ -45,6 +45,11 @@ DELETE FROM object
                      AND kind <> 'customer'
                      AND NOT (kind = 'payment_method' AND customer IS NOT NULL)
                    ORDER BY number LIMIT :limit)
+"""
+
+AGE = """
+UPDATE object
+   SET created = created - :seconds, body = json_set(body, '$.created', created - :seconds)
 """
 
 INDEXED = {"customer", "payment_intent"}
@@ -129,11 +134,16 @@ class Ledger:
             self._forget_old_payments()
         self._store.commit()
 
+    def age(self, seconds: int) -> None:
+        """Have everything have been made so many seconds earlier."""
+        self._store.execute(AGE, {"seconds": seconds})
+        self._store.commit()
+
     def clear(self) -> None:
         self._charges.clear()
         self._store.execute("DELETE FROM object")
         self._store.commit()
 
     def _forget_old_payments(self) -> None:
-        before = time.time() - PAYMENTS_KEPT_SECONDS
+        before = CLOCK.now() - PAYMENTS_KEPT_SECONDS
         self._store.execute(FORGET_OLD_PAYMENTS, {"before": before, "limit": FORGET_AT_ONCE})

@@ -9,6 +9,7 @@ from itertools import islice, takewhile
 from math import inf
 
 from sandbox.stripe.calls import Call
+from sandbox.stripe.clock import CLOCK
 from sandbox.stripe.errors import invalid
 from sandbox.stripe.ledger import Resource
 from sandbox.stripe.parameters import Parameters
@@ -23,9 +24,11 @@ def list_page(call: Call, kind: str, **filters: str | None) -> Resource:
     limit = _read_limit(call.parameters)
     earliest, latest = _read_created(call.parameters)
     wanted = {name: value for name, value in filters.items() if value is not None}
-    # Newest first, so the scan may end at the first object that is too old.
-    recent = takewhile(lambda each: each["created"] >= earliest, _after_cursor(call, kind, wanted))
-    matching = (each for each in recent if each["created"] <= latest)
+    # Newest first, so the scan may end at the first object that is too old, however the clock was
+    # set in between.
+    end = earliest - CLOCK.moved_seconds
+    recent = takewhile(lambda each: each["created"] >= end, _after_cursor(call, kind, wanted))
+    matching = (each for each in recent if earliest <= each["created"] <= latest)
     page, has_more = _cut(call, kind, matching, limit)
     return {"object": "list", "url": call.path, "has_more": has_more, "data": page}
 

@@ -127,3 +127,14 @@ def test_an_unknown_customer_is_a_404(client):
     with pytest.raises(stripe.InvalidRequestError) as missing:
         client.v1.customers.retrieve("cus_gone")
     assert (missing.value.http_status, missing.value.code) == (404, "resource_missing")
+
+
+def test_a_deleted_customer_pays_no_more_and_what_it_paid_is_still_listed(client):
+    customer = client.v1.customers.create({"source": "tok_visa"}).id
+    paid = pay(client, customer=customer)
+    assert client.v1.customers.delete(customer).deleted
+
+    with pytest.raises(stripe.InvalidRequestError, match="No such customer"):
+        pay(client, customer=customer)
+    assert client.v1.customers.retrieve(customer).deleted
+    assert [each.id for each in client.v1.payment_intents.list({"customer": customer})] == [paid.id]

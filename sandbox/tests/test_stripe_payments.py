@@ -216,3 +216,17 @@ def test_a_failed_charge_is_not_refunded(client):
         client.v1.refunds.create({"charge": declined.value.error.charge})
     with pytest.raises(stripe.InvalidRequestError, match="successful charge"):
         client.v1.refunds.create({"payment_intent": declined.value.error.payment_intent.id})
+
+
+def test_an_unconfirmed_payment_takes_no_money_and_uses_its_key_up(client, stand_in):
+    asked = {"amount": 2000, "currency": "usd"}
+    options = {"idempotency_key": "a-key-that-is-used-up"}
+    unconfirmed = client.v1.payment_intents.create(asked, options)
+    again = client.v1.payment_intents.create(asked, options)
+    canceled = client.v1.payment_intents.cancel(unconfirmed.id)
+
+    customer = client.v1.customers.create({"source": "tok_visa"}).id
+    with pytest.raises(stripe.IdempotencyError):
+        pay(client, key="a-key-that-is-used-up", customer=customer)
+    assert (again.id, canceled.status) == (unconfirmed.id, "canceled")
+    assert stand_in.charges() == []

@@ -1,6 +1,10 @@
-"""`manage.py reconcile`: what a finance person runs at night, and fault tests at their end."""
+"""`manage.py reconcile`: what a finance person runs at night, fault tests at their end, and an
+operator after a loss of commits.
+"""
 
+import getpass
 import json
+import logging
 from argparse import ArgumentParser, ArgumentTypeError
 from collections.abc import Iterator
 from dataclasses import asdict
@@ -11,10 +15,15 @@ from django.core.management.base import BaseCommand, CommandError
 from django.db import connection
 from tqdm import tqdm
 
+from idempotency import conf
 from idempotency.exceptions import Indeterminate, NeedsReview
 from idempotency.management.printing import ending_with_the_reader
 from idempotency.storable import described, escaped
+from rides.clocks import clock_warnings
 from rides.reconciling import Reconciled, reconcile
+from rides.unclaimed import RefundRefused, refund_unclaimed
+
+logger = logging.getLogger(__name__)
 
 DEFAULT_RANGE = timedelta(hours=24)
 
@@ -35,26 +44,48 @@ class Command(BaseCommand):
 
     help = (
         "Compare Stripe's charges with the rides, both ways, and list what is off. "
-        "Exits with 1 if anything is."
+        "Exits with 1 if anything is. With --refund: refund one charge that no ride has."
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        parser.add_argument(
+        beginning = parser.add_mutually_exclusive_group()
+        beginning.add_argument(
             "--from",
             dest="start",
             type=moment,
             metavar="TIME",
             help="ISO 8601, in UTC unless it says otherwise (default: 24 hours before --to).",
         )
+        beginning.add_argument(
+            "--since",
+            type=moment,
+            metavar="TIME",
+            help="After a loss of commits: the last one that was kept. Looks further on both "
+            "sides, by what Stripe's clock may differ.",
+        )
         parser.add_argument(
             "--to", dest="end", type=moment, metavar="TIME", help="Not included (default: now)."
         )
         parser.add_argument("--json", action="store_true", dest="as_json", help="Print JSON.")
+        parser.add_argument(
+            "--refund", metavar="CHARGE", help="Refund this charge (ch_…), which no ride has."
+        )
+        parser.add_argument("--reason", default="", help="Why; for the record.")
+        parser.add_argument(
+            "--reviewer", default=getpass.getuser(), help="Who decides (default: %(default)s)."
+        )
 
     def handle(
         self, *, start: datetime | None, end: datetime | None, as_json: bool, **options: Any
     ) -> None:
+        for warning in clock_warnings():
+            logger.warning("clocks differ: %s", warning)
+        if options["refund"] is not None:
+            self.refund(options["refund"], options["reason"], options["reviewer"])
+            return
         end = end or database_time()
+        if options["since"]:
+            start, end = since(options["since"], end)
         start = start or end - DEFAULT_RANGE
         if start >= end:
             raise CommandError(f"--from {start} is not before --to {end}.", returncode=2)
@@ -69,6 +100,22 @@ class Command(BaseCommand):
                 self.stdout.write(escaped(line))  # what stands at Stripe may say anything
         if report.discrepancies:
             raise CommandError(f"{len(report.discrepancies)} off, from {start} to {end}.")
+
+    def refund(self, charge_id: str, reason: str, reviewer: str) -> None:
+        try:
+            self.stdout.write(refund_unclaimed(charge_id, reason=reason, reviewer=reviewer))
+        except RefundRefused as error:
+            raise CommandError(f"Not refunded. {error}") from error
+        except (Indeterminate, NeedsReview) as error:
+            raise CommandError(
+                f"It is not known whether it was refunded: {described(error)}"
+            ) from error
+
+
+def since(kept_until: datetime, now: datetime) -> tuple[datetime, datetime]:
+    """Return the range of a loss of commits, with what Stripe's clock may differ on both sides."""
+    difference = conf.current().provider_clock_difference
+    return kept_until - difference, now + difference
 
 
 def database_time() -> datetime:
@@ -87,7 +134,7 @@ def lines(report: Reconciled) -> Iterator[str]:
         yield f"{off.kind:<25}{off.ride_id or '-':>10}  {off.charge_id or '-':<30}{off.detail}"
     yield (
         f"charges={report.charges} rides={report.rides} open_requests={report.open_requests} "
-        f"discrepancies={len(report.discrepancies)}"
+        f"others={report.others} discrepancies={len(report.discrepancies)}"
     )
 
 

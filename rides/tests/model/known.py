@@ -6,6 +6,7 @@ import json
 import uuid
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 from idempotency import FINISHED
 from idempotency.models import IdempotencyKey
@@ -18,6 +19,7 @@ from rides.tests.trials import booking_of
 from sandbox.stripe.control import StandIn
 
 THE_SAME, ANOTHER = "the same request", "another request"
+WHOLE_SECONDS = 2  # Stripe dates in them, and time passes in them there
 FIELDS = {THE_SAME: {}, ANOTHER: {"target_lat": "35.0"}}
 
 Experiments = dict[str, Experiment]
@@ -119,9 +121,12 @@ def experiments_of(rider: User, stand_in: StandIn) -> Experiments:
     return {request: booking_of(rider, stand_in, **fields) for request, fields in FIELDS.items()}
 
 
-def seen_in(row: IdempotencyKey, charges: list[str]) -> Seen:
-    payments_made = charges.count("succeeded")
-    ledger = Ledger.PAID if payments_made else Ledger.DECLINED if charges else Ledger.NOTHING
+def seen_in(row: IdempotencyKey, charges: list[dict[str, Any]]) -> Seen:
+    """What there is of a key, of the `charges` under it those that were made for this row."""
+    earliest = row.created_at.timestamp() - WHOLE_SECONDS
+    outcomes = [charge["status"] for charge in charges if charge["created"] >= earliest]
+    payments_made = outcomes.count("succeeded")
+    ledger = Ledger.PAID if payments_made else Ledger.DECLINED if outcomes else Ledger.NOTHING
     return Seen(
         row.recovery_point,
         row.response_code,

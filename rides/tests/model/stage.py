@@ -11,6 +11,7 @@ from itertools import product
 from typing import Any, ClassVar
 
 from django.db import connection
+from django.db.models import F
 from hypothesis.stateful import RuleBasedStateMachine
 
 from idempotency.models import IdempotencyKey
@@ -18,8 +19,9 @@ from idempotency.phases import undo_point
 from idempotency.testing import INVARIANTS
 from idempotency.testing.clock import let_time_pass
 from rides import operations, payments
-from rides.models import User
+from rides.models import Ride, User
 from rides.operations import CreateRide
+from rides.tests.booking import charging_key
 from rides.tests.invariants import OF_A_KEY, OF_ALL_OF_THEM
 from rides.tests.model.known import Experiments, Frozen, Known, Ways, seen_in
 from rides.tests.model.mishaps import Crash, Done, Mishap, do
@@ -29,7 +31,6 @@ from rides.tests.model.states import (
     FINE,
     GOOD_CARD,
     OLD_POINT,
-    STRIPE_FORGETS,
     Attempt,
     Seen,
     State,
@@ -76,7 +77,6 @@ class Stage(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.known: list[Known] = []
-        self.of_removed_keys: set[str] = set()
         self.frozen: list[Frozen] = []
         self.went_wrong = False
         self.deploy(OLD_POINT)
@@ -129,14 +129,7 @@ class Stage(RuleBasedStateMachine):
             charges[charge["metadata"]["foreign_key"]].append(charge)
         for known in self.known:
             row = rows.get(known.key)
-            known.see(self.seen_of(row, charges[str(row.foreign_key)]) if row else Seen())
-        # A key that is free again is used again under the same foreign key, as another request.
-        gone = charges.keys() - {str(row.foreign_key) for row in rows.values()}
-        self.of_removed_keys |= {charge["id"] for key in gone for charge in charges[key]}
-
-    def seen_of(self, row: IdempotencyKey, charges: list[dict[str, Any]]) -> Seen:
-        mine = [charge for charge in charges if charge["id"] not in self.of_removed_keys]
-        return seen_in(row, [charge["status"] for charge in mine])
+            known.see(seen_in(row, charges[charging_key(row)]) if row else Seen())
 
     def wake(self, one: Frozen) -> None:
         one.process.thaw()
@@ -146,8 +139,8 @@ class Stage(RuleBasedStateMachine):
 
     def let_pass(self, by: timedelta) -> None:
         let_time_pass(by)
-        if by >= STRIPE_FORGETS:
-            self.stand_in.prune_keys()
+        Ride.objects.update(created_at=F("created_at") - by)
+        self.stand_in.let_time_pass(round(by.total_seconds()))
         for known in self.known:
             known.possible = {aged(state, by) for state in known.possible}
 

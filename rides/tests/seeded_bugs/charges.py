@@ -14,7 +14,8 @@ from idempotency.phases import ForeignPhase
 from idempotency.testing import Fault, Moment, after_a_loss
 from rides import payments
 from rides.operations import CreateRide
-from rides.payments import charging
+from rides.payments import asking, charging, taking_back
+from rides.payments.shapes import Payment
 from rides.tests.seeded_bugs.planting import (
     KILLED_AFTER_THE_CHARGE,
     Bed,
@@ -29,8 +30,9 @@ from rides.tests.seeded_bugs.planting import (
     of_booking,
     rewrite,
     undisturbed,
+    undoing_while_the_charge_arrives,
 )
-from rides.tests.trials import restored_of
+from rides.tests.trials import numbered_anew_of, restored_of
 
 UUID_OF_THE_NUMBER = (
     "lpad((SELECT last_value::text FROM idempotency_idempotencykey_id_seq), 32, '0')::uuid"
@@ -52,7 +54,7 @@ def call_inside_the_transaction(bed: Bed) -> None:
 
 @bug(
     "the_foreign_key_never_changes",
-    "at_most_one_charge_for_a_key",
+    "the_ledger_is_that_of_the_rides",
     experiment=booking,
     plan=KILLED_AFTER_THE_CHARGE,
 )
@@ -61,8 +63,14 @@ def new_foreign_key_for_each_attempt(bed: Bed) -> None:
     fresh = "   SET foreign_key = gen_random_uuid(), "
     rewrite(bed, claims, "TAKE_OVER_KEY", "   SET ", fresh)
 
+    def of_this_attempt(ride: Any) -> Any:
+        key = ride.idempotency_key
+        return ride.foreign_key if key.attempt == 1 else key.foreign_key
 
-@bug("at_most_one_charge_for_a_key", experiment=of_booking(after_a_loss), plan=undisturbed)
+    bed.enter_context(patch.object(charging, "foreign_key_of", of_this_attempt))
+
+
+@bug("the_ledger_is_that_of_the_rides", experiment=of_booking(after_a_loss), plan=undisturbed)
 def drawn_foreign_key(bed: Bed) -> None:
     """A request whose rows were lost is sent under a key that Stripe has never seen."""
     bed.enter_context(patch.object(views, "foreign_key_for", lambda *request: uuid.uuid4()))
@@ -162,12 +170,12 @@ def declined_because_not_found(bed: Bed) -> None:
 def adopts_the_payment_of_another_ride(bed: Bed) -> None:
     """The rider's latest payment is taken for this ride's; the database refuses it, for ever."""
 
-    def latest(ride: Any) -> Iterator[Any]:
+    def latest(ride: Any) -> Iterator[Payment]:
         customer = ride.user.stripe_customer_id
-        shown = charging.client().v1.payment_intents.list({"customer": customer, "limit": 1})
-        return iter(shown.data)
+        shown = asking.pages(charging.PAYMENTS, limit=1, customer=customer)
+        return map(Payment.of, next(shown))
 
-    bed.enter_context(patch.object(charging, "payment_intents_of", latest))
+    bed.enter_context(patch.object(charging, "payments_of", latest))
 
 
 @bug(
@@ -179,3 +187,33 @@ def adopts_the_payment_of_another_ride(bed: Bed) -> None:
 def saved_failure_is_asked_again(bed: Bed) -> None:
     """Stripe repeats its saved error for as long as it is asked under the same key."""
     bed.enter_context(patch.object(charging, "_is_saved_failure", lambda error: False))
+
+
+@bug(
+    "a_cancelled_ride_keeps_no_money",
+    experiment=undoing_while_the_charge_arrives,
+    plan=undisturbed,
+)
+def looks_before_the_key_is_useless(bed: Bed) -> None:
+    """A charge that arrives between the look and the end of its key is seen by nobody."""
+    make_key_useless = taking_back.make_key_useless
+    seen: list[Payment] = []
+
+    def look_and_make_key_useless(ride: Any, **options: Any) -> bool:
+        seen[:] = charging.payments_of(ride)
+        make_key_useless(ride, **options)
+        return True
+
+    bed.enter_context(patch.object(taking_back, "make_key_useless", look_and_make_key_useless))
+    bed.enter_context(patch.object(taking_back, "payments_of", lambda ride: seen))
+
+
+@bug("the_same_question_is_asked", experiment=of_booking(numbered_anew_of), plan=undisturbed)
+def serial_id_in_what_is_sent(bed: Bed) -> None:
+    """After a loss the ride has another number, and Stripe refuses the key of another question."""
+    wanted = charging.wanted
+
+    def wanted_with_number(ride: Any) -> dict[str, Any]:
+        return wanted(ride) | {"description": f"Charge for ride {ride.pk}"}
+
+    bed.enter_context(patch.object(charging, "wanted", wanted_with_number))

@@ -113,7 +113,7 @@ def attempt_begins_anew(bed: Bed) -> None:
 
 @bug(
     "one_ride_for_a_key",
-    "at_most_one_charge_for_a_key",
+    "one_audit_record_for_a_transition",
     experiment=booking,
     plan=at(Fault.DUPLICATE, Moment.BEFORE, f"INSERT {KEY}"),
 )

@@ -144,7 +144,6 @@ def what_was_asked_is_worked_out_anew(bed: Bed) -> None:
 
 @bug(
     "nothing_unfinished_is_deleted",
-    "the_ledger_is_that_of_the_rides",
     experiment=of_booking(reaping_of),
     plan=undisturbed,
 )

@@ -24,6 +24,7 @@ from rides.tests.trials import (
     looking_up_of,
     lost_numbers_of,
 )
+from rides.tests.undoing import undoing_while_it_arrives_of
 from sandbox.stripe.control import StandIn
 
 Bed = ExitStack
@@ -108,6 +109,10 @@ def overtaken_by_another_rider(scene: Scene) -> Experiment:
         booking(scene),
         booking_of(scene.rider_with_bad_card, scene.stand_in, raise_error="true"),
     )
+
+
+def undoing_while_the_charge_arrives(scene: Scene) -> Experiment:
+    return undoing_while_it_arrives_of(booking(scene), scene.stand_in, after_call=1)
 
 
 def undisturbed(boundaries: list[Boundary]) -> Iterator[Case]:

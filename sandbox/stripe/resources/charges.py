@@ -3,10 +3,10 @@
 Source: https://docs.stripe.com/api/charges
 """
 
-import time
 from typing import Any
 
 from sandbox.stripe.calls import Call, Endpoint
+from sandbox.stripe.clock import CLOCK
 from sandbox.stripe.ledger import Resource, new_id
 from sandbox.stripe.lists import PAGING, list_page
 
@@ -50,7 +50,7 @@ def _charge(intent: Resource, payment_method: Resource) -> Resource:
         "id": new_id("ch"),
         "object": "charge",
         "amount": intent["amount"],
-        "created": int(time.time()),
+        "created": int(CLOCK.now()),
         "currency": intent["currency"],
         "customer": intent["customer"],
         "description": intent["description"],

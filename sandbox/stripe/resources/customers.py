@@ -3,11 +3,10 @@
 Source: https://docs.stripe.com/api/customers
 """
 
-import time
-
 from sandbox.stripe.calls import Call, Endpoint
-from sandbox.stripe.errors import invalid
-from sandbox.stripe.ledger import Resource, new_id
+from sandbox.stripe.clock import CLOCK
+from sandbox.stripe.errors import invalid, no_such
+from sandbox.stripe.ledger import Ledger, Resource, new_id
 from sandbox.stripe.lists import PAGING, list_page
 from sandbox.stripe.parameters import Parameters
 from sandbox.stripe.resources.payment_methods import attach_to, find_or_make, from_token
@@ -21,7 +20,7 @@ def _create(call: Call) -> Resource:
     customer = {
         "id": new_id("cus"),
         "object": "customer",
-        "created": int(time.time()),
+        "created": int(CLOCK.now()),
         "default_source": None,
         "invoice_settings": _invoice_settings(None),
         "metadata": {},
@@ -31,7 +30,7 @@ def _create(call: Call) -> Resource:
 
 def _update(call: Call) -> Resource:
     call.parameters.allow(*_SETTABLE)
-    return _set(call, call.ledger.get("customer", call.object_id))
+    return _set(call, living_customer(call.ledger, call.object_id, "id"))
 
 
 def _set(call: Call, current: Resource) -> Resource:
@@ -84,7 +83,27 @@ def _invoice_settings(default_payment_method: str | None) -> Resource:
 
 def _retrieve(call: Call) -> Resource:
     call.parameters.allow("expand")
-    return call.ledger.get("customer", call.object_id)
+    customer = call.ledger.get("customer", call.object_id)
+    return _gone(customer) if customer.get("deleted") else customer
+
+
+def _delete(call: Call) -> Resource:
+    """For good; what it paid for stays, and is listed by its id (Stripe's API, "Delete")."""
+    customer = living_customer(call.ledger, call.object_id, "id")
+    call.ledger.put(customer | {"deleted": True})
+    return _gone(customer)
+
+
+def living_customer(ledger: Ledger, customer_id: str, param: str) -> Resource:
+    """Raises `Refused` for a customer that there is not, or no longer."""
+    customer = ledger.get("customer", customer_id, param)
+    if customer.get("deleted"):
+        raise no_such("customer", customer_id, param)
+    return customer
+
+
+def _gone(customer: Resource) -> Resource:
+    return {"id": customer["id"], "deleted": True}
 
 
 def _list(call: Call) -> Resource:
@@ -97,4 +116,5 @@ ENDPOINTS: dict[str, Endpoint] = {
     "GET /v1/customers": _list,
     "GET /v1/customers/{id}": _retrieve,
     "POST /v1/customers/{id}": _update,
+    "DELETE /v1/customers/{id}": _delete,
 }

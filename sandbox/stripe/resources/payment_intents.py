@@ -6,9 +6,9 @@ https://docs.stripe.com/payments/paymentintents/lifecycle
 """
 
 import secrets
-import time
 
 from sandbox.stripe.calls import Call, Endpoint
+from sandbox.stripe.clock import CLOCK
 from sandbox.stripe.errors import Failed, invalid
 from sandbox.stripe.ledger import Resource, new_id
 from sandbox.stripe.lists import PAGING, list_page
@@ -18,6 +18,7 @@ from sandbox.stripe.resources.confirming import (
     default_source,
     named_payment_method,
 )
+from sandbox.stripe.resources.customers import living_customer
 from sandbox.stripe.shapes import present
 
 MIN_AMOUNT = 50  # in the currency's minor unit
@@ -70,7 +71,7 @@ def _cancel(call: Call) -> Resource:
     intent = call.ledger.get("payment_intent", call.object_id)
     _require_unpaid(intent, "cancel")
     canceled = intent | {
-        "canceled_at": int(time.time()),
+        "canceled_at": int(CLOCK.now()),
         "cancellation_reason": reason,
         "next_action": None,
         "status": "canceled",
@@ -97,7 +98,7 @@ def _read_intent(call: Call) -> Resource:
         "amount": _read_amount(call.parameters),
         "automatic_payment_methods": _read_automatic_payment_methods(call.parameters),
         "client_secret": f"{intent_id}_secret_{secrets.token_hex(12)}",
-        "created": int(time.time()),
+        "created": int(CLOCK.now()),
         "currency": _read_currency(call.parameters),
         "customer": _read_customer(call),
         "description": call.parameters.text("description"),
@@ -148,7 +149,7 @@ def _read_currency(parameters: Parameters) -> str:
 def _read_customer(call: Call) -> str | None:
     customer_id = call.parameters.text("customer")
     if customer_id is not None:
-        call.ledger.get("customer", customer_id, "customer")
+        living_customer(call.ledger, customer_id, "customer")
     return customer_id
 
 

@@ -3,10 +3,9 @@
 Source: https://docs.stripe.com/api/payment_methods
 """
 
-import time
-
 from sandbox.stripe.calls import Call, Endpoint
 from sandbox.stripe.cards import Card, card_fields, card_for
+from sandbox.stripe.clock import CLOCK
 from sandbox.stripe.errors import invalid, missing_parameter, no_such
 from sandbox.stripe.ledger import Ledger, Resource, new_id
 from sandbox.stripe.lists import PAGING, list_page
@@ -90,7 +89,7 @@ def _new_payment_method(prefix: str, card: Card) -> Resource:
         "id": new_id(prefix),
         "object": "payment_method",
         "card": card_fields(card),
-        "created": int(time.time()),
+        "created": int(CLOCK.now()),
         "customer": None,
         "metadata": {},
         "type": "card",

@@ -3,9 +3,8 @@
 Source: https://docs.stripe.com/api/refunds
 """
 
-import time
-
 from sandbox.stripe.calls import Call, Endpoint
+from sandbox.stripe.clock import CLOCK
 from sandbox.stripe.errors import Failed, invalid, missing_parameter
 from sandbox.stripe.ledger import Resource, new_id
 from sandbox.stripe.lists import PAGING, list_page
@@ -29,7 +28,7 @@ def _create(call: Call) -> Resource:
         "object": "refund",
         "amount": amount,
         "charge": charge["id"],
-        "created": int(time.time()),
+        "created": int(CLOCK.now()),
         "currency": charge["currency"],
         "metadata": metadata,
         "payment_intent": charge["payment_intent"],
