@@ -24,13 +24,19 @@ def healthz(request: HttpRequest) -> HttpResponse:
 
 def readyz(request: HttpRequest) -> HttpResponse:
     """Answer whether requests should be sent here: 200, or 503 with the reasons."""
-    checks = map(import_string, conf.current().readiness_checks)
-    complaints = [complaint for check in checks for complaint in check()]
-    response = JsonResponse(
-        {"ready": not complaints, "complaints": complaints}, status=503 if complaints else 200
-    )
+    complaints = _said_by(conf.current().readiness_checks)
+    body = {
+        "ready": not complaints,
+        "complaints": complaints,
+        "warnings": _said_by(conf.current().readiness_warnings),
+    }
+    response = JsonResponse(body, status=503 if complaints else 200)
     response._has_been_logged = True  # type: ignore[attr-defined]  # an answer, not an error
     return response
+
+
+def _said_by(checks: Sequence[str]) -> list[str]:
+    return [said for check in checks for said in import_string(check)()]
 
 
 def not_asked_to_stop() -> Sequence[str]:

@@ -155,6 +155,7 @@ IDEMPOTENCY["FOREIGN_KEY_NAMESPACE"] = namespace(
     "FOREIGN_KEY_NAMESPACE", default="6f1d2f0e-52c4-4a7e-9b1c-7d3a90e4c815"
 )
 IDEMPOTENCY["FOREIGN_KEY_USER_FIELD"] = "public_id"
+IDEMPOTENCY["READINESS_WARNINGS"] = ("rides.clocks.latest_clock_warnings",)
 IDEMPOTENCY["COMPLETER_RATE"] = number("COMPLETER_RATE", range(1, 100_001), default=50)
 IDEMPOTENCY["TRUSTED_PROXIES"] = tuple(env.list("TRUSTED_PROXIES", default=[]))
 try:

@@ -1,10 +1,12 @@
 """A job is owed until it is done: settled with its effect, and handed over again until it is."""
 
+import re
 from datetime import timedelta
 
 import pytest
 from django_tasks_db.models import DBTaskResult
 
+from idempotency.doors import Reading
 from idempotency.jobs import drain_staged_jobs, put_back, redeliver_overdue_jobs
 from idempotency.models import JobDelivery
 from idempotency.testing.clock import let_time_pass
@@ -52,9 +54,21 @@ def test_a_job_that_fails_takes_its_effect_back_and_stays_owed(stage):
     assert (done.succeeded, done.failed) == (0, 1)
     assert audit_trail() == []
     record = JobDelivery.objects.get(job_id=job_id)
-    assert record.last_error == "RuntimeError('no paper')"
+    assert re.fullmatch(r"RuntimeError at idempotency\.tests\.tasks:\d+", record.last_error)
     assert record.set_aside_at is None
     assert record.lease_token is None
+
+
+def test_behind_closed_doors_a_job_is_left_for_later(stage, monkeypatch):
+    job_id = stage(what="done")
+    drain_staged_jobs(10)
+    monkeypatch.setattr("idempotency.doors.as_last_read", lambda: Reading(are_closed=True))
+
+    run_queued_jobs(10)
+
+    assert audit_trail() == []
+    record = JobDelivery.objects.get(job_id=job_id)
+    assert (record.lease_token, record.last_error, record.set_aside_at) == (None, "", None)
 
 
 # Handing over again.

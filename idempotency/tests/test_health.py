@@ -8,6 +8,7 @@ from django.test import Client
 from django.urls import path
 
 from idempotency import health, stopping
+from idempotency.doors import Reading
 
 pytestmark = pytest.mark.django_db
 
@@ -22,6 +23,10 @@ def process_that_goes_on() -> Iterator[None]:
 
 def doors() -> Sequence[str]:
     return ["The doors are closed."]
+
+
+def slow_clock() -> Sequence[str]:
+    return ["A clock is slow."]
 
 
 def complaints() -> tuple[int, list[str]]:
@@ -63,3 +68,17 @@ def test_a_project_adds_checks_of_its_own(settings):
     settings.IDEMPOTENCY = {"READINESS_CHECKS": ("idempotency.tests.test_health.doors",)}
 
     assert complaints() == (503, ["The doors are closed."])
+
+
+def test_an_instance_behind_closed_doors_is_not_ready(monkeypatch):
+    monkeypatch.setattr("idempotency.doors.as_last_read", lambda: Reading(are_closed=True))
+
+    assert complaints() == (503, ["The doors are closed."])
+
+
+def test_a_warning_is_told_and_takes_no_instance_out(settings):
+    settings.IDEMPOTENCY = {"READINESS_WARNINGS": ("idempotency.tests.test_health.slow_clock",)}
+
+    answer = Client().get("/readyz")
+
+    assert (answer.status_code, answer.json()["warnings"]) == (200, ["A clock is slow."])
