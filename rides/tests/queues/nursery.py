@@ -127,9 +127,11 @@ def run(what: str) -> None:
 
         if what == CONNECTED_WORKER:
             worker_before_create_process.connect(connect_as_parent)
+        # RabbitMQ lets no second worker in that has the name of another.
+        name = f"--hostname=worker-{os.getpid()}@%h"
         quick_start = ["--without-gossip", "--without-mingle"]
         pool = f"--pool={os.environ['WORKER_POOL']}"
-        app.worker_main(["--quiet", "worker", pool, "--concurrency=1", *quick_start])
+        app.worker_main(["--quiet", "worker", name, pool, "--concurrency=1", *quick_start])
     else:
         call_command(
             "db_worker",
