@@ -85,7 +85,7 @@ class Settings:
     """Dotted paths of `() -> sequence of complaints`: what `/readyz` asks."""
 
     readiness_warnings: tuple[str, ...] = ()
-    """Dotted paths of `() -> sequence of warnings`, which `/readyz` tells and refuses nothing for."""
+    """Dotted paths of `() -> sequence of warnings`, for which `/readyz` refuses nothing."""
 
     batch_size: int = 1000
     """How many rows a worker command takes at a time."""

@@ -224,7 +224,11 @@ class UnsendableAnswer(OperationMisuse):
 # A job did not end well. Its delivery record stays, unless it was settled before.
 
 
-class JobFailed(Exception):
+class JobError(Exception):
+    """What this app raises of a job."""
+
+
+class JobFailed(JobError):
     """A job was not done; its delivery record has the error, and it is handed over again."""
 
 
@@ -232,11 +236,11 @@ class JobOverLimit(BaseException):
     """A job takes longer than its limit. No `except Exception` of the job's own may swallow it."""
 
 
-class JobLeaseLost(Exception):
+class JobLeaseLost(JobError):
     """This worker's lease of a job has ended, so it settles nothing and keeps nothing."""
 
 
-class JobMisuse(Exception):
+class JobMisuse(JobError):
     """A job's code did what the library forbids."""
 
 

@@ -19,9 +19,9 @@ from django.db import DEFAULT_DB_ALIAS, Error, connection, router, transaction
 from idempotency import conf
 from idempotency.compat import DatabaseBackend, Task, task
 from idempotency.staging import recording_staged_jobs, stage_job
+from idempotency.storable import TEXT_LIMIT, described, storable_text
 from idempotency.transactions import give_connection_back, refuse_open_transaction
 from idempotency.working import (
-    LONGEST_ERROR,
     keep_error,
     passed_to,
     run_under_lease,
@@ -164,14 +164,19 @@ def put_back(job_ids: Sequence[Any], *, who: str, reason: str) -> int:
     with connection.cursor() as cursor:
         values: dict[str, Any] = {
             "job_ids": list(job_ids),
-            "who": who,
-            "reason": reason,
-            "longest": LONGEST_ERROR,
+            "who": storable_text(who),
+            "reason": storable_text(reason),
+            "longest": TEXT_LIMIT,
         }
         cursor.execute(PUT_BACK, values)
         found = [job_id for (job_id,) in cursor.fetchall()]
     for job_id in found:
-        logger.info("job put back: job_id=%s by=%s reason=%s", job_id, who, reason)
+        logger.info(
+            "job put back: job_id=%s by=%s reason=%s",
+            job_id,
+            storable_text(who),
+            storable_text(reason),
+        )
     return len(found)
 
 
@@ -247,6 +252,9 @@ def _take_deliveries_back(job_ids: list[str]) -> None:
 def _keep_refusal(job: OwedJob, error: Exception) -> None:
     """The batch goes on. This was one of the job's deliveries; after the last it is set aside."""
     logger.error(
-        "job not handed over: job_id=%s job_name=%s error=%r", job.job_id, job.job_name, error
+        "job not handed over: job_id=%s job_name=%s error=%s",
+        job.job_id,
+        job.job_name,
+        described(error),
     )
     keep_error(job.job_id, error)

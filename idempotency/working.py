@@ -19,11 +19,10 @@ from idempotency.exceptions import JobFailed, JobOverLimit
 from idempotency.job_leases import JobLease, lease_delivery, release_delivery, settle_delivery
 from idempotency.job_limits import interrupted_after, limit_of
 from idempotency.settling import Settling
+from idempotency.storable import described, described_traceback
 from idempotency.transactions import refuse_open_transaction
 
 logger = logging.getLogger(__name__)
-
-LONGEST_ERROR = 2_000
 
 KEEP_JOB_ERROR = """
 UPDATE idempotency_jobdelivery SET last_error = %(last_error)s WHERE job_id = %(job_id)s
@@ -55,7 +54,9 @@ def run_under_lease(job_id: str, job_name: str, args: list[Any], kwargs: dict[st
     try:
         _run(job, lease, args, kwargs)
     except (Exception, JobOverLimit) as error:
-        logger.warning("job failed: job_id=%s job_name=%s", job_id, job_name, exc_info=True)
+        logger.warning(
+            "job failed: job_id=%s job_name=%s: %s", job_id, job_name, described_traceback(error)
+        )
         _let_go(lease, error)
         raise JobFailed(described(error)) from None
 
@@ -75,11 +76,6 @@ def passed_to(job: Task, settling: Callable[..., Any] | None) -> dict[str, Any]:
 def keep_error(job_id: str, error: BaseException) -> None:
     with connection.cursor() as cursor:
         cursor.execute(KEEP_JOB_ERROR, {"job_id": job_id, "last_error": described(error)})
-
-
-def described(error: BaseException) -> str:
-    """What is kept of an error."""
-    return repr(error)[:LONGEST_ERROR]
 
 
 def _run(job: Task, lease: JobLease, args: list[Any], kwargs: dict[str, Any]) -> None:
@@ -112,7 +108,7 @@ def _let_go(lease: JobLease, error: BaseException) -> None:
     try:
         release_delivery(lease, described(error))
     except Error as away:
-        logger.warning("error of a job not kept: job_id=%s error=%r", lease.job_id, away)
+        logger.warning("error of a job not kept: job_id=%s error=%s", lease.job_id, described(away))
 
 
 def _give_connection_up() -> None:
