@@ -67,6 +67,10 @@ def lose_answer(enrol, ledger):
     return lose_answer
 
 
+def decision_on(row):
+    return Decision(key_id=row.pk, reviewer="ann", reason="looked", lease_token=row.lease_token)
+
+
 def finish(how, enrol):
     """Finishes what is in flight, by the client's retry or by the completer."""
     if how == "client":
@@ -135,7 +139,7 @@ def test_each_decision_of_a_reviewer_can_be_carried_out(lose_answer, stored, led
     lose_answer()
     IdempotencyKey.objects.update(needs_review_at="2026-01-01T00:00Z", locked_at=None)
 
-    response = decide(Decision(key_id=stored().pk, reviewer="ann", reason="looked"))
+    response = decide(decision_on(stored()))
 
     assert response.status in (201, 409)
     assert stored().is_finished
@@ -176,7 +180,7 @@ def test_a_reviewer_can_still_ask_undo_and_close_what_is_about_a_row_that_is_gon
     lose_answer()
     COURSES.all().delete()
     enrol()
-    decision = Decision(key_id=stored().pk, reviewer="ann", reason="looked")
+    decision = decision_on(stored())
 
     assert ask_foreign_system(stored()) == "payment-1"
     assert undo(decision).status == 409
@@ -502,7 +506,7 @@ def test_a_key_of_the_version_before_names_is_refused_and_parked(customer, key, 
     assert customer.send(key).json()["code"] == "parameters_mismatch"
     IdempotencyKey.objects.update(needs_review_at="2026-01-01T00:00Z")
     answer = Response.error(410, "Ask again.", code="closed")
-    close(Decision(key_id=stored().pk, reviewer="ann", reason="from before"), answer)
+    close(decision_on(stored()), answer)
     assert stored().is_finished
 
 

@@ -17,10 +17,10 @@ AFTER = [("idempotency", "0010_operation_and_path_kwargs")]
 KEY_OF_BEFORE = """
 INSERT INTO idempotency_idempotencykey
        (user_id, idempotency_key, request_method, request_path, request_params, fingerprint,
-        foreign_key, created_at, last_run_at, run_after, attempt, recovery_point, last_error,
-        journal)
+        foreign_key, created_at, last_run_at, run_after, attempt, lease_token, recovery_point,
+        last_error, journal)
 SELECT %s, %s, 'POST', %s, %s::jsonb, repeat('0', 64), gen_random_uuid(),
-       at, at, at, 1, 'started', '', '[]'
+       at, at, at, 1, gen_random_uuid(), 'started', '', '[]'
   FROM (SELECT now() - interval '1 hour' AS at) AS filled
 """
 PARAMS = '{"title": "Emma", "price_cents": 900, "discount": "1.5", "gift": false}'
