@@ -89,28 +89,25 @@ SELECT id, last_run_at
 
 # Whether there are answers to take away, by the next one after the reaper's position in the table,
 # and the oldest key of all from its position in memory on. Each reads one entry of the index.
-_FINISHED_KEYS_ARE_OVERDUE = f"""
-       (SELECT min(last_run_at) FROM idempotency_idempotencykey
+FINISHED_KEYS_ARE_OVERDUE = f"""
+  WITH position AS MATERIALIZED (SELECT last_run_at FROM idempotency_reaperposition)
+SELECT (SELECT min(last_run_at) FROM idempotency_idempotencykey
          WHERE recovery_point = '{FINISHED}' AND response_body IS NOT NULL
-           AND last_run_at >= COALESCE((SELECT last_run_at FROM idempotency_reaperposition),
-                                       'epoch'))
+           AND last_run_at >= COALESCE((SELECT last_run_at FROM position), 'epoch'))
        < statement_timestamp() - %(retention)s,
        LEAST(statement_timestamp() - %(tombstone_retention)s,
              (SELECT min(last_run_at) FROM idempotency_idempotencykey
                WHERE recovery_point = '{FINISHED}' AND last_run_at >= %(begin_at)s)),
        statement_timestamp() - %(tombstone_retention)s"""  # noqa: S608
 
-FINISHED_KEYS_ARE_OVERDUE = f"SELECT {_FINISHED_KEYS_ARE_OVERDUE}"
-
 # And the unfinished keys, which are few: whether one is past its retention, and which run is the
 # oldest of those that may still finish. No index has them in the order of either, so it reads the
 # entries of all keys that were unfinished since the last vacuum; once a minute is often enough.
 KEYS_ARE_OVERDUE = f"""
-SELECT {_FINISHED_KEYS_ARE_OVERDUE},
+{FINISHED_KEYS_ARE_OVERDUE},
        created_at < statement_timestamp() - %(retention)s,
        LEAST(last_run_at, statement_timestamp()),
-       (SELECT last_run_at FROM idempotency_reaperposition)
-       > statement_timestamp() + %(clock_tolerance)s
+       (SELECT last_run_at FROM position) > statement_timestamp() + %(clock_tolerance)s
   FROM (SELECT min(created_at) AS created_at, min(last_run_at) AS last_run_at
           FROM idempotency_idempotencykey
          WHERE recovery_point <> '{FINISHED}' AND needs_review_at IS NULL) AS unfinished

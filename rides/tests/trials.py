@@ -18,6 +18,7 @@ from urllib.parse import urlencode
 
 from django.core.mail import EmailMessage
 from django.db import connection, connections
+from django.db.models import F
 from django.test import Client
 from django_tasks_db import DatabaseBackend
 
@@ -108,7 +109,11 @@ def clock_set_right_of(booking: Experiment, stand_in: StandIn) -> Experiment:
 
     def prepare(key: str) -> None:
         ask_and_lose_the_answer(booking, key)
-        let_key_age(key, -2 * timedelta(days=1))
+        let_key_age(key, until_anybody_may_take_over())
+        ahead = timedelta(days=2)
+        IdempotencyKey.objects.filter(idempotency_key=key).update(
+            foreign_sent_at=F("foreign_sent_at") + ahead, run_after=F("run_after") + ahead
+        )
         stand_in.prune_keys()
 
     return replace(booking, prepare=prepare)
