@@ -23,9 +23,18 @@ from django.utils.safestring import SafeString
 from idempotency.filters import UNDER_REVIEW, KeyAgeFilter, RecoveryPointFilter, StateFilter, states
 from idempotency.jobs import put_back
 from idempotency.ledgers import AgeFilter, KeysetChangeList, LedgerAdmin, is_id, moment_of
-from idempotency.models import IdempotencyKey, JobDelivery, RequestUnderReview, StagedJob
+from idempotency.models import (
+    IdempotencyKey,
+    JobDelivery,
+    RequestUnderReview,
+    ReviewDecision,
+    StagedJob,
+)
 from idempotency.review_pages import ReviewPages
 from idempotency.stories import shortened, timeline_of, traces_of
+
+MOST_USERS = 20
+"""Of one name, or of one e-mail address: usually there is one."""
 
 
 @admin.register(IdempotencyKey)
@@ -35,7 +44,9 @@ class IdempotencyKeyAdmin(ReviewPages, LedgerAdmin):
     list_display = ("short_key", "standing", "created", "user", "attempt", "response_code")
     list_filter = (StateFilter, RecoveryPointFilter, KeyAgeFilter)
     list_select_related = ("user",)
-    search_help_text = "The beginning of a key, a user's whole e-mail address, or a key's number"
+    search_help_text = (
+        "The beginning of a key, a user's whole name or e-mail address, or a key's number"
+    )
     last_run = moment_of("last_run_at")
     due = moment_of("run_after")
     locked = moment_of("locked_at")
@@ -74,10 +85,10 @@ class IdempotencyKeyAdmin(ReviewPages, LedgerAdmin):
         return keys.annotate(current_state=Case(*cases, output_field=CharField()))
 
     def matching(self, term: str) -> Q:
-        if "@" in term:
-            return Q(**{f"user__{get_user_model().get_email_field_name()}": term.lower()})
         by_number = Q(pk=term) if is_id(term) else Q()
-        return by_number | Q(idempotency_key__startswith=term)
+        users = users_named(term)
+        by_user = Q(user__in=users) if users else Q()
+        return by_number | by_user | Q(idempotency_key__startswith=term)
 
     @admin.display(description="key")
     def short_key(self, key: IdempotencyKey) -> SafeString:
@@ -118,6 +129,19 @@ class IdempotencyKeyAdmin(ReviewPages, LedgerAdmin):
         )
 
 
+def users_named(term: str) -> list[Any]:
+    """Return the ids of the users whose name, or whose e-mail address, is the search term.
+
+    They are read first, so that the keys are then found by the index that begins with the user.
+    """
+    model = get_user_model()
+    names = {model.USERNAME_FIELD, model.get_email_field_name()}
+    named = Q()
+    for name in names & {field.name for field in model._meta.fields}:
+        named |= Q(**{name: term}) | Q(**{name: term.lower()})
+    return list(model._default_manager.filter(named).values_list("pk", flat=True)[:MOST_USERS])
+
+
 class ReviewList(KeysetChangeList):
     """Leads to the key's own page, where the decisions are."""
 
@@ -140,6 +164,25 @@ class RequestUnderReviewAdmin(LedgerAdmin):
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ReviewList]:
         return ReviewList
+
+
+@admin.register(ReviewDecision)
+class ReviewDecisionAdmin(LedgerAdmin):
+    """Who decided what, and why; kept for good."""
+
+    list_display = ("created", "action", "idempotency_key_id", "reviewer", "reason")
+    list_filter = (AgeFilter,)
+    search_help_text = "A request's number, its foreign key, or a reviewer's whole name"
+    fields = ("created", "action", "idempotency_key_id", "foreign_key", "reviewer", "reason")
+    readonly_fields = ("created",)
+
+    def matching(self, term: str) -> Q:
+        if is_id(term):
+            return Q(idempotency_key_id=term)
+        try:
+            return Q(foreign_key=UUID(term))
+        except ValueError:
+            return Q(reviewer=term)
 
 
 class JobAdmin(LedgerAdmin):

@@ -1,28 +1,141 @@
 """What the library asks of a transaction: repeat it, isolate it, or be sure that there is none.
 
-Everything that depends on PostgreSQL's error codes stands here.
+Everything that depends on PostgreSQL's error codes stands here, in one table.
 """
 
 import random
 import time
-from collections.abc import Callable
-from typing import TypeVar
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from enum import Enum, auto
+from typing import Any, TypeVar
 
 from django.db import DatabaseError, InterfaceError, OperationalError, connection, transaction
+from django.db import Error as DatabaseFailure
 
 from idempotency import conf
 from idempotency.exceptions import ConflictPersists, ForeignCallInsideTransaction
+from idempotency.statements import text_of
 
 READ_COMMITTED = "READ COMMITTED"
 SERIALIZABLE = "SERIALIZABLE"
 
-# https://www.postgresql.org/docs/current/errcodes-appendix.html
-_REPEATABLE = {"40001", "40P01"}  # serialization_failure, deadlock_detected
-_LOCK_TIMEOUT = "55P03"  # lock_not_available
-
 _LONGEST_PAUSE_SECONDS = 0.1
 
 T = TypeVar("T")
+
+
+class Statement(Enum):
+    """What an error says of the statement, and so of its transaction."""
+
+    AGAIN = auto()  # nothing was done, and the whole transaction may succeed if it is run again
+    NOT = auto()  # nothing was done, and the same statement would fail again
+    UNKNOWN = auto()  # the connection ended: a COMMIT may have been carried out
+
+
+class Keep(Enum):
+    """What an error says of a connection, or of those in its pool that are as old."""
+
+    KEEP = auto()
+    DROP = auto()
+
+
+@dataclass(frozen=True, slots=True)
+class Meaning:
+    """What an error says of the statement, of the connection, and of all that are as old as it.
+
+    `is_away`: the cause is neither the statement nor another transaction. There is no server to
+    be reached that would carry the statement out.
+    """
+
+    statement: Statement
+    connection: Keep
+    pool: Keep
+    is_away: bool = False
+
+
+_AGAIN, _NOT, _UNKNOWN = Statement.AGAIN, Statement.NOT, Statement.UNKNOWN
+_KEEP, _DROP = Keep.KEEP, Keep.DROP
+
+FAILED = Meaning(_NOT, _KEEP, _KEEP)
+"""What every code means that the table does not have: the statement's own failure."""
+
+LOST = Meaning(_UNKNOWN, _DROP, _DROP, is_away=True)
+"""What an error without a code means: the driver's own words for a connection that ended, or could
+not be made, since the server's reason for refusing one reaches the driver as a text only."""
+
+LOCK_TIMEOUT = "55P03"
+
+# By the whole code, else by its class, the first two characters.
+# https://www.postgresql.org/docs/current/errcodes-appendix.html
+MEANINGS = {
+    "08": LOST,  # connection_exception; also PgBouncer's word for most of its troubles
+    # A primary that was made a standby, or read-only before a switchover: so is the whole server.
+    "25006": Meaning(_NOT, _DROP, _DROP, is_away=True),  # read_only_sql_transaction
+    # The server ended this session, since the transaction lasted too long.
+    "25P03": Meaning(_NOT, _DROP, _KEEP),  # idle_in_transaction_session_timeout
+    "25P04": Meaning(_NOT, _DROP, _KEEP),  # transaction_timeout
+    # No login, no database. They have a code only where a pooler is told so in a session.
+    "28": Meaning(_NOT, _DROP, _KEEP, is_away=True),  # invalid_authorization_specification
+    "3D000": Meaning(_NOT, _DROP, _KEEP, is_away=True),  # invalid_catalog_name
+    "40001": Meaning(_AGAIN, _KEEP, _KEEP),  # serialization_failure
+    "40P01": Meaning(_AGAIN, _KEEP, _KEEP),  # deadlock_detected
+    # A disk or a memory that is full stays so until somebody looks: an error in the log, not a 503.
+    "53": FAILED,  # insufficient_resources: 53100 disk_full, 53200 out_of_memory
+    "53300": Meaning(_NOT, _DROP, _KEEP, is_away=True),  # too_many_connections
+    "55": FAILED,  # object_not_in_prerequisite_state: 55006 object_in_use, 55P02
+    LOCK_TIMEOUT: FAILED,  # lock_not_available: somebody else's transaction goes on
+    "57014": FAILED,  # query_canceled: by statement_timeout, or by a person
+    "57P01": LOST,  # admin_shutdown, and pg_terminate_backend
+    "57P02": LOST,  # crash_shutdown
+    "57P03": LOST,  # cannot_connect_now
+    "57P04": LOST,  # database_dropped
+    "57P05": LOST,  # idle_session_timeout
+    "58": FAILED,  # system_error: an I/O error of the server's
+    "XX": FAILED,  # internal_error: a bug, or data that is corrupted
+}
+
+
+def meaning_of(error: BaseException) -> Meaning:
+    """What an error means, by the table."""
+    code = _sqlstate_of(error)
+    if code is not None:
+        return MEANINGS.get(code) or MEANINGS.get(code[:2], FAILED)
+    # psycopg2 has neither a kind nor a code for a server that went without a word.
+    without_a_kind = type(error) is DatabaseError and error.__cause__ is not None
+    is_lost = without_a_kind or isinstance(error, OperationalError | InterfaceError)
+    return LOST if is_lost else FAILED
+
+
+def may_succeed_when_repeated(error: BaseException) -> bool:
+    """A serialization failure or a deadlock: the whole transaction is to be run again."""
+    return meaning_of(error).statement is Statement.AGAIN
+
+
+def waited_too_long_for_a_lock(error: BaseException) -> bool:
+    return _sqlstate_of(error) == LOCK_TIMEOUT
+
+
+def waited_for_an_insert_into(table: str, error: BaseException) -> bool:
+    """Whether the lock was held by a transaction that inserted the same unique value.
+
+    Locks on a table, or on a row that a foreign key names, look the same but for the context. In
+    any language that has the name of the table, and the SQL of the foreign key's own look.
+    """
+    if not waited_too_long_for_a_lock(error):
+        return False
+    context = getattr(getattr(error.__cause__, "diag", None), "context", None) or ""
+    return f'"{table}"' in context and "FOR KEY SHARE" not in context
+
+
+def database_is_away(error: BaseException) -> bool:
+    """The connection was lost, refused or ended by the server, or leads to one that cannot write.
+
+    Not so for what an author's own statement ran into: `statement_timeout`, a full disk. That is
+    the phase's failure, logged as one.
+    """
+    return meaning_of(error).is_away
 
 
 def in_transaction(work: Callable[[], T], *, isolation: str = READ_COMMITTED) -> T:
@@ -34,10 +147,7 @@ def in_transaction(work: Callable[[], T], *, isolation: str = READ_COMMITTED) ->
         if retry:
             time.sleep(random.uniform(0, _LONGEST_PAUSE_SECONDS))  # noqa: S311
         try:
-            with transaction.atomic(durable=True):
-                if isolation != READ_COMMITTED:
-                    _set_isolation(isolation)
-                return work()
+            return _begin_again_after_a_restart(work, isolation)
         except OperationalError as error:
             if not may_succeed_when_repeated(error):
                 raise
@@ -49,24 +159,15 @@ def in_transaction(work: Callable[[], T], *, isolation: str = READ_COMMITTED) ->
     ) from conflict
 
 
-def may_succeed_when_repeated(error: Exception) -> bool:
-    """A serialization failure or a deadlock: the whole transaction is to be run again."""
-    return _sqlstate_of(error) in _REPEATABLE
+@contextmanager
+def reading_again_after_a_restart() -> Iterator[None]:
+    """Repeats, once and on a new connection, a SELECT outside of a transaction that met a dead one.
 
-
-def waited_too_long_for_a_lock(error: Exception) -> bool:
-    return _sqlstate_of(error) == _LOCK_TIMEOUT
-
-
-def database_is_away(error: Exception) -> bool:
-    """The connection was lost, refused or ended by the server."""
-    if type(error) is DatabaseError and error.__cause__:
-        # Without a kind and without a code: psycopg2's words for a server that is gone without any
-        # of its own, as after an immediate stop.
-        return _sqlstate_of(error) is None
-    if not isinstance(error, OperationalError | InterfaceError):
-        return False
-    return not may_succeed_when_repeated(error) and not waited_too_long_for_a_lock(error)
+    For the whole of a request: else each connection that was kept over a restart of the server
+    costs one client a 503.
+    """
+    with connection.execute_wrapper(_read_again):
+        yield
 
 
 def refuse_open_transaction() -> None:
@@ -89,12 +190,77 @@ def give_connection_back() -> None:
         connection.close()
 
 
-def drop_broken_connection() -> None:
-    """Closes the connection if an error left it unusable, so that the next statement reconnects."""
-    try:
-        connection.close_if_unusable_or_obsolete()
-    except DatabaseError:
+def drop_broken_connection(error: BaseException) -> None:
+    """Closes the connection where the error says that it is of no use, so that the next statement
+    opens a new one. A backend with a pool of its own takes it out of there, as ours does.
+    """
+    meaning = meaning_of(error)
+    if meaning.connection is Keep.KEEP or connection.in_atomic_block:
+        return
+    if connection.connection is not None and (pool := getattr(connection, "pool", None)):
+        # Django's own pool takes back what still answers, so it is ended first.
+        if meaning.pool is Keep.DROP and hasattr(pool, "drain"):
+            pool.drain()
+        connection.connection.close()
+    with suppress(DatabaseFailure):
         connection.close()
+
+
+def _begin_again_after_a_restart(work: Callable[[], T], isolation: str) -> T:
+    """Runs a transaction; once more, on a new connection, where its first statement met a dead one.
+
+    Nothing has been done then. Later statements are not repeated: one of them may be the reason.
+    """
+    first = _FirstStatement()
+    try:
+        with connection.execute_wrapper(first):
+            return _in_one_transaction(work, isolation)
+    except DatabaseFailure as error:
+        if first.got_through or not _met_a_dead_connection(error):
+            raise
+    return _in_one_transaction(work, isolation)
+
+
+def _in_one_transaction(work: Callable[[], T], isolation: str) -> T:
+    try:
+        with transaction.atomic(durable=True):
+            if isolation != READ_COMMITTED:
+                _set_isolation(isolation)
+            return work()
+    except DatabaseFailure as error:
+        drop_broken_connection(error)
+        raise
+
+
+class _FirstStatement:
+    """Whether a statement of the transaction has got through."""
+
+    got_through = False
+
+    def __call__(self, execute: Any, sql: str, params: Any, many: bool, context: Any) -> Any:
+        result = execute(sql, params, many, context)
+        self.got_through = True
+        return result
+
+
+def _read_again(execute: Any, sql: str, params: Any, many: bool, context: Any) -> Any:
+    wrapper, cursor = context["connection"], context["cursor"]
+    try:
+        return execute(sql, params, many, context)
+    except DatabaseFailure as error:
+        # What a new connection is asked has no name there yet, if it was prepared.
+        text = text_of(sql)
+        outside = wrapper.autocommit and not wrapper.in_atomic_block
+        if not (outside and text.lstrip().startswith("SELECT") and _met_a_dead_connection(error)):
+            raise
+        drop_broken_connection(error)
+    wrapper.ensure_connection()
+    cursor.cursor = wrapper.create_cursor()
+    return execute(text, params, many, context)
+
+
+def _met_a_dead_connection(error: BaseException) -> bool:
+    return meaning_of(error) is LOST
 
 
 def _set_isolation(level: str) -> None:

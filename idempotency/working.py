@@ -18,7 +18,7 @@ from idempotency.exceptions import JobFailed, JobOverLimit
 from idempotency.job_leases import JobLease, lease_delivery, release_delivery, settle_delivery
 from idempotency.job_limits import interrupted_after, limit_of
 from idempotency.settling import Settling
-from idempotency.transactions import drop_broken_connection, refuse_open_transaction
+from idempotency.transactions import refuse_open_transaction
 
 logger = logging.getLogger(__name__)
 
@@ -101,8 +101,8 @@ def _let_go(lease: JobLease, error: BaseException) -> None:
     """Keeps the error, where the database can be asked; where not, the lease ends by itself."""
     if isinstance(error, JobOverLimit):
         _give_connection_up()
-    if connection.errors_occurred:
-        drop_broken_connection()
+    with contextlib.suppress(Error):
+        connection.close_if_unusable_or_obsolete()
     try:
         release_delivery(lease, described(error))
     except Error as away:

@@ -2,6 +2,7 @@
 (`amqp://…`). Apart from the settings, since nothing here counts until `TASKS_BROKER_URL` is set.
 """
 
+import os
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -12,8 +13,9 @@ TIMEOUT_SECONDS = 10
 def celery_settings(broker_url: str) -> dict[str, Any]:
     """Returns what Celery reads from Django's settings."""
     is_rabbitmq = urlsplit(broker_url).scheme.startswith("amqp")
+    # Celery reads it from there too, and the broker's password is on no page of settings.
+    os.environ["CELERY_BROKER_URL"] = broker_url
     return {
-        "CELERY_BROKER_URL": broker_url,
         "CELERY_BROKER_TRANSPORT_OPTIONS": RABBITMQ_OPTIONS if is_rabbitmq else REDIS_OPTIONS,
         # A failed hand-over is the enqueuer's to repeat, with its own back-off.
         "CELERY_TASK_PUBLISH_RETRY": False,

@@ -59,7 +59,7 @@ class Boundary:
         return f"{self.number}. {self.moment} {self.step}"
 
 
-class AnswerNotLost(BaseException):
+class AnswerNotLost(SystemExit):
     """A foreign call returned although `lose_answer` was to see to it that it does not. No code
     under test may take it for an error of its own.
     """

@@ -56,6 +56,18 @@ def a_good_card_pays_in_the_end(trial: Trial) -> None:
     assert status_of(trial) == 201, f"{status_of(trial) or 'no answer'}"
 
 
+def no_payment_is_on_a_foreign_ride(trial: Trial) -> None:
+    """Each payment that a ride names was made by the ride's own rider."""
+    paid = {
+        charge["id"]: charge["customer"]
+        for charges in ledger(trial.at_rest).values()
+        for charge in charges
+    }
+    for ride in Ride.objects.filter(stripe_charge_id__isnull=False).select_related("user"):
+        payer = paid.get(str(ride.stripe_charge_id))
+        assert payer == ride.user.stripe_customer_id, f"ride {ride.pk} is paid for by {payer}"
+
+
 def past_the_window_nothing_is_sent(trial: Trial) -> None:
     """Stripe may have forgotten the key, so a charge that it does not show is never sent again."""
     assert not charges_of(trial), "sent again, and nobody knows what the first one did"
@@ -125,6 +137,7 @@ EVERY_INVARIANT: tuple[Invariant, ...] = (
     *OF_ANY_OPERATION,
     *OF_A_BOOKING,
     a_good_card_pays_in_the_end,
+    no_payment_is_on_a_foreign_ride,
     one_mail_where_nothing_was_struck,
     past_the_window_nothing_is_sent,
 )

@@ -124,6 +124,16 @@ def test_a_key_is_found_by_its_beginning_its_number_and_its_user(operator):
         assert listed(operator, KEYS, q=term) == []
 
 
+def test_a_key_is_found_by_a_user_name_that_is_no_address(operator, monkeypatch):
+    """As in a project whose users log in with a name."""
+    IdempotencyKeyFactory()
+    wanted = IdempotencyKeyFactory(user=RiderFactory(stripe_customer_id="jane"))
+    monkeypatch.setattr(User, "USERNAME_FIELD", "stripe_customer_id")
+
+    assert listed(operator, KEYS, q="jane") == [wanted]
+    assert listed(operator, KEYS, q="jan") == []
+
+
 def test_a_ride_is_found_by_its_charge_its_payment_its_key_its_number_and_its_rider(operator):
     RideFactory()
     wanted = RideFactory(stripe_charge_id="ch_1", stripe_payment_intent_id="pi_1")

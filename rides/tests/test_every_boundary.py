@@ -12,7 +12,13 @@ from itertools import cycle, islice, product
 import pytest
 
 from idempotency import READ_COMMITTED, SERIALIZABLE
-from idempotency.testing import Boundary, Fault, Recovery, by_turns, every_combination
+from idempotency.testing import (
+    Boundary,
+    Fault,
+    Recovery,
+    by_turns,
+    every_combination,
+)
 from idempotency.testing.plans import Case
 from rides.operations import CreateRide
 from rides.payments.client import connected_client
@@ -26,6 +32,7 @@ from rides.tests.trials import (
     enqueuing_of,
     looking_up_in_vain_of,
     looking_up_of,
+    lost_of,
     reaping_of,
     working_of,
 )
@@ -88,6 +95,10 @@ def test_a_retry_that_looks_for_a_charge_in_vain_survives(crash_everywhere, ride
 
 def test_a_retry_after_an_error_that_stripe_saved_survives(crash_everywhere, rider, stand_in):
     crash_everywhere(after_a_saved_failure_of(booking_of(rider, stand_in), stand_in), PLAN)
+
+
+def test_a_booking_whose_commits_were_lost_survives(crash_everywhere, rider, stand_in):
+    crash_everywhere(lost_of(booking_of(rider, stand_in), stand_in), PLAN)
 
 
 def test_a_reaper_survives(crash_everywhere, rider, stand_in):

@@ -4,14 +4,16 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 from dj_db_conn_pool.core import pool_container
+from django.conf import settings
 from django.db import ConnectionHandler, OperationalError, connection
 
 from idempotency.transactions import database_is_away
 from rides.tests.booking import CHARGING, book, fail_midway
-from rides.tests.processes import Api, running_api
+from rides.tests.processes import Api, environment, running_api
 from sandbox.stripe.control import StandIn
 
 pytestmark = [
@@ -20,6 +22,7 @@ pytestmark = [
 ]
 
 APPLICATION = "pooled-api"
+LIMITED = "a_role_with_three_connections"
 CLIENTS = 12
 STRIPE_SECONDS = 0.5
 
@@ -75,7 +78,7 @@ def test_nor_do_those_who_go_on_with_a_ride_that_is_recorded(pooled_api, stand_i
 
 
 @pytest.mark.parametrize("pool_size", [5])
-def test_connections_that_the_server_ended_fail_one_request_of_a_process(pooled_api, pool_size):
+def test_connections_that_the_server_ended_fail_no_request(pooled_api, pool_size):
     book_all_at_once(pooled_api.url)
     ended = pids()
     assert len(ended) > 2
@@ -84,10 +87,66 @@ def test_connections_that_the_server_ended_fail_one_request_of_a_process(pooled_
 
     answers = [book(pooled_api.url, f"a-later-{key_of(number)}") for number in range(3 * CLIENTS)]
 
-    statuses = [answer.status_code for answer in answers]
-    assert set(statuses) <= {201, 503}
-    assert statuses.count(503) <= 2
+    assert {answer.status_code for answer in answers} == {201}
     assert not set(ended) & set(pids())
+    assert pooled_api.complaints() == []
+
+
+@pytest.mark.parametrize("pool_size", [5])
+def test_connections_that_may_only_read_fail_one_request_of_a_process(pooled_api, pool_size):
+    """What a primary becomes before a switchover."""
+    book_all_at_once(pooled_api.url)
+    before = pids()
+    name = connection.ops.quote_name(connection.settings_dict["NAME"])
+    with connection.cursor() as cursor:
+        cursor.execute(f"ALTER DATABASE {name} SET default_transaction_read_only = on")
+        cursor.execute("SELECT pg_terminate_backend(unnest(%s), 5000)", [before])
+    answers = [book(pooled_api.url, f"a-later-{key_of(number)}") for number in range(4)]
+    only_reading = pids()
+    with connection.cursor() as cursor:
+        cursor.execute("SET default_transaction_read_only = off")
+        cursor.execute(f"ALTER DATABASE {name} RESET default_transaction_read_only")
+
+    later = [book(pooled_api.url, f"a-later-{key_of(number)}") for number in range(2 * CLIENTS)]
+
+    assert {(a.status_code, a.json()["code"]) for a in answers} == {(503, "database_unavailable")}
+    assert {answer.headers["Retry-After"] for answer in answers} == {"1"}
+    assert [answer.status_code for answer in later].count(503) <= 2
+    assert {answer.status_code for answer in later} <= {201, 503}
+    assert not set(only_reading) & set(pids())
+    assert pooled_api.complaints() == []
+
+
+@pytest.fixture
+def limited_role(monkeypatch, stand_in) -> Iterator[None]:
+    """A role that may have fewer connections than the pools of the API may open."""
+    with connection.cursor() as cursor:
+        cursor.execute(f"CREATE ROLE {LIMITED} LOGIN CONNECTION LIMIT 3 IN ROLE pg_write_all_data")
+        cursor.execute(f"GRANT pg_read_all_data TO {LIMITED}")
+        cursor.execute(f"GRANT USAGE ON ALL SEQUENCES IN SCHEMA public TO {LIMITED}")
+    place = urlsplit(environment(stand_in)["DATABASE_URL"])
+    monkeypatch.setattr(settings, "DATABASE_URL", place._replace(netloc=f"{LIMITED}@").geturl())
+    yield
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE usename = %s",
+            [LIMITED],
+        )
+        cursor.execute(f"DROP OWNED BY {LIMITED}")
+        cursor.execute(f"DROP ROLE {LIMITED}")
+
+
+@pytest.mark.parametrize("pool_size", [8])
+def test_a_pool_that_is_given_no_more_connections_waits_for_its_own(
+    limited_role, pooled_api, pool_size
+):
+    for number in range(CLIENTS):  # both processes have one, and there is one more for the two
+        book(pooled_api.url, f"an-earlier-{key_of(number)}")
+
+    book_all_at_once(pooled_api.url)
+
+    assert len(pids()) == 3
+    assert pooled_api.complaints() == []
 
 
 def test_a_wait_in_vain_means_that_the_database_is_away():

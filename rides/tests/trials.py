@@ -23,7 +23,7 @@ from django_tasks_db import DatabaseBackend
 from idempotency import conf, jobs, reaping
 from idempotency.completing import complete_due_keys
 from idempotency.models import IdempotencyKey
-from idempotency.testing import Experiment
+from idempotency.testing import Experiment, Trial, after_a_loss
 from idempotency.testing.clock import (
     let_deliveries_age,
     let_key_age,
@@ -38,6 +38,7 @@ from rides.tests.booking import CHARGING, COORDINATES
 from rides.tests.invariants import (
     OF_A_BOOKING,
     a_good_card_pays_in_the_end,
+    no_payment_is_on_a_foreign_ride,
     one_mail_where_nothing_was_struck,
     past_the_window_nothing_is_sent,
 )
@@ -241,6 +242,31 @@ def restored_of(booking: Experiment) -> Experiment:
             cursor.execute(SET_NEXT_NUMBER, [number])
 
     return replace(booking, prepare=prepare)
+
+
+def lost_of(booking: Experiment, stand_in: StandIn) -> Experiment:
+    """A booking whose commits were lost. Its numbers may be others by then, so the charges are
+    counted and not looked up by them.
+    """
+    charged_before = 0
+
+    def prepare(key: str) -> None:
+        nonlocal charged_before
+        charged_before = len(stand_in.charges(status="succeeded"))
+
+    def one_charge_whatever_was_lost(trial: Trial) -> None:
+        taken = len(stand_in.charges(status="succeeded")) - charged_before
+        assert taken == 1, f"{taken} charges"
+
+    invariants = (one_charge_whatever_was_lost, no_payment_is_on_a_foreign_ride)
+    return after_a_loss(replace(booking, prepare=prepare, invariants=invariants))
+
+
+def lost_numbers_of(booking: Experiment, other: Experiment) -> Experiment:
+    """A booking whose commits were lost, and whose numbers the other one then has."""
+    invariants = (no_payment_is_on_a_foreign_ride,)
+    lost = after_a_loss(booking, meanwhile=lambda: other.ask(another_key()))
+    return replace(lost, invariants=invariants)
 
 
 class LateBooking:

@@ -10,7 +10,6 @@ from dataclasses import astuple, dataclass, fields
 from urllib.parse import urlsplit
 
 import pytest
-from django.conf import settings
 from django.db import connection, transaction
 
 from idempotency.jobs import stage_job
@@ -21,6 +20,7 @@ from rides.tests.factories import RideFactory
 from rides.tests.queues.brokers import QUEUES, why_not
 from rides.tests.queues.mail_server import MailServer, running_mail_server
 from rides.tests.queues.nursery import Nursery, running_nursery
+from rocketrides.settings import database_url
 
 KILLS = int(os.environ.get("KILLS", "10"))
 PATIENCE_SECONDS = 60 + 2 * KILLS
@@ -84,7 +84,7 @@ def environment(
     broker_url: str, pool: str, mail_server: MailServer, transactional_db: None
 ) -> dict[str, str]:
     """For processes on the queue and on the test's database, in a hurry to deliver again."""
-    database = urlsplit(settings.DATABASE_URL)._replace(path=f"/{connection.settings_dict['NAME']}")
+    database = urlsplit(database_url)._replace(path=f"/{connection.settings_dict['NAME']}")
     return {
         **os.environ,
         "DJANGO_SETTINGS_MODULE": "rocketrides.settings",

@@ -95,11 +95,9 @@ def main() -> None:
 
     django.setup()
 
-    from django.conf import settings
-
     import rides.tasks  # noqa: F401 - what each child would otherwise import
 
-    if settings.TASKS_BROKER_URL:
+    if "CELERY_BROKER_URL" in os.environ:
         import rocketrides.celery  # noqa: F401
 
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
@@ -118,12 +116,11 @@ def main() -> None:
 
 def run(what: str) -> None:
     """As the documentation says: an enqueuer, or the worker of the queue that is configured."""
-    from django.conf import settings
     from django.core.management import call_command
 
     if what == "enqueuer":
         call_command("enqueuer", skip_checks=True)
-    elif settings.TASKS_BROKER_URL:
+    elif "CELERY_BROKER_URL" in os.environ:
         from celery.signals import worker_before_create_process
 
         from rocketrides.celery import app

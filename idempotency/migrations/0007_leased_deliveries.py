@@ -3,7 +3,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("idempotency", "0005_the_reapers_position"),
+        ("idempotency", "0006_lease_token_and_doors"),
     ]
 
     operations = [
