@@ -27,6 +27,8 @@ SELECT (SELECT min(id) FROM idempotency_stagedjob),
        (SELECT last_value FROM idempotency_stagedjob_id_seq),
        (SELECT min(handed_over_at) FROM idempotency_jobdelivery WHERE set_aside_at IS NULL)
        < statement_timestamp() - %(redelivery_after)s
+    OR (SELECT max(handed_over_at) FROM idempotency_jobdelivery WHERE set_aside_at IS NULL)
+       > statement_timestamp() + %(clock_tolerance)s
 """
 
 LOOK_FROM_POSITION = """
@@ -82,11 +84,15 @@ class Lookout:
         return Enqueued(len(taken) + redelivered, is_full)
 
     def _look(self) -> Found:
-        redelivery_after = conf.current().redelivery_after
+        settings = conf.current()
         if time.monotonic() < self._everything_due_at:
             return _asked(LOOK_FROM_POSITION, {"position": self._position})
-        found = _asked(LOOK_AT_EVERYTHING, {"redelivery_after": redelivery_after})
-        pause = redelivery_after / LOOKS_AT_EVERYTHING_PER_REDELIVERY
+        values = {
+            "redelivery_after": settings.redelivery_after,
+            "clock_tolerance": settings.clock_tolerance,
+        }
+        found = _asked(LOOK_AT_EVERYTHING, values)
+        pause = settings.redelivery_after / LOOKS_AT_EVERYTHING_PER_REDELIVERY
         self._everything_due_at = time.monotonic() + pause.total_seconds()
         return found
 

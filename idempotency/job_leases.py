@@ -12,17 +12,20 @@ from typing import Any
 
 from django.db import connection
 
+from idempotency import conf
 from idempotency.exceptions import JobLeaseLost
 
 # One conditional write, never a read and then a write: of two workers with the same job one
 # matches the row. A second delivery finds a live lease and does nothing; what a killed or frozen
-# worker had in hand can be leased again once its time is over.
+# worker had in hand can be leased again once its time is over. An end that lies further ahead than
+# any lease of this job is of a clock that was wrong, and is taken as past.
 LEASE_DELIVERY = """
 UPDATE idempotency_jobdelivery
    SET lease_token  = %(lease_token)s,
        leased_until = statement_timestamp() + %(limit)s
  WHERE job_id = %(job_id)s
-   AND (leased_until IS NULL OR leased_until <= statement_timestamp())
+   AND (leased_until IS NULL OR leased_until <= statement_timestamp()
+        OR leased_until > statement_timestamp() + %(limit)s + %(clock_tolerance)s)
 """
 
 # The fence. It is the last statement of the transaction that has the job's own writes: no row, no
@@ -65,7 +68,9 @@ def lease_delivery(job_id: str, limit: timedelta) -> JobLease | None:
     """Leases a job for `limit`. None where it is done already, or another worker has it."""
     ends_at = time.monotonic() + limit.total_seconds()
     lease = JobLease(job_id, uuid.uuid4(), ends_at, limit)
-    return lease if _changes_a_row(LEASE_DELIVERY, lease, limit=limit) else None
+    tolerance = conf.current().clock_tolerance
+    is_ours = _changes_a_row(LEASE_DELIVERY, lease, limit=limit, clock_tolerance=tolerance)
+    return lease if is_ours else None
 
 
 def settle_delivery(lease: JobLease) -> None:

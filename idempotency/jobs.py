@@ -78,6 +78,19 @@ UPDATE idempotency_jobdelivery
 RETURNING id, job_id, job_name, job_args
 """
 
+# A clock that was ahead and was set right leaves times that are still to come. They are taken as
+# past, and so is a lease of that time: the job is due.
+BRING_BACK_FROM_THE_FUTURE = """
+UPDATE idempotency_jobdelivery
+   SET handed_over_at = statement_timestamp()
+                        - %(redelivery_after)s * (1 + power(2, deliveries - 1)),
+       lease_token = NULL, leased_until = NULL
+ WHERE id = ANY(ARRAY(SELECT id FROM idempotency_jobdelivery
+                       WHERE set_aside_at IS NULL
+                         AND handed_over_at > statement_timestamp() + %(clock_tolerance)s
+                       ORDER BY handed_over_at DESC LIMIT %(limit)s FOR UPDATE SKIP LOCKED))
+"""
+
 SET_EXHAUSTED_JOBS_ASIDE = """
 UPDATE idempotency_jobdelivery
    SET set_aside_at = clock_timestamp()
@@ -151,8 +164,10 @@ def redeliver_overdue_jobs(limit: int) -> int:
         "limit": limit,
         "redelivery_after": settings.redelivery_after,
         "max_deliveries": settings.max_deliveries,
+        "clock_tolerance": settings.clock_tolerance,
     }
     with connection.cursor() as cursor:
+        cursor.execute(BRING_BACK_FROM_THE_FUTURE, numbers)
         cursor.execute(SET_EXHAUSTED_JOBS_ASIDE, numbers)
         if cursor.rowcount:
             logger.error("jobs set aside after their last delivery: count=%d", cursor.rowcount)

@@ -103,8 +103,9 @@ def _let_go(lease: JobLease, error: BaseException) -> None:
     """Keeps the error, where the database can be asked; where not, the lease ends by itself."""
     if isinstance(error, JobOverLimit):
         _give_connection_up()
-    with contextlib.suppress(Error):
-        connection.close_if_unusable_or_obsolete()
+    if connection.errors_occurred:
+        with contextlib.suppress(Error):
+            connection.close_if_unusable_or_obsolete()
     try:
         release_delivery(lease, described(error))
     except Error as away:

@@ -206,16 +206,23 @@ def test_a_drain_takes_its_limit_under_the_worst_plan(statistics_of_empty_tables
 
 @pytest.mark.parametrize(
     ("statement", "deliveries"),
-    [(jobs.TAKE_OVERDUE_JOBS, 1), (jobs.SET_EXHAUSTED_JOBS_ASIDE, 10)],
+    [
+        (jobs.TAKE_OVERDUE_JOBS, 1),
+        (jobs.SET_EXHAUSTED_JOBS_ASIDE, 10),
+        (jobs.BRING_BACK_FROM_THE_FUTURE, 1),
+    ],
 )
 def test_a_redelivery_takes_its_limit_under_the_worst_plan(
     statistics_of_empty_tables, statement, deliveries
 ):
     execute(HAND_OVER_MANY, deliveries, STAGED)
+    if statement is jobs.BRING_BACK_FROM_THE_FUTURE:
+        let_time_pass(-timedelta(days=2))
     values = {
         "limit": BATCH,
         "redelivery_after": timedelta(seconds=60),
         "max_deliveries": 10,
+        "clock_tolerance": timedelta(seconds=5),
     }
 
     plan = explained(statement, values)

@@ -6,10 +6,13 @@ import signal
 import time
 from concurrent.futures import Future
 from datetime import timedelta
+from uuid import uuid4
 
 import pytest
 from django.db import connection, transaction
+from django.db.models.functions import Now
 
+from idempotency.enqueuing import Lookout
 from idempotency.exceptions import JobFailed
 from idempotency.jobs import drain_staged_jobs, redeliver_overdue_jobs, run_job
 from idempotency.models import JobDelivery
@@ -180,6 +183,33 @@ def test_a_job_that_catches_an_error_of_the_database_and_goes_on_has_failed(deli
 
     assert audit_trail() == []
     assert the_delivery().last_error
+
+
+# A clock that was a day ahead, and was set right.
+
+
+def test_a_job_of_a_time_that_is_still_to_come_is_due(deliver, ledger):
+    run = deliver(announce, title="Emma")
+    let_time_pass(-timedelta(days=1))
+
+    assert Lookout().enqueue(10).count == 1
+
+    assert run_queued_jobs(10).succeeded == 2
+    assert audit_trail() == ["announced"]
+    run()
+    assert audit_trail() == ["announced"]
+
+
+def test_a_lease_that_ends_further_ahead_than_any_is_no_lease(deliver, ledger):
+    run = deliver(announce, title="Emma")
+    JobDelivery.objects.update(lease_token=uuid4(), leased_until=Now() + timedelta(minutes=5))
+    run()
+    assert audit_trail() == []
+
+    let_time_pass(-timedelta(seconds=10))
+    run()
+
+    assert audit_trail() == ["announced"]
 
 
 # A job that takes too long.
