@@ -8,14 +8,15 @@ python_from = $(shell for python in $(2); do "$$python" -c \
 PYTHON ?= $(or $(call python_from,11,python3.11 python3),python3.11)
 VENV   ?= .venv
 VENV_DBOS ?= .venv-dbos
+VENV_PATRONI ?= .venv-patroni
 DJANGO ?=
 STAMP  := $(VENV)/installed-$(DJANGO)
 
 export PATH := $(abspath $(VENV))/bin:$(PATH)
 
-.PHONY: help start test test-newest test-queue test-pgbouncer chaos bugs evidence bench \
+.PHONY: help start test test-newest test-queue test-pgbouncer test-failover chaos bugs evidence bench \
 	bench-draining bench-growth bench-profile rolling-restarts stop checks brokers pgbouncer \
-	haproxy load-generator
+	haproxy ha-programs load-generator
 
 help:  ## say what there is
 	@sed -n 's/^\([a-z-]*\):.*## /make \1	/p' Makefile | expand -t 22
@@ -40,6 +41,12 @@ test-queue: $(VENV)/installed-queue brokers  ## the job queue on real brokers; K
 
 test-pgbouncer: $(STAMP) pgbouncer  ## the tests with a PgBouncer in transaction mode before PostgreSQL
 	@test ! -x $(PGBOUNCER) || python -m sandbox pooled python -m pytest -n 4 --dist loadfile idempotency rides
+
+test-failover: export VENV_PATRONI := $(abspath $(VENV_PATRONI))
+test-failover: SWITCHOVERS ?= 20
+test-failover: $(STAMP) $(VENV_PATRONI)/installed ha-programs  ## PostgreSQL switched over SWITCHOVERS=20 times under load, in each way, and by Patroni
+	@for way in address hosts patroni; do echo "$$way:" && \
+		python -m proof.failover --way $$way --switchovers $(SWITCHOVERS) || exit 1; done
 
 chaos: MINUTES ?= 1
 chaos: CLIENTS ?= 8
@@ -97,6 +104,10 @@ brokers:
 	@command -v redis-server >/dev/null && test -x /usr/lib/rabbitmq/bin/rabbitmq-server && exit 0; \
 	$(call debian,redis-server rabbitmq-server)
 
+ha-programs:
+	@command -v etcd >/dev/null && command -v haproxy >/dev/null && exit 0; \
+	$(call debian,etcd-server haproxy)
+
 pgbouncer:
 	@test -x $(PGBOUNCER) && exit 0; $(call debian,pgbouncer)
 
@@ -118,6 +129,12 @@ $(VENV_DBOS)/installed: bench/requirements-dbos.txt
 	@test -x $(VENV_DBOS)/bin/pip || "$(PYTHON)" -m venv $(VENV_DBOS)
 	@$(VENV_DBOS)/bin/pip install --quiet --disable-pip-version-check --requirement $< && touch $@ || \
 		echo "NOT MEASURED below: DBOS, which could not be installed" >&2
+
+$(VENV_PATRONI)/installed: proof/requirements-patroni.txt
+	@echo "Installing into $(VENV_PATRONI)"
+	@test -x $(VENV_PATRONI)/bin/pip || "$(PYTHON)" -m venv $(VENV_PATRONI)
+	@$(VENV_PATRONI)/bin/pip install --quiet --disable-pip-version-check --requirement $<
+	@touch $@
 
 $(VENV)/installed-queue: $(STAMP) requirements-queue.txt
 	@pip install --quiet --disable-pip-version-check --requirement requirements-queue.txt

@@ -24,6 +24,8 @@ import psutil  # type: ignore[import-untyped]
 from django.db import connections
 
 from proof.chaos import leave
+from proof.pair import Pair
+from proof.patroni import Cluster
 from proof.world import SERVICES, World, running_world, serving
 
 if TYPE_CHECKING:
@@ -49,7 +51,7 @@ def main() -> int:
     options = parse()
     with (
         tempfile.TemporaryDirectory(prefix="failover-") as folder,
-        running_world(Path(folder), options.port, options.way) as world,
+        running_world(Path(folder), options.port, servers(Path(folder), options.way)) as world,
     ):
         os.environ.update(world.environment())
         django.setup()
@@ -63,9 +65,13 @@ def main() -> int:
 def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m proof.failover", description=__doc__)
     parser.add_argument("--switchovers", type=int, default=1)
-    parser.add_argument("--way", choices=["address", "hosts"], default="address")
+    parser.add_argument("--way", choices=["address", "hosts", "patroni"], default="address")
     parser.add_argument("--port", type=int, default=5098, help="of the API (default: 5098)")
     return parser.parse_args()
+
+
+def servers(folder: Path, way: str) -> Pair | Cluster:
+    return Cluster(folder) if way == "patroni" else Pair(folder, way)
 
 
 def run(world: World, options: argparse.Namespace) -> list[str]:
@@ -115,11 +121,11 @@ def let_happen(world: World, clients: "Clients", switchovers: int) -> tuple[list
     server was back.
     """
     seconds = []
-    for _ in range(switchovers):
+    for disaster in world.pair.disasters(switchovers):
         time.sleep(LOAD_BEFORE_SECONDS)
-        world.pair.switch_over()
+        disaster()
         seconds.append(first_booked_after(world.pair.promoted_at, clients))
-    for restart in (world.pair.restart, world.pair.restart_in_good_order):
+    for restart in world.pair.restarts:
         time.sleep(LOAD_BEFORE_SECONDS)
         restart()
     back_at = time.monotonic()

@@ -11,6 +11,7 @@ import pwd
 import shutil
 import threading
 import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -36,6 +37,7 @@ class Pair:
     """Two servers in a folder. The standby is made when it is first needed."""
 
     folder: Path
+    way: str = "address"
     switchovers: int = 0
     promoted_at: float = 0.0
     """When the last promotion began, by the monotonic clock."""
@@ -47,6 +49,18 @@ class Pair:
         self._folders = itertools.cycle([self.folder / "a", self.folder / "b"])
         self.primary = next(self._folders)
         self._retired: Path | None = None
+
+    @property
+    def url(self) -> str:
+        return self.url_of_both if self.way == "hosts" else self.url_of_the_address
+
+    @property
+    def restarts(self) -> tuple[Callable[[], None], ...]:
+        return (self.restart, self.restart_in_good_order)
+
+    def disasters(self, switchovers: int) -> Sequence[Callable[[], None]]:
+        """What is to happen under load, each with a promotion."""
+        return [self.switch_over] * switchovers
 
     @property
     def address(self) -> Path:

@@ -20,6 +20,7 @@ import psycopg2
 from honcho.environ import parse_procfile
 
 from proof.pair import Pair
+from proof.patroni import Cluster
 from rocketrides.environment import BASE_DIR
 from sandbox.stripe.control import StandIn
 from sandbox.stripe.process import running_stand_in
@@ -44,10 +45,8 @@ class World:
     folder: Path
     stand_in: StandIn
     port: int
+    pair: Pair | Cluster
     processes: dict[str, "subprocess.Popen[bytes]"] = field(default_factory=dict)
-    way: str = "address"
-    """How the service reaches its database: by an address that moves, or by a list of hosts."""
-
     kills: int = 0
     restarts_of_postgres: int = 0
     foreign_faults: int = 0
@@ -62,12 +61,9 @@ class World:
     )
     """One at a time: whom a freeze has stopped, that one wakes and is not killed in its sleep."""
 
-    def __post_init__(self) -> None:
-        self.pair = Pair(self.folder)
-
     @property
     def database_url(self) -> str:
-        return self.pair.url_of_both if self.way == "hosts" else self.pair.url_of_the_address
+        return self.pair.url
 
     def environment(self) -> dict[str, str]:
         return {
@@ -147,6 +143,7 @@ class World:
     # The database.
 
     def restart_postgres(self) -> None:
+        assert isinstance(self.pair, Pair)
         self.pair.restart()
         self.restarts_of_postgres += 1
 
@@ -161,10 +158,10 @@ class World:
 
 
 @contextlib.contextmanager
-def running_world(folder: Path, port: int, way: str = "address") -> Iterator[World]:
+def running_world(folder: Path, port: int, pair: Pair | Cluster | None = None) -> Iterator[World]:
     """PostgreSQL and the stand-in; the service's processes come with `serving`."""
     with running_stand_in() as stand_in:
-        world = World(folder, stand_in, port, way=way)
+        world = World(folder, stand_in, port, pair or Pair(folder))
         try:
             world.pair.start()
             yield world
