@@ -8,6 +8,8 @@ from django.db import connection
 from idempotency import claims, failures, leases, stopping
 from idempotency.models import FINISHED, STARTED, IdempotencyKey
 from idempotency.testing import Fault, Moment, Recovery
+from rides import operations
+from rides.models import Ride
 from rides.tests.seeded_bugs.planting import (
     KILLED_BEFORE_THE_CHARGE,
     Bed,
@@ -47,6 +49,13 @@ def no_fence(bed: Bed) -> None:
 def fence_by_counter(bed: Bed) -> None:
     """The attempt's number is compared, which another rider's request has as well, after a loss."""
     rewrite(bed, leases, "WRITE_PROGRESS", THE_TOKEN, THE_COUNTER)
+
+    def record_by_number(ride: Ride, *, charge_id: str, payment_intent_id: str) -> None:
+        Ride.objects.filter(pk=ride.pk).update(
+            stripe_charge_id=charge_id, stripe_payment_intent_id=payment_intent_id
+        )
+
+    bed.enter_context(patch.object(operations, "record_charge", record_by_number))
 
 
 @bug(
