@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlencode
 
+import psutil  # type: ignore[import-untyped]
 import psycopg2
 
 from sandbox import postgres
@@ -24,6 +25,12 @@ from sandbox import postgres
 PATIENCE_SECONDS = 30.0
 LOOK_AGAIN_SECONDS = 0.02
 WRITERS_END_WITHIN_SECONDS = 2.0
+
+WAL_RECEIVERS = "SELECT count(*) FROM pg_stat_wal_receiver"
+KEYS = """
+SELECT COALESCE(array_agg(concat(user_id, ' ', idempotency_key)), '{}')
+  FROM idempotency_idempotencykey
+"""
 
 # Which transactions began before the server turned read-only, and could still commit.
 OLDER_TRANSACTIONS = """
@@ -119,6 +126,27 @@ class Pair:
             self.primary, self._retired = new, old
             self.switchovers += 1
 
+    def lose_last_commits(self, *, behind_seconds: float) -> int:
+        """Kill the primary with -9 while its standby is so far behind, and promote that one.
+
+        Returns: how many keys are lost.
+        """
+        with self.changing:
+            old, new = self.primary, self._standby()
+            wait_until(lambda: ask(new, WAL_RECEIVERS) == 1)
+            # What is committed from now on the standby never hears of.
+            ask(new, "ALTER SYSTEM SET primary_conninfo = ''")
+            ask(new, "SELECT pg_reload_conf()")
+            wait_until(lambda: ask(new, WAL_RECEIVERS) == 0)
+            time.sleep(behind_seconds)
+            kept, written = ask_service(new, KEYS), ask_service(old, KEYS)
+            kill_with_children(old)
+            self.promoted_at = time.monotonic()
+            postgres.pg_ctl(new, "promote")
+            self._lead_to(new)
+            self.primary, self._retired = new, old
+            return len(set(written) - set(kept))
+
     def _standby(self) -> Path:
         """Return a standby of the primary, in place of the server that was one before it."""
         standby = next(self._folders)
@@ -166,9 +194,27 @@ class Pair:
         link.replace(self.address)
 
 
+def kill_with_children(server: Path) -> None:
+    """End a server and all its processes at once, as a power cut would."""
+    postmaster = psutil.Process(int((server / "postmaster.pid").read_text().split()[0]))
+    processes = [postmaster, *postmaster.children(recursive=True)]
+    for process in processes:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.kill()
+    psutil.wait_procs(processes, timeout=PATIENCE_SECONDS)
+
+
+def ask_service(server: Path, statement: str) -> Any:
+    """As `ask`, of the service's own database."""
+    return ask_at(postgres.url(server, postgres.DATABASE), statement)
+
+
 def ask(server: Path, statement: str, *values: Any) -> Any:
     """Return the first value that a server answers with, or None."""
-    url = postgres.url(server, "postgres")
+    return ask_at(postgres.url(server, "postgres"), statement, *values)
+
+
+def ask_at(url: str, statement: str, *values: Any) -> Any:
     with contextlib.closing(psycopg2.connect(url, connect_timeout=5)) as connection:
         connection.autocommit = True
         with connection.cursor() as cursor:
