@@ -5,7 +5,8 @@ import asyncio
 import io
 import json
 import math
-from collections.abc import Callable
+import signal
+from collections.abc import Callable, Iterator
 from datetime import timedelta
 from typing import Any
 
@@ -25,6 +26,7 @@ from idempotency import (
     Response,
     atomic_phase,
     foreign_phase,
+    worker,
 )
 from idempotency.completing import complete_due_keys
 from idempotency.models import IdempotencyKey
@@ -232,6 +234,35 @@ def test_a_failure_that_says_a_megabyte_each_time_leaves_the_journal_small(custo
     assert len(journal) == 1 + 2 * 41 - 1
     assert len(json.dumps(journal)) < 41 * 2 * ENTRY_LIMIT
     assert "[cut: " in journal[-1]["error"]
+
+
+@pytest.fixture
+def signals_as_before() -> Iterator[None]:
+    numbers = (signal.SIGTERM, signal.SIGINT, signal.SIGALRM)
+    before = {number: signal.getsignal(number) for number in numbers}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+    worker.Stop.asked = False
+
+
+@each_way
+def test_a_batch_that_raises_anything_does_not_end_a_worker(
+    monkeypatch, signals_as_before, caplog, raises
+):
+    batches = iter([RAISED[raises], None])
+
+    def run_batch() -> worker.Batch:
+        if fail := next(batches):
+            raise fail()
+        worker.Stop.asked = True
+        return worker.Batch("done", did_something=True, is_full=False)
+
+    monkeypatch.setattr(worker, "_sleep", lambda seconds: None)
+    worker.run_worker("tester", run_batch, pause=timedelta(0))
+
+    assert "tester: batch failed, next in 1 s" in caplog.text
+    assert "\x00" not in caplog.text
 
 
 @pytest.mark.parametrize("leaves", [KeyboardInterrupt, SystemExit])
