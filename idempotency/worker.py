@@ -90,6 +90,8 @@ def run_worker(name: str, run_batch: Callable[[], Batch], *, pause: timedelta) -
             logger.info("%s: %s", name, batch.summary)
         if not batch.is_full:
             _sleep(pause.total_seconds())
+    # An alarm that is still set would end the interpreter on its way out, with an error.
+    signal.setitimer(signal.ITIMER_REAL, 0)
     logger.info("%s: stopped", name)
 
 
