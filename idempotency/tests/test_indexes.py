@@ -1,6 +1,7 @@
 """With a million finished keys neither the completer nor the reaper reads more than its batch."""
 
 from datetime import timedelta
+from uuid import uuid4
 
 import pytest
 from django.db import connection, transaction
@@ -119,6 +120,7 @@ def test_the_completer_reads_the_key_that_is_due(plan):
         clock_tolerance=timedelta(seconds=5),
         lock_timeout=timedelta(seconds=90),
         completer_pause=timedelta(seconds=60),
+        lease_token=uuid4(),
     )
 
     assert "idempotency_key_due" in index_of(taken)
@@ -190,6 +192,7 @@ def test_the_reapers_review_looks_at_unfinished_keys_only(plan):
         retention=timedelta(minutes=15),
         lock_timeout=timedelta(seconds=90),
         completer_pause=timedelta(seconds=60),
+        lease_token=uuid4(),
     )
 
     assert "idempotency_key_due" in index_of(taken)

@@ -5,6 +5,7 @@ done; after the second horizon the row goes.
 """
 
 import io
+import uuid
 from datetime import timedelta
 
 import pytest
@@ -262,7 +263,7 @@ def test_a_clean_up_whose_lease_was_lost_changes_nothing(unfinished, stored, mon
 
     def lose_the_lease(operation):
         audit("order.dropped too late", operation.user.pk)
-        IdempotencyKey.objects.update(attempt=row.attempt + 7)
+        IdempotencyKey.objects.update(lease_token=uuid.uuid4())
 
     monkeypatch.setattr(PlaceTidyOrder, "clean_up", lose_the_lease)
 
