@@ -1,6 +1,7 @@
 """With a million finished keys neither the completer nor the reaper reads more than its batch."""
 
 from datetime import timedelta
+from uuid import uuid4
 
 import pytest
 from django.db import connection, transaction
@@ -114,6 +115,7 @@ def test_the_completer_reads_the_key_that_is_due(plan):
     taken = plan(
         claims.TAKE_OVER_NEXT_DUE_KEY,
         event="taken_by_completer",
+        lease_token=uuid4(),
         completer_attempts=1,
         begin_at=BEGINNING,
         clock_tolerance=timedelta(seconds=5),
@@ -181,6 +183,7 @@ def test_the_reapers_review_looks_at_unfinished_keys_only(plan):
     taken = plan(
         claims.TAKE_OVER_NEXT_OVERDUE_KEY,
         event="taken_by_reaper",
+        lease_token=uuid4(),
         completer_attempts=0,
         clock_tolerance=timedelta(seconds=5),
         retention=timedelta(minutes=15),
