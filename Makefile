@@ -1,6 +1,11 @@
 # `make start` runs the demo, `make test` proves it; each first sets up what it needs.
 
-PYTHON ?= $(shell command -v python3.11 || command -v python3 || echo python3.11)
+# The first of the pythons in $(2) that runs, is 3.$(1) or newer, and has venv. A shim of pyenv's can
+# be there without a version behind it.
+python_from = $(shell for python in $(2); do "$$python" -c \
+	"import ensurepip, sys; sys.exit(sys.version_info < (3, $(1)))" 2>/dev/null && echo "$$python" && break; done)
+
+PYTHON ?= $(or $(call python_from,11,python3.11 python3),python3.11)
 VENV   ?= .venv
 VENV_DBOS ?= .venv-dbos
 VENV_PATRONI ?= .venv-patroni
@@ -21,8 +26,11 @@ start: $(STAMP)  ## run the demo until Ctrl-C; .env.example says what can be set
 test: $(STAMP)  ## lint, type-check and test
 	@python -m sandbox during $(MAKE) --no-print-directory checks
 
-test-newest: PYTHON := python3.13
-test-newest:  ## the same on Python 3.13 with the newest Django, in .venv-newest
+NEWEST := $(foreach minor,13 14 12,python3.$(minor) $(wildcard $(HOME)/.pyenv/versions/3.$(minor).*/bin/python))
+test-newest: PYTHON = $(call python_from,12,$(NEWEST))
+test-newest:  ## the same on Python 3.12 or newer with the newest Django, in .venv-newest
+	@test -n "$(PYTHON)" || { echo "This needs Python 3.12 or newer with venv, which was not found; name one:" \
+		"make test-newest PYTHON=python3.x" >&2; exit 1; }
 	@$(MAKE) --no-print-directory test VENV=.venv-newest PYTHON=$(PYTHON) DJANGO=Django==6.1.3
 
 test-queue: export QUEUES ?= database redis rabbitmq

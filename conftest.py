@@ -7,6 +7,7 @@ import psycopg2
 import pytest
 from django.db import connection
 
+from rocketrides.database import database
 from rocketrides.environment import env
 from sandbox.stripe.control import StandIn
 from sandbox.stripe.process import running_stand_in
@@ -43,10 +44,11 @@ def own_session(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     if not DIRECT_DATABASE_URL:
         yield
         return
-    around = env.db_url_config(DIRECT_DATABASE_URL)
+    around = database(DIRECT_DATABASE_URL)
     with monkeypatch.context() as direct:
         connection.close()
-        direct.setitem(connection.settings_dict, "OPTIONS", around["OPTIONS"])
+        for where in ("HOST", "PORT", "OPTIONS"):
+            direct.setitem(connection.settings_dict, where, around[where])
         direct.setenv("DATABASE_URL", DIRECT_DATABASE_URL)
         yield
         connection.close()

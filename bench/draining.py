@@ -27,12 +27,13 @@ COORDINATES = {"origin_lat": "0", "origin_lon": "0", "target_lat": "0", "target_
 LEAVE_BACKLOG = """
 INSERT INTO idempotency_idempotencykey
        (user_id, idempotency_key, request_method, request_path, request_params, fingerprint,
-        foreign_key, created_at, last_run_at, run_after, attempt, recovery_point, foreign_sent_at,
-        last_error, journal)
+        foreign_key, lease_token, created_at, last_run_at, run_after, attempt, recovery_point,
+        foreign_sent_at, last_error, journal)
 SELECT rider.id, 'left-by-an-outage-' || lpad(n::text, 8, '0'), 'POST', '/rides',
        '{"origin_lat": "0", "origin_lon": "0", "target_lat": "0", "target_lon": "0"}',
-       md5(n::text), gen_random_uuid(), now() - interval '1 hour', now() - interval '1 hour',
-       now() - interval '1 minute', 1, 'ride_created', now() - interval '1 hour', '', '[]'
+       md5(n::text), gen_random_uuid(), gen_random_uuid(),
+       now() - interval '1 hour', now() - interval '1 hour', now() - interval '1 minute', 1,
+       'ride_created', now() - interval '1 hour', '', '[]'
   FROM rides_user AS rider, generate_series(1, %(backlog)s) AS n
  WHERE rider.email = 'user@example.com';
 

@@ -12,10 +12,11 @@ from django.db import connection
 FINISHED_KEYS = """
 INSERT INTO idempotency_idempotencykey
        (user_id, idempotency_key, request_method, request_path, request_params, fingerprint,
-        origin_ip, foreign_key, created_at, last_run_at, run_after, attempt, recovery_point,
-        foreign_sent_at, response_code, response_body, response_content_type, last_error, journal)
+        origin_ip, foreign_key, lease_token, created_at, last_run_at, run_after, attempt,
+        recovery_point, foreign_sent_at, response_code, response_body, response_content_type,
+        last_error, journal)
 SELECT user_id, gen_random_uuid(), request_method, request_path, request_params, fingerprint,
-       origin_ip, gen_random_uuid(), at, at, at, attempt, recovery_point,
+       origin_ip, gen_random_uuid(), gen_random_uuid(), at, at, at, attempt, recovery_point,
        at, response_code, response_body, response_content_type, last_error, journal
   FROM (SELECT * FROM idempotency_idempotencykey ORDER BY id LIMIT 1) AS first,
        (SELECT now() - %(age)s::interval - n * interval '100 microseconds' AS at
@@ -27,12 +28,13 @@ DUE_KEYS = """
 WITH due AS (
     INSERT INTO idempotency_idempotencykey
            (user_id, idempotency_key, request_method, request_path, request_params, fingerprint,
-            foreign_key, created_at, last_run_at, run_after, attempt, recovery_point,
+            foreign_key, lease_token, created_at, last_run_at, run_after, attempt, recovery_point,
             foreign_sent_at, last_error, journal)
     SELECT rider.id, 'left-by-an-outage-' || gen_random_uuid(), 'POST', '/rides',
            '{"origin_lat": "0", "origin_lon": "0", "target_lat": "0", "target_lon": "0"}',
-           md5(n::text), gen_random_uuid(), now() - interval '1 hour', now() - interval '1 hour',
-           now() - interval '1 minute', 1, 'ride_created', now() - interval '1 hour', '', '[]'
+           md5(n::text), gen_random_uuid(), gen_random_uuid(),
+           now() - interval '1 hour', now() - interval '1 hour', now() - interval '1 minute', 1,
+           'ride_created', now() - interval '1 hour', '', '[]'
       FROM rides_user AS rider, generate_series(1, %(keys)s) AS n
      WHERE rider.email = 'user@example.com'
  RETURNING id, user_id, created_at

@@ -4,6 +4,7 @@ A server is started when the first contestant needs it, with a copy of the same 
 runs until the benchmark ends.
 """
 
+import uuid
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
 from dataclasses import dataclass, field
@@ -23,7 +24,8 @@ from sandbox.stripe.process import running_stand_in
 TEMPLATE = "rocketrides_bench_template"
 
 INSERT_RIDERS = """
-INSERT INTO rides_user (id, password, is_superuser, is_active, is_staff, email, stripe_customer_id)
+INSERT INTO rides_user
+       (id, public_id, password, is_superuser, is_active, is_staff, email, stripe_customer_id)
 VALUES %s
 """
 
@@ -87,6 +89,7 @@ def production(database_url: str, stand_in: StandIn, *, settings: str) -> dict[s
         "DEMO_AUTH": "false",
         "SECRET_KEY": "for-the-benchmark-only" + "x" * 40,
         "ALLOWED_HOSTS": "127.0.0.1",
+        "FOREIGN_KEY_NAMESPACE": "3c0f5d1e-7b64-4b8f-a1de-52f8c9a4e6d7",
     }
     variables.pop("DATABASE_SESSION_OPTIONS", None)
     return variables
@@ -101,7 +104,7 @@ def seed_riders(database_url: str, stand_in: StandIn) -> None:
     for n in range(RIDERS):
         email = f"rider-{n}@example.com"
         customer = client.v1.customers.create({"email": email, "source": "tok_visa"})
-        rows.append((n + 1, "!", False, True, False, email, customer.id))
+        rows.append((n + 1, str(uuid.uuid4()), "!", False, True, False, email, customer.id))
     with closing(psycopg2.connect(database_url)) as connection, connection.cursor() as cursor:
         execute_values(cursor, INSERT_RIDERS, rows)
         connection.commit()

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from idempotency.exceptions import Indeterminate, NeedsReview, ReviewRefused
-    from idempotency.jobs import stage_job
+    from idempotency.job_limits import job_limit
     from idempotency.models import FINISHED, STARTED
     from idempotency.operations import Operation
     from idempotency.phases import NoOp, RecoveryPoint, Response, atomic_phase, foreign_phase
+    from idempotency.staging import stage_job
     from idempotency.transactions import READ_COMMITTED, SERIALIZABLE
 
 _HOMES = {
@@ -29,7 +30,8 @@ _HOMES = {
     "STARTED": "models",
     "atomic_phase": "phases",
     "foreign_phase": "phases",
-    "stage_job": "jobs",
+    "job_limit": "job_limits",
+    "stage_job": "staging",
 }
 
 __all__ = [
@@ -46,6 +48,7 @@ __all__ = [
     "ReviewRefused",
     "atomic_phase",
     "foreign_phase",
+    "job_limit",
     "stage_job",
 ]
 

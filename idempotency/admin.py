@@ -1,7 +1,7 @@
 """Keys and jobs for an operator's eyes: where each stands, what happened to it, and what it left.
 
 Read-only, but for the decisions on requests that need review, which keep the fence like everything
-that moves a key.
+that moves a key, and for putting back a job that was set aside.
 """
 
 import json
@@ -9,7 +9,9 @@ from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
 
-from django.contrib import admin
+from django import forms
+from django.contrib import admin, messages
+from django.contrib.admin.helpers import ActionForm
 from django.contrib.auth import get_user_model
 from django.db.models import Case, CharField, Q, QuerySet, Value, When
 from django.http import HttpRequest
@@ -19,10 +21,20 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from idempotency.filters import UNDER_REVIEW, KeyAgeFilter, RecoveryPointFilter, StateFilter, states
+from idempotency.jobs import put_back
 from idempotency.ledgers import AgeFilter, KeysetChangeList, LedgerAdmin, is_id, moment_of
-from idempotency.models import IdempotencyKey, JobDelivery, RequestUnderReview, StagedJob
+from idempotency.models import (
+    IdempotencyKey,
+    JobDelivery,
+    RequestUnderReview,
+    ReviewDecision,
+    StagedJob,
+)
 from idempotency.review_pages import ReviewPages
 from idempotency.stories import shortened, timeline_of, traces_of
+
+MOST_USERS = 20
+"""Of one name, or of one e-mail address: usually there is one."""
 
 
 @admin.register(IdempotencyKey)
@@ -32,7 +44,9 @@ class IdempotencyKeyAdmin(ReviewPages, LedgerAdmin):
     list_display = ("short_key", "standing", "created", "user", "attempt", "response_code")
     list_filter = (StateFilter, RecoveryPointFilter, KeyAgeFilter)
     list_select_related = ("user",)
-    search_help_text = "The beginning of a key, a user's whole e-mail address, or a key's number"
+    search_help_text = (
+        "The beginning of a key, a user's whole name or e-mail address, or a key's number"
+    )
     last_run = moment_of("last_run_at")
     due = moment_of("run_after")
     locked = moment_of("locked_at")
@@ -71,10 +85,10 @@ class IdempotencyKeyAdmin(ReviewPages, LedgerAdmin):
         return keys.annotate(current_state=Case(*cases, output_field=CharField()))
 
     def matching(self, term: str) -> Q:
-        if "@" in term:
-            return Q(**{f"user__{get_user_model().get_email_field_name()}": term.lower()})
         by_number = Q(pk=term) if is_id(term) else Q()
-        return by_number | Q(idempotency_key__startswith=term)
+        users = users_named(term)
+        by_user = Q(user__in=users) if users else Q()
+        return by_number | by_user | Q(idempotency_key__startswith=term)
 
     @admin.display(description="key")
     def short_key(self, key: IdempotencyKey) -> SafeString:
@@ -115,6 +129,19 @@ class IdempotencyKeyAdmin(ReviewPages, LedgerAdmin):
         )
 
 
+def users_named(term: str) -> list[Any]:
+    """Return the ids of the users whose name, or whose e-mail address, is the search term.
+
+    They are read first, so that the keys are then found by the index that begins with the user.
+    """
+    model = get_user_model()
+    names = {model.USERNAME_FIELD, model.get_email_field_name()}
+    named = Q()
+    for name in names & {field.name for field in model._meta.fields}:
+        named |= Q(**{name: term}) | Q(**{name: term.lower()})
+    return list(model._default_manager.filter(named).values_list("pk", flat=True)[:MOST_USERS])
+
+
 class ReviewList(KeysetChangeList):
     """Leads to the key's own page, where the decisions are."""
 
@@ -137,6 +164,25 @@ class RequestUnderReviewAdmin(LedgerAdmin):
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ReviewList]:
         return ReviewList
+
+
+@admin.register(ReviewDecision)
+class ReviewDecisionAdmin(LedgerAdmin):
+    """Who decided what, and why; kept for good."""
+
+    list_display = ("created", "action", "idempotency_key_id", "reviewer", "reason")
+    list_filter = (AgeFilter,)
+    search_help_text = "A request's number, its foreign key, or a reviewer's whole name"
+    fields = ("created", "action", "idempotency_key_id", "foreign_key", "reviewer", "reason")
+    readonly_fields = ("created",)
+
+    def matching(self, term: str) -> Q:
+        if is_id(term):
+            return Q(idempotency_key_id=term)
+        try:
+            return Q(foreign_key=UUID(term))
+        except ValueError:
+            return Q(reviewer=term)
 
 
 class JobAdmin(LedgerAdmin):
@@ -178,16 +224,44 @@ class OwedFilter(admin.SimpleListFilter):
         return queryset.filter(set_aside_at__isnull=self.value() == "owed")
 
 
+class ReasonForm(ActionForm):
+    """Beside the list of actions: why it is done."""
+
+    reason = forms.CharField(required=False, max_length=200)
+
+
 @admin.register(JobDelivery)
 class JobDeliveryAdmin(JobAdmin):
     """Jobs that were handed to the queue and that no worker has settled yet."""
+
+    actions = ("put_back",)
+    action_form = ReasonForm
 
     list_display = ("job_name", "last_error", "deliveries", "handed_over", "set_aside", "job_id")
     list_filter = (OwedFilter, AgeFilter)
     handed_over = moment_of("handed_over_at")
     set_aside = moment_of("set_aside_at")
+    leased_until = moment_of("leased_until")
     fields = (
         *("job_name", "job_id", "job_args", "created"),
-        *("deliveries", "handed_over", "set_aside", "last_error"),
+        *("deliveries", "handed_over", "leased_until", "set_aside", "last_error"),
     )
-    readonly_fields = ("created", "handed_over", "set_aside")
+    readonly_fields = ("created", "handed_over", "leased_until", "set_aside")
+
+    @admin.action(description="Put back: hand them over again", permissions=["put_back"])
+    def put_back(self, request: HttpRequest, deliveries: QuerySet[JobDelivery]) -> None:
+        """Those that were set aside, of the chosen ones. With a reason, which is kept."""
+        reason = request.POST.get("reason", "").strip()
+        if not reason:
+            self.message_user(request, "Say why, beside the action.", messages.ERROR)
+            return
+        aside = list(deliveries.filter(set_aside_at__isnull=False))
+        ids = [job.job_id for job in aside]
+        count = put_back(ids, who=request.user.get_username(), reason=reason)
+        for job in aside:
+            self.log_change(request, job, f"Put back: {reason}")
+        self.message_user(request, f"{count} put back.", messages.SUCCESS)
+
+    def has_put_back_permission(self, request: HttpRequest) -> bool:
+        """Whoever may change deliveries; the admin lets nobody change one in any other way."""
+        return request.user.has_perm("idempotency.change_jobdelivery")

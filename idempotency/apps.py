@@ -1,3 +1,5 @@
+import os
+
 from django.apps import AppConfig
 
 
@@ -7,4 +9,11 @@ class IdempotencyConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        from idempotency import checks, deploys  # noqa: F401 - importing it registers the checks
+        from idempotency import (  # noqa: F401 - importing them registers the checks
+            checks,
+            deploys,
+            surroundings,
+        )
+        from idempotency.forks import leave_connections_to_the_parent
+
+        os.register_at_fork(after_in_child=leave_connections_to_the_parent)

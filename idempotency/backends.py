@@ -1,7 +1,4 @@
-"""The queue on a broker, as a backend of Django's tasks: django-tasks-fennel's, which is Celery's.
-
-Apart from `broker`, since whoever hands jobs over needs no worker.
-"""
+"""The queue on a broker, as a backend of Django's tasks: that of django-tasks-fennel, on Celery."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -12,8 +9,8 @@ from kombu.exceptions import OperationalError
 
 
 class CeleryBackend(FennelBackend):
-    """Fennel's, less two things: what is done, the delivery record knows; and `broker` runs a job
-    when it comes, not later.
+    """Fennel's, less two things: what is done, the delivery record knows; and a job that waits in
+    the queue for its time would look lost.
     """
 
     supports_get_result = False

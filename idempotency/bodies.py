@@ -23,6 +23,9 @@ from idempotency.exceptions import (
     ParametersInvalid,
 )
 
+FORM = "application/x-www-form-urlencoded"
+JSON = "application/json"
+
 MAX_FIELDS = 100
 MAX_NESTING = 50
 
@@ -33,33 +36,36 @@ def read_body(request: HttpRequest, fields: Mapping[str, forms.Field]) -> dict[s
     *Raises* `BodyTooLarge`, `LengthRequired`, `ContentTypeUnsupported`, `BodyMalformed`,
     `ParametersInvalid`.
     """
-    body = _read_bytes(request)
-    if request.content_type == "application/json":
-        return _read_json(_as_text(body), fields)
-    if request.content_type == "application/x-www-form-urlencoded" or not body:
-        return _read_form(_as_text(body))
-    raise ContentTypeUnsupported(
-        f"The content type {request.content_type!r} is not supported; send "
-        "application/x-www-form-urlencoded or application/json."
-    )
+    refuse_unread_body(request)
+    text = _as_text(read_bytes(request))
+    if request.content_type == JSON:
+        return _read_json(text, fields)
+    return _read_form(text)
 
 
-def refuse_large_body(request: HttpRequest) -> int:
-    """The body's announced length in bytes, before anything reads the body.
+def refuse_unread_body(request: HttpRequest) -> int:
+    """Refuse a body by what its head says of it; return its announced length in bytes.
 
-    *Raises* `BodyTooLarge`, `LengthRequired`, `BodyMalformed`.
+    *Raises* `BodyTooLarge`, `LengthRequired`, `BodyMalformed`, `ContentTypeUnsupported`.
     """
     limit, announced = conf.current().max_body_bytes, _announced_length(request)
     if announced > limit:
         raise BodyTooLarge(f"The body is larger than {limit} bytes.")
+    if announced and request.content_type not in (FORM, JSON):
+        raise ContentTypeUnsupported(
+            f"The content type {request.content_type!r} is not supported; send {FORM} or {JSON}."
+        )
     return announced
 
 
-def _read_bytes(request: HttpRequest) -> bytes:
-    """The whole body. Django reads no more than the announced length."""
-    announced = refuse_large_body(request)
+def read_bytes(request: HttpRequest) -> bytes:
+    """Read the whole body, which Django then keeps. No more is read than was announced.
+
+    *Raises* `BodyMalformed` where it is shorter, or its client is gone.
+    """
+    announced = _announced_length(request)
     try:
-        body: bytes = request.read()
+        body: bytes = request.body
     except OSError:
         raise BodyMalformed("The body could not be read to its end.") from None
     if len(body) < announced:

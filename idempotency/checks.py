@@ -7,12 +7,15 @@ import socket
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Any
+from uuid import UUID
 
 from django.conf import settings
+from django.contrib.auth import get_user_model
 from django.core.checks import CheckMessage, Error, Tags, Warning, register
-from django.db import connections
+from django.core.exceptions import FieldDoesNotExist
+from django.db import connections, models
 
-from idempotency import conf
+from idempotency import conf, leases
 from idempotency.models import FINISHED, KEY_MAX_LENGTH, KEY_MIN_LENGTH, STARTED
 from idempotency.operations import Operation
 from idempotency.phases import ForeignPhase, UndoPhase
@@ -34,6 +37,90 @@ def check_settings(**_: Any) -> list[CheckMessage]:
             f"{KEY_MAX_LENGTH} characters.",
             hint=f"Set it to {KEY_MIN_LENGTH} or more.",
             id="idempotency.E006",
+        )
+    ]
+
+
+@register()
+def check_foreign_key_namespace(**_: Any) -> list[CheckMessage]:
+    """Without a namespace no request gets a foreign key, so none is taken."""
+    if isinstance(conf.current().foreign_key_namespace, UUID):
+        return []
+    return [
+        Error(
+            "FOREIGN_KEY_NAMESPACE is not set, or is no UUID: it is what the keys that are sent to "
+            "foreign systems are made of.",
+            hint="Draw one for this installation (uuidgen) and keep it for good: IDEMPOTENCY = "
+            '{"FOREIGN_KEY_NAMESPACE": UUID("…")}.',
+            id="idempotency.E020",
+        )
+    ]
+
+
+@register()
+def check_foreign_key_user_field(**_: Any) -> list[CheckMessage]:
+    """A number is handed out again by a database that lost its last commits."""
+    name = conf.current().foreign_key_user_field
+    user = get_user_model()
+    try:
+        field = user._meta.pk if name == "pk" else user._meta.get_field(name)
+    except FieldDoesNotExist:
+        return [
+            Error(
+                f"FOREIGN_KEY_USER_FIELD names {name!r}, which {user._meta.label} does not have.",
+                hint="Name a field of the user that is unique and never changes.",
+                id="idempotency.E021",
+            )
+        ]
+    if not isinstance(field, models.IntegerField):
+        return []
+    return [
+        Warning(
+            f"FOREIGN_KEY_USER_FIELD names {name!r}, an integer: a database that lost its last "
+            "commits gives the number to another user, whose key could meet the first one's at the "
+            "foreign system.",
+            hint="Give the user a random UUID, and name that field.",
+            id="idempotency.W020",
+        )
+    ]
+
+
+@register()
+def check_lease_clock(**_: Any) -> list[CheckMessage]:
+    """A machine that was suspended must not take a lease for live that ended meanwhile."""
+    if leases.COUNTS_SUSPENDED_TIME:
+        return []
+    return [
+        Warning(
+            "This system has no clock that counts the time while the machine is suspended "
+            "(CLOCK_BOOTTIME): a process that wakes up could make a foreign call although its "
+            "lease has ended.",
+            hint="Run it on Linux, or on machines that are never suspended.",
+            id="idempotency.W021",
+        )
+    ]
+
+
+@register()
+def check_tombstone_retention(**_: Any) -> list[CheckMessage]:
+    """A client's key that is free again must not meet a foreign system that still knows it."""
+    settings_now = conf.current()
+    memories = [
+        (phase.memory, f"{operation.__qualname__}.{phase.name}")
+        for operation in all_operations()
+        for phase in operation.phases()
+        if isinstance(phase, ForeignPhase) and phase.memory is not None
+    ]
+    longest, where = max(memories, default=(None, ""))
+    if longest is None or settings_now.tombstone_retention > longest + settings_now.lookup_span:
+        return []
+    return [
+        Error(
+            f"TOMBSTONE_RETENTION is {settings_now.tombstone_retention}. The foreign system of "
+            f"{where} knows a key for {longest}, and a look-up begins {settings_now.lookup_span} "
+            "before its request: a key that is used again could be answered with the old request.",
+            hint="Raise TOMBSTONE_RETENTION above the sum of the two.",
+            id="idempotency.E022",
         )
     ]
 

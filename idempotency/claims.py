@@ -1,26 +1,30 @@
 """Take a key: the claim.
 
 Every statement that decides who may work on a key stands here as SQL, once. Each is a single
-conditional write, never a read and then a write.
+conditional write, never a read and then a write. Each writes a token that this process has drawn: a
+number would be handed out twice by a database that lost its last commits.
 """
 
 import json
 import math
-import time
 from collections.abc import Sequence
-from dataclasses import dataclass
-from datetime import datetime
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 from typing import Any
+from uuid import UUID, uuid4
 
 from django.db import OperationalError, connection
-from django.db.backends.utils import CursorWrapper
 
-from idempotency import conf
+from idempotency import conf, failures
 from idempotency.exceptions import RequestInProgress
-from idempotency.leases import JOURNAL_WITH_ROOM, Lease, lease_end
+from idempotency.leases import Lease, journal_with_room, lease_clock, lease_end
 from idempotency.models import FINISHED, STARTED, IdempotencyKey
+from idempotency.positions import Position
 from idempotency.statements import run
 from idempotency.transactions import waited_for_an_insert_into
+
+LONGEST_INSERT = timedelta(seconds=30)
+"""A fresh key is due after its grace. Where there is none, its claim has committed by then."""
 
 # What a process needs of a key to work on it or to answer from it.
 _COLUMNS = [
@@ -35,6 +39,7 @@ class NewKey:
 
     user_id: int
     idempotency_key: str
+    foreign_key: UUID
     request_method: str
     request_path: str
     request_params: dict[str, Any]
@@ -60,10 +65,21 @@ class StoredKey:
     @property
     def lease_seconds_left(self) -> int:
         """Whole seconds until the lease on the key has ended; 0 where nobody holds one."""
-        if self.key.locked_at is None:
+        if self.key.locked_at is None or self.impossible_lease:
             return 0
-        left = self.key.locked_at + conf.current().lock_timeout - self.read_at
+        lasts = conf.current().lock_timeout
+        left = min(self.key.locked_at + lasts - self.read_at, lasts)
         return max(0, math.ceil(left.total_seconds()))
+
+    @property
+    def impossible_lease(self) -> datetime | None:
+        """When the lease was taken, if that is still to come: by a clock that has been set right.
+
+        Nobody knows when such a lease ends, so it has ended.
+        """
+        taken_at = self.key.locked_at
+        is_to_come = taken_at and taken_at > self.read_at + conf.current().clock_tolerance
+        return taken_at if is_to_come else None
 
 
 # A plain read: no row lock, no transaction id, so a finished key is answered without a flush.
@@ -78,11 +94,11 @@ SELECT {_SELECTED}, clock_timestamp()
 INSERT_KEY = f"""
 INSERT INTO idempotency_idempotencykey
        (user_id, idempotency_key, request_method, request_path, request_params, fingerprint,
-        origin_ip, foreign_key, recovery_point, attempt,
+        origin_ip, foreign_key, recovery_point, attempt, lease_token,
         created_at, last_run_at, locked_at, foreign_sent_at, run_after, last_error, journal)
 SELECT %(user_id)s, %(idempotency_key)s, %(request_method)s, %(request_path)s,
        %(request_params)s::jsonb, %(fingerprint)s,
-       %(origin_ip)s::inet, gen_random_uuid(), '{STARTED}', 1,
+       %(origin_ip)s::inet, %(foreign_key)s::uuid, '{STARTED}', 1, %(lease_token)s::uuid,
        now, now, now, CASE WHEN %(begins_foreign_phase)s THEN now END,
        now + %(completer_grace)s, '',
        jsonb_build_array(jsonb_build_object('at', now, 'event', 'claimed', 'attempt', 1))
@@ -92,53 +108,95 @@ RETURNING id, foreign_key, created_at, run_after, foreign_sent_at
 """  # noqa: S608
 
 # The claim of a key that nobody works on: it was let go, or its lease ran out. One conditional
-# write, so of any number of processes one gets it; and it raises the fencing token, so whoever
+# write, so of any number of processes one gets it; and it changes the fencing token, so whoever
 # held it before can write nothing more. After it the completer waits at least its pause.
+# A lease that was taken in the future ends at once (`impossible`): the database's clock was wrong.
 _TAKE_OVER = f"""
-UPDATE idempotency_idempotencykey
+{{next}}UPDATE idempotency_idempotencykey
    SET locked_at   = clock_timestamp(),
        last_run_at = clock_timestamp(),
        attempt     = attempt + 1,
+       lease_token = %(lease_token)s,
        run_after   = GREATEST(run_after, clock_timestamp() + %(completer_pause)s),
-       journal     = ({JOURNAL_WITH_ROOM})
+       completer_attempts = completer_attempts + %(completer_attempts)s,
+       journal     = ({journal_with_room(1)})
                      || jsonb_build_array(jsonb_build_object(
                           'at', clock_timestamp(), 'event', %(event)s, 'attempt', attempt + 1,
                           'recovery_point', recovery_point))
  WHERE id = {{which}}
    AND recovery_point <> '{FINISHED}'
    AND needs_review_at IS NULL
-   AND (locked_at IS NULL OR locked_at < statement_timestamp() - %(lock_timeout)s)
-RETURNING {_SELECTED}
+   AND (locked_at IS NULL OR locked_at < statement_timestamp() - %(lock_timeout)s
+        OR {{impossible}})
+RETURNING {_SELECTED}{{returned}}
 """  # noqa: S608
 
-TAKE_OVER_KEY = _TAKE_OVER.format(which="%(id)s")
-
-# The next key among many: SKIP LOCKED passes over those that another process is taking at this
-# moment.
-_NEXT = f"""(
-       SELECT id
-         FROM idempotency_idempotencykey
-        WHERE recovery_point <> '{FINISHED}'
-          AND needs_review_at IS NULL
-          AND (locked_at IS NULL OR locked_at < statement_timestamp() - %(lock_timeout)s)
-          AND {{due}}
-        LIMIT 1
-          FOR UPDATE SKIP LOCKED)"""  # noqa: S608
-
-# The completer's claim: the key that is due longest, by the index `idempotency_key_due`.
-TAKE_OVER_NEXT_DUE_KEY = _TAKE_OVER.format(
-    which=_NEXT.format(due="run_after <= statement_timestamp() ORDER BY run_after")
+# By the very time that was read: this statement may wait for another's, and a lease that is taken
+# meanwhile is younger than its beginning.
+TAKE_OVER_KEY = _TAKE_OVER.format(
+    next="", which="%(id)s", impossible="locked_at = %(impossible_lease)s", returned=""
 )
+
+_TAKEN_IN_THE_FUTURE = "locked_at > statement_timestamp() + %(clock_tolerance)s"
+
+# The next key among many, chosen once: SKIP LOCKED passes over those that another process is taking
+# at this moment.
+_NEXT = f"""WITH next AS MATERIALIZED (
+SELECT id AS next_id, run_after AS was_due_at
+  FROM idempotency_idempotencykey
+ WHERE recovery_point <> '{FINISHED}'
+   AND needs_review_at IS NULL
+   AND (locked_at IS NULL OR locked_at < statement_timestamp() - %(lock_timeout)s
+        OR {_TAKEN_IN_THE_FUTURE})
+   AND {{due}}
+ LIMIT 1
+   FOR UPDATE SKIP LOCKED
+)
+"""  # noqa: S608
+
+
+def _take_over_next(due: str) -> str:
+    return _TAKE_OVER.format(
+        next=_NEXT.format(due=due),
+        which="(SELECT next_id FROM next)",
+        impossible=_TAKEN_IN_THE_FUTURE,
+        returned=", (SELECT was_due_at FROM next)",
+    )
+
+
+# The completer's claim: the key that is due longest, by the index `idempotency_key_due`, from where
+# the completer's position in it is.
+TAKE_OVER_NEXT_DUE_KEY = _take_over_next(
+    "run_after BETWEEN %(begin_at)s AND statement_timestamp() ORDER BY run_after"
+)
+
+# The completer's look: whether a key is due, and since when. A key that somebody works on counts,
+# so that the position stays before it. And whether one is to wait longer than any rule has it.
+FIND_DUE_KEYS = f"""
+SELECT statement_timestamp(),
+       (SELECT min(run_after) FROM idempotency_idempotencykey
+         WHERE recovery_point <> '{FINISHED}' AND needs_review_at IS NULL
+           AND run_after BETWEEN %(begin_at)s AND statement_timestamp()),
+       (SELECT max(run_after) FROM idempotency_idempotencykey
+         WHERE recovery_point <> '{FINISHED}' AND needs_review_at IS NULL
+           AND run_after > statement_timestamp() + %(longest_wait)s)
+"""  # noqa: S608
+
+# Keys that were told to wait by a clock that was ahead, and has been set right: they are due.
+MAKE_DUE = f"""
+UPDATE idempotency_idempotencykey
+   SET run_after = statement_timestamp()
+ WHERE recovery_point <> '{FINISHED}' AND needs_review_at IS NULL
+   AND run_after > statement_timestamp() + %(longest_wait)s
+"""  # noqa: S608
 
 # The reaper's claim of an unfinished key that is past its retention. The same index has all of
 # those, and they are few: it has unfinished keys only.
-TAKE_OVER_NEXT_OVERDUE_KEY = _TAKE_OVER.format(
-    which=_NEXT.format(due="created_at < statement_timestamp() - %(retention)s")
-)
+TAKE_OVER_NEXT_OVERDUE_KEY = _take_over_next("created_at < statement_timestamp() - %(retention)s")
 
 # A person's claim, of a key on the review list: what takes it off the list is a decision, on the
-# request as it was when the person's process read it. If that process dies before it has carried
-# the decision out, the key is an unfinished one like any other.
+# request as the person saw it: by the token, since another request may have the id by now. If the
+# process ends before it has carried the decision out, the key is an unfinished one like any other.
 REOPEN_KEY = f"""
 UPDATE idempotency_idempotencykey
    SET needs_review_at = NULL,
@@ -146,14 +204,15 @@ UPDATE idempotency_idempotencykey
        locked_at       = clock_timestamp(),
        last_run_at     = clock_timestamp(),
        attempt         = attempt + 1,
+       lease_token     = %(lease_token)s,
        run_after       = GREATEST(run_after, clock_timestamp() + %(completer_pause)s),
-       journal         = ({JOURNAL_WITH_ROOM})
+       journal         = ({journal_with_room(1)})
                          || jsonb_build_array(jsonb_build_object(
                               'at', clock_timestamp(), 'event', 'reviewed', 'attempt', attempt + 1,
                               'recovery_point', %(recovery_point)s, 'action', %(action)s,
                               'reviewer', %(reviewer)s, 'reason', %(reason)s))
  WHERE id = %(id)s
-   AND attempt = %(attempt)s
+   AND lease_token = %(seen_token)s
    AND needs_review_at IS NOT NULL
 RETURNING {_SELECTED}
 """  # noqa: S608
@@ -177,9 +236,10 @@ def insert_key(new_key: NewKey, *, begins_foreign_phase: bool) -> Claim | None:
     *Raises* `RequestInProgress` where another request's insert of the key took longer to commit
     than the connection's `lock_timeout`.
     """
-    asked_at = time.monotonic()
+    asked_at = lease_clock()
     values: dict[str, Any] = {
         **vars(new_key),
+        "lease_token": uuid4(),
         "request_params": json.dumps(new_key.request_params),
         "begins_foreign_phase": begins_foreign_phase,
         "completer_grace": conf.current().completer_grace,
@@ -192,17 +252,50 @@ def insert_key(new_key: NewKey, *, begins_foreign_phase: bool) -> Claim | None:
                 raise request_in_progress(retry_after_seconds=1) from error
             raise
         row = cursor.fetchone()
-    return None if row is None else _fresh_claim(new_key, row, asked_at)
+    return None if row is None else _fresh_claim(new_key, values["lease_token"], row, asked_at)
 
 
-def take_over_key(key_id: int) -> Claim | None:
-    """Claims an unfinished key for a retry. None where another process holds its lease."""
-    return _take_over(TAKE_OVER_KEY, event="retried", id=key_id)
+def take_over_key(key_id: int, *, impossible_lease: datetime | None = None) -> Claim | None:
+    """Claims an unfinished key for a retry. None where another process holds its lease.
+
+    Args:
+        impossible_lease: that of the key as it was read.
+    """
+    claim, _ = _take_over(
+        TAKE_OVER_KEY, event="retried", id=key_id, impossible_lease=impossible_lease
+    )
+    return claim
 
 
-def take_over_next_due_key() -> Claim | None:
-    """Claims the key that the completer should run next. None where none is due."""
-    return _take_over(TAKE_OVER_NEXT_DUE_KEY, event="taken_by_completer")
+def find_due_keys(position: Position) -> bool:
+    """Whether any key is due: the idle completer's one question. Moves the position on."""
+    position.begin()
+    values = {"begin_at": position.at, "longest_wait": _longest_wait()}
+    with connection.cursor() as cursor:
+        cursor.execute(FIND_DUE_KEYS, values)
+        [(now, due_since, impossible)] = cursor.fetchall()
+        if impossible:
+            cursor.execute(MAKE_DUE, values)
+    position.at = max(position.at, due_since or now - LONGEST_INSERT)
+    return bool(due_since or impossible)
+
+
+def take_over_next_due_key(position: Position | None = None) -> Claim | None:
+    """Claims the key that the completer should run next. None where none is due.
+
+    Args:
+        position: where its batch is in the index, which it moves on.
+    """
+    position = position or Position()
+    claim, was_due_at = _take_over(
+        TAKE_OVER_NEXT_DUE_KEY,
+        event="taken_by_completer",
+        completer_attempts=1,
+        begin_at=position.at,
+    )
+    if was_due_at:
+        position.at = max(position.at, was_due_at)
+    return claim and Claim(claim.key, replace(claim.lease, is_completers=True))
 
 
 def reopen_key(
@@ -213,17 +306,19 @@ def reopen_key(
     """
     values: dict[str, Any] = {
         "id": key.pk,
-        "attempt": key.attempt,
+        "seen_token": key.lease_token,
+        "lease_token": uuid4(),
         "recovery_point": recovery_point,
         "action": action,
         "reviewer": reviewer,
         "reason": reason,
         "completer_pause": conf.current().completer_pause,
     }
-    asked_at = time.monotonic()
+    asked_at = lease_clock()
     with connection.cursor() as cursor:
         cursor.execute(REOPEN_KEY, values)
-        return _claim_from(cursor, asked_at)
+        row = cursor.fetchone()
+    return None if row is None else _claim_from(row, asked_at)
 
 
 def request_in_progress(*, retry_after_seconds: int) -> RequestInProgress:
@@ -235,26 +330,41 @@ def request_in_progress(*, retry_after_seconds: int) -> RequestInProgress:
 
 def take_over_next_overdue_key() -> Claim | None:
     """Claims an unfinished key that is past its retention. None where there is none."""
-    return _take_over(
+    claim, _ = _take_over(
         TAKE_OVER_NEXT_OVERDUE_KEY, event="taken_by_reaper", retention=conf.current().retention
     )
+    return claim
 
 
-def _take_over(statement: str, *, event: str, **which: Any) -> Claim | None:
+def _longest_wait() -> timedelta:
+    return failures.longest_wait() + conf.current().clock_tolerance
+
+
+def _take_over(
+    statement: str, *, event: str, completer_attempts: int = 0, **which: Any
+) -> tuple[Claim | None, datetime | None]:
+    """The claim, and since when the key was due where the statement chose it."""
     settings = conf.current()
     values: dict[str, Any] = {
         **which,
         "event": event,
+        "lease_token": uuid4(),
+        "completer_attempts": completer_attempts,
+        "clock_tolerance": settings.clock_tolerance,
         "lock_timeout": settings.lock_timeout,
         "completer_pause": settings.completer_pause,
     }
-    asked_at = time.monotonic()
+    asked_at = lease_clock()
     with connection.cursor() as cursor:
         cursor.execute(statement, values)
-        return _claim_from(cursor, asked_at)
+        row = cursor.fetchone()
+    if row is None:
+        return None, None
+    columns = len(_COLUMNS) + 1
+    return _claim_from(row[:columns], asked_at), row[-1] if len(row) > columns else None
 
 
-def _fresh_claim(new_key: NewKey, row: Sequence[Any], asked_at: float) -> Claim:
+def _fresh_claim(new_key: NewKey, lease_token: UUID, row: Sequence[Any], asked_at: float) -> Claim:
     key_id, foreign_key, now, run_after, foreign_sent_at = row
     written = {
         **dict.fromkeys(_COLUMNS),
@@ -262,6 +372,8 @@ def _fresh_claim(new_key: NewKey, row: Sequence[Any], asked_at: float) -> Claim:
         "foreign_key": foreign_key,
         "recovery_point": STARTED,
         "attempt": 1,
+        "lease_token": lease_token,
+        "completer_attempts": 0,
         "created_at": now,
         "last_run_at": now,
         "locked_at": now,
@@ -270,15 +382,16 @@ def _fresh_claim(new_key: NewKey, row: Sequence[Any], asked_at: float) -> Claim:
         "last_error": "",
     }
     key = IdempotencyKey.from_db(connection.alias, ["id", *written], [key_id, *written.values()])
-    return Claim(key, Lease(key.pk, key.attempt, lease_end(asked_at)))
+    return Claim(key, _lease_on(key, asked_at))
 
 
-def _claim_from(cursor: CursorWrapper, asked_at: float) -> Claim | None:
-    row = cursor.fetchone()
-    if row is None:
-        return None
+def _claim_from(row: Sequence[Any], asked_at: float) -> Claim:
     key = _key_from(row)
-    return Claim(key, Lease(key.pk, key.attempt, lease_end(asked_at)))
+    return Claim(key, _lease_on(key, asked_at))
+
+
+def _lease_on(key: IdempotencyKey, asked_at: float) -> Lease:
+    return Lease(key.pk, key.lease_token, key.attempt, lease_end(asked_at))
 
 
 def _key_from(row: Sequence[Any]) -> IdempotencyKey:

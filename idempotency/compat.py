@@ -1,4 +1,4 @@
-"""Django's task interface, from wherever this Django has it.
+"""Django's task interface, from wherever this Django has it, and the queue in our own database.
 
 Django 6.0 took `django-tasks` in as `django.tasks`; Django 5.2 has it from the package. Nothing
 else in the project asks which one it is.
@@ -12,4 +12,9 @@ else:
     from django_tasks import task  # type: ignore[no-redef, unused-ignore]
     from django_tasks.base import Task  # type: ignore[assignment, no-redef, unused-ignore]
 
-__all__ = ["Task", "task"]
+try:
+    from django_tasks_db.backend import DatabaseBackend
+except ImportError:  # the queue is a broker's
+    DatabaseBackend = None  # type: ignore[assignment, misc, unused-ignore]
+
+__all__ = ["DatabaseBackend", "Task", "task"]

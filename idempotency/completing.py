@@ -6,9 +6,9 @@ request, so the origin's address and the user stay those of the first one.
 """
 
 from collections import Counter
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
@@ -16,11 +16,18 @@ from django.db import connection
 from django.urls import Resolver404, resolve
 
 from idempotency import failures
-from idempotency.claims import Claim, take_over_next_due_key
-from idempotency.exceptions import IdempotencyError, NeedsReview, ParametersInvalid, Parked
+from idempotency.claims import Claim, find_due_keys, take_over_next_due_key
+from idempotency.exceptions import (
+    LEAVING,
+    IdempotencyError,
+    NeedsReview,
+    ParametersInvalid,
+    Parked,
+)
 from idempotency.models import IdempotencyKey
 from idempotency.operations import Operation
 from idempotency.parameters import restore_parameters
+from idempotency.positions import Position
 from idempotency.worker import should_stop
 
 
@@ -55,15 +62,21 @@ class Completed:
         return " ".join(f"{outcome}={self.outcomes[outcome]}" for outcome in Outcome)
 
 
-def complete_due_keys(limit: int, *, concurrency: int = 1) -> Completed:
+def complete_due_keys(
+    limit: int, *, concurrency: int = 1, position: Position | None = None
+) -> Completed:
     """Runs up to `limit` due keys. One that fails does not stop the rest.
 
     Args:
         concurrency: how many keys at a time, each in a thread with a database connection of its
             own. They spend their time waiting for the foreign system.
+        position: where the same completer's last batch left it; without it all is looked at.
     """
-    tickets = iter(range(limit))
-    claim = _next_claim(tickets)
+    position = position or Position()
+    if not find_due_keys(position):
+        return Completed(Counter())
+    tickets = Tickets(limit, begin_at=position.at)
+    claim = tickets.next_claim()
     if claim is None or concurrency == 1:
         return Completed(_complete_keys(claim, tickets))
     connection.close()  # each thread opens its own
@@ -75,10 +88,13 @@ def complete_due_keys(limit: int, *, concurrency: int = 1) -> Completed:
 
 
 def complete_key(claim: Claim) -> Outcome:
-    """Runs the operation of a claimed key."""
+    """Runs the operation of a claimed key, if it may go on without its client."""
     try:
         operation = operation_for(claim.key)
-    except Exception as error:
+        _ask_whether_it_may_go_on(operation, claim.key)
+    except LEAVING:
+        raise
+    except BaseException as error:
         return _unfinished(failures.let_go(claim.key, claim.lease, error))
     try:
         response = operation.resume(claim)
@@ -87,27 +103,45 @@ def complete_key(claim: Claim) -> Outcome:
     return Outcome.FINISHED if response.status < 400 else Outcome.DECLINED
 
 
+def _ask_whether_it_may_go_on(operation: Operation, key: IdempotencyKey) -> None:
+    operation.key = key
+    if not operation.may_go_on():
+        raise NeedsReview(
+            "This request may not be gone on with without a person's decision.",
+            evidence={"recovery_point": key.recovery_point, "may_go_on": False},
+        )
+
+
 def _unfinished(error: IdempotencyError) -> Outcome:
     return Outcome.NEEDS_REVIEW if isinstance(error, NeedsReview) else Outcome.POSTPONED
 
 
-def _complete_keys(claim: Claim | None, tickets: Iterator[int]) -> Counter[Outcome]:
+class Tickets:
+    """How many keys of a batch are still to be taken, and from which place in the index on. Keys
+    that are leased stay behind that place; the next batch begins before them again.
+    """
+
+    def __init__(self, limit: int, *, begin_at: datetime) -> None:
+        self._left = iter(range(limit))
+        self._position = Position(at=begin_at)
+
+    def next_claim(self) -> Claim | None:
+        if should_stop() or next(self._left, None) is None:
+            return None
+        return take_over_next_due_key(self._position)
+
+
+def _complete_keys(claim: Claim | None, tickets: Tickets) -> Counter[Outcome]:
     outcomes: Counter[Outcome] = Counter()
     while claim is not None:
         outcomes[complete_key(claim)] += 1
-        claim = _next_claim(tickets)
+        claim = tickets.next_claim()
     return outcomes
 
 
-def _next_claim(tickets: Iterator[int]) -> Claim | None:
-    if should_stop() or next(tickets, None) is None:
-        return None
-    return take_over_next_due_key()
-
-
-def _complete_keys_in_thread(claim: Claim | None, tickets: Iterator[int]) -> Counter[Outcome]:
+def _complete_keys_in_thread(claim: Claim | None, tickets: Tickets) -> Counter[Outcome]:
     try:
-        return _complete_keys(claim or _next_claim(tickets), tickets)
+        return _complete_keys(claim or tickets.next_claim(), tickets)
     finally:
         connection.close()
 

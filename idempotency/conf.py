@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from functools import lru_cache
 from typing import Any
+from uuid import UUID
 
 from django.conf import settings as django_settings
 from django.core.signals import setting_changed
@@ -20,6 +21,14 @@ class Settings:
 
     authenticate: str = "idempotency.authentication.session_user"
     """Dotted path of `(request) -> user or None`."""
+
+    foreign_key_namespace: UUID | None = None
+    """What foreign keys are derived from. Each installation needs its own, and never another one:
+    after a change every retry in flight would ask the foreign system anew."""
+
+    foreign_key_user_field: str = "pk"
+    """The user's field that foreign keys are derived from: unique, never empty, never changed, and
+    no number that a restored database hands out again."""
 
     lock_timeout: timedelta = timedelta(seconds=90)
     """How long a lease lasts. Longer than the worst case of any foreign call."""
@@ -43,11 +52,32 @@ class Settings:
     tombstone_retention: timedelta = timedelta(days=30)
     """How long a key is known at all, from its last run on: a very late retry gets a 410."""
 
+    clock_tolerance: timedelta = timedelta(seconds=5)
+    """A time of the database's own that lies further ahead than it can be, plus this, was written
+    while the database's clock was wrong: it is taken as past."""
+
+    provider_clock_difference: timedelta = timedelta(hours=4)
+    """How far a foreign system's clock may be from the database's."""
+
     key_min_length: int = 20
     """Shorter keys are refused: a client that sends them has too little randomness in them."""
 
     max_body_bytes: int = 16 * 1024
     """Larger request bodies are refused unread."""
+
+    credential_headers: tuple[str, ...] = ("Authorization", "Cookie")
+    """Where a credential may stand. A request with none of them is refused before its body is read;
+    with an empty tuple `authenticate` alone decides."""
+
+    trusted_proxies: tuple[str, ...] = ()
+    """Addresses or networks whose `X-Forwarded-For` is believed, for `origin_ip`."""
+
+    readiness_checks: tuple[str, ...] = (
+        "idempotency.health.not_asked_to_stop",
+        "idempotency.health.database_answers",
+        "idempotency.health.migrations_are_applied",
+    )
+    """Dotted paths of `() -> sequence of complaints`: what `/readyz` asks."""
 
     batch_size: int = 1000
     """How many rows a worker command takes at a time."""
@@ -68,8 +98,16 @@ class Settings:
     redelivery_after: timedelta = timedelta(seconds=60)
     """A job handed over this long ago and not settled is handed over again; doubles each time."""
 
+    job_limit: timedelta = timedelta(minutes=5)
+    """How long a job may take that does not say otherwise with `@job_limit`: its worker's lease."""
+
     max_deliveries: int = 10
     """A job that was handed over this often and never settled is set aside for a person."""
+
+    @property
+    def lookup_span(self) -> timedelta:
+        """How long before a key's row a look-up begins: after a loss, the call is older than it."""
+        return self.retention + self.provider_clock_difference
 
 
 @lru_cache(maxsize=1)

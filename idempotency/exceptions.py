@@ -4,7 +4,12 @@ A message says what was wrong, what was kept, and what to do next; `code` is sta
 machines; `retryable` says whether the same request with the same key can end otherwise.
 """
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any, ClassVar
+
+LEAVING = (KeyboardInterrupt, SystemExit)
+"""What ends a process. Anything else that an item of a batch raises is a failure of that item."""
 
 
 class IdempotencyError(Exception):
@@ -13,6 +18,10 @@ class IdempotencyError(Exception):
     status: ClassVar[int] = 500
     code: ClassVar[str] = "internal_error"
     retryable: ClassVar[bool] = False
+
+    # A subclass of the adopter's that sets none of these is an answer all the same.
+    message: str = ""
+    retry_after_seconds: int | None = None
 
     def __init__(self, message: str, *, retry_after_seconds: int | None = None) -> None:
         super().__init__(message)
@@ -127,6 +136,8 @@ class NeedsReview(IdempotencyError):
 
     status, code, retryable = 503, "needs_review", True
 
+    evidence: Mapping[str, Any] = MappingProxyType({})
+
     def __init__(self, message: str, *, evidence: dict[str, Any] | None = None) -> None:
         super().__init__(message, retry_after_seconds=3600)
         self.evidence = evidence or {}
@@ -149,6 +160,12 @@ class ConflictPersists(IdempotencyError):
 
 class DatabaseUnavailable(IdempotencyError):
     status, code, retryable = 503, "database_unavailable", True
+
+
+class ServiceStopping(IdempotencyError):
+    """The process was asked to stop, and does not begin the next phase."""
+
+    status, code, retryable = 503, "stopping", True
 
 
 class PhaseFailed(IdempotencyError):
@@ -174,9 +191,48 @@ class ForeignCallInsideTransaction(OperationMisuse):
     """A foreign call was about to be made while a transaction was open."""
 
 
+class OutsideForeignPhase(OperationMisuse):
+    """A foreign phase's own key was asked for where no foreign phase is in hand."""
+
+
 class InvalidTransition(OperationMisuse):
     """A phase returned something else than its three results, or a point not after its own."""
 
 
 class StagedOutsideTransaction(OperationMisuse):
     """A job was to be staged with no transaction open that it could commit with."""
+
+
+class UnsendableAnswer(OperationMisuse):
+    """A phase's answer cannot be stored, or cannot be sent as it is."""
+
+
+# A job did not end well. Its delivery record stays, unless it was settled before.
+
+
+class JobFailed(Exception):
+    """A job was not done; its delivery record has the error, and it is handed over again."""
+
+
+class JobOverLimit(BaseException):
+    """A job takes longer than its limit. No `except Exception` of the job's own may swallow it."""
+
+
+class JobLeaseLost(Exception):
+    """This worker's lease of a job has ended, so it settles nothing and keeps nothing."""
+
+
+class JobMisuse(Exception):
+    """A job's code did what the library forbids."""
+
+
+class WriteOutsideSettling(JobMisuse):
+    """A job that calls out ran a statement other than a SELECT outside of its settling block."""
+
+
+class SettlingOpenedTwice(JobMisuse):
+    """A job opened its settling block a second time."""
+
+
+class SettlingNotKept(JobMisuse):
+    """A job went on as if nothing were wrong after its settling block had been rolled back."""

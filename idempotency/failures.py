@@ -10,10 +10,9 @@ from collections.abc import Callable
 from datetime import timedelta
 from typing import TypeVar
 
-from django.db import Error as DatabaseFailure
-
 from idempotency import conf
 from idempotency.exceptions import (
+    LEAVING,
     ConflictPersists,
     DatabaseUnavailable,
     IdempotencyError,
@@ -26,10 +25,10 @@ from idempotency.leases import (
     JournalEntry,
     Lease,
     Progress,
-    count_completer_attempts,
     write_progress,
 )
 from idempotency.models import IdempotencyKey
+from idempotency.storable import described, described_traceback
 from idempotency.transactions import (
     database_is_away,
     drop_broken_connection,
@@ -45,33 +44,39 @@ PARKED_FOR = timedelta(minutes=5)
 T = TypeVar("T")
 
 
-def let_go(key: IdempotencyKey, lease: Lease, error: Exception) -> IdempotencyError:
+def let_go(key: IdempotencyKey, lease: Lease, error: BaseException) -> IdempotencyError:
     """Releases the lease with the error recorded, and returns the error to answer with.
 
-    Where the record can't be written (the database is away), the lease runs out by itself. Where
-    the lease is no longer ours, nothing is written and the answer is that of `LeaseLost`.
+    Never raises, or one failure would end the batch of all others. Where the record can't be
+    written (the database is away), the lease runs out by itself. Where the lease is no longer ours,
+    nothing is written and the answer is that of `LeaseLost`.
     """
     answer = answerable(error)
     try:
         recorded = attempt_to(lambda: in_transaction(lambda: _record(key, lease, error, answer)))
     except LeaseLost as lost:
         return lost
+    except IdempotencyError as unrecorded:
+        _warn_unrecorded(unrecorded)
+        return answer
     return recorded or answer
 
 
 def _record(
-    key: IdempotencyKey, lease: Lease, error: Exception, answer: IdempotencyError
+    key: IdempotencyKey, lease: Lease, error: BaseException, answer: IdempotencyError
 ) -> IdempotencyError:
     """Writes the error to the key; returns the answer, which is another one at the limit."""
-    if not isinstance(answer, NeedsReview | Parked) and completer_is_at_its_limit(lease):
+    if not isinstance(answer, NeedsReview | Parked) and completer_is_at_its_limit(key):
         answer = _given_up(answer)
     if answer.retry_after_seconds is None:
         answer.retry_after_seconds = client_delay_seconds(lease.attempt)
+    is_parked = isinstance(answer, Parked)
     progress = Progress(
         recovery_point=None,
-        last_error=_described(error),
+        last_error=described(error),
         needs_review=isinstance(answer, NeedsReview),
-        run_again_in=PARKED_FOR if isinstance(answer, Parked) else completer_delay(lease.attempt),
+        run_again_in=PARKED_FOR if is_parked else completer_delay(key.completer_attempts),
+        takes_back_attempt=is_parked and lease.is_completers,
         journal=[_journal_entry(answer, error)],
     )
     write_progress(lease, progress)
@@ -84,24 +89,32 @@ def attempt_to(write: Callable[[], T]) -> T | None:
 
     The connection may have been lost meanwhile, during a foreign call perhaps: then a new one is
     tried. Nothing depends on it: without the record the lease runs out, and the key is tried again.
+
+    *Raises* nothing but the `IdempotencyError` that `write` raised.
     """
     for connections_left in (1, 0):
         try:
             return write()
-        except DatabaseFailure as error:
+        except (IdempotencyError, *LEAVING):
+            raise
+        except BaseException as error:
             if not (connections_left and database_is_away(error)):
-                logger.warning("a failed attempt could not be recorded: error=%r", error)
+                _warn_unrecorded(error)
                 break
             drop_broken_connection(error)
     return None
 
 
-def answerable(error: Exception) -> IdempotencyError:
+def _warn_unrecorded(error: BaseException) -> None:
+    logger.warning("a failed attempt could not be recorded: error=%s", described(error))
+
+
+def answerable(error: BaseException) -> IdempotencyError:
     """The error as a client gets it. One that nobody expected is logged, and answered as a 500."""
     if isinstance(error, IdempotencyError):
         return error
     if database_is_away(error):
-        logger.warning("database unavailable: error=%r", error)
+        logger.warning("database unavailable: error=%s", described(error))
         return DatabaseUnavailable(
             "The database is not available. What was committed so far is kept. "
             "Retry with the same Idempotency-Key.",
@@ -113,21 +126,22 @@ def answerable(error: Exception) -> IdempotencyError:
             "Retry with the same Idempotency-Key.",
             retry_after_seconds=1,
         )
-    logger.error("phase failed", exc_info=error)
+    logger.error("phase failed: %s", described_traceback(error))
     return PhaseFailed(
         "An internal error occurred. What was done so far is kept. "
         "Retry with the same Idempotency-Key."
     )
 
 
-def completer_delay(attempt: int) -> timedelta:
-    """How long the completer leaves a key alone after its attempt number `attempt` failed.
+def completer_delay(attempts: int) -> timedelta:
+    """How long the completer leaves a key alone after an attempt failed, when it has made so many.
 
-    Doubles with each attempt, up to the limit; a fifth of it is jitter, so that keys which failed
-    together in an outage do not come back together.
+    Doubles with each of its own, up to the limit: however often a client retries, its request is
+    not put off for it. A fifth is jitter, so that keys which failed together in an outage do not
+    come back together.
     """
     settings = conf.current()
-    doubled = settings.completer_pause * 2 ** min(attempt - 1, 20)
+    doubled = settings.completer_pause * 2 ** min(max(attempts - 1, 0), 20)
     return min(doubled, settings.completer_pause_limit) * random.uniform(1.0, 1.2)  # noqa: S311
 
 
@@ -136,12 +150,17 @@ def client_delay_seconds(attempt: int) -> int:
     return int(min(2 ** min(attempt - 1, 6), 60))
 
 
-def completer_is_at_its_limit(lease: Lease) -> bool:
+def longest_wait() -> timedelta:
+    """The longest that a key can be told to wait for its next run by any rule of these."""
+    settings = conf.current()
+    return max(settings.completer_grace, settings.completer_pause_limit * 1.2, PARKED_FOR)
+
+
+def completer_is_at_its_limit(key: IdempotencyKey) -> bool:
     """Whether the completer has tried the key as often as it should. Only its own attempts count:
     a client that retries in a tight loop during an outage must not send its request to review.
     """
-    limit = conf.current().max_attempts
-    return lease.attempt > limit and count_completer_attempts(lease) >= limit
+    return key.completer_attempts >= conf.current().max_attempts
 
 
 def _given_up(answer: IdempotencyError) -> NeedsReview:
@@ -152,12 +171,8 @@ def _given_up(answer: IdempotencyError) -> NeedsReview:
     )
 
 
-def _journal_entry(answer: IdempotencyError, error: Exception) -> JournalEntry:
-    entry: JournalEntry = {"event": answer.code, "error": _described(error)}
+def _journal_entry(answer: IdempotencyError, error: BaseException) -> JournalEntry:
+    entry: JournalEntry = {"event": answer.code, "error": described(error)}
     if isinstance(answer, NeedsReview):
         entry["evidence"] = answer.evidence
     return entry
-
-
-def _described(error: Exception) -> str:
-    return str(error) if isinstance(error, IdempotencyError) else repr(error)

@@ -1,168 +1,148 @@
-"""Jobs that are owed until they are done: stage, drain, hand over, settle.
+"""Jobs that are owed until they are done: drained, handed over, run under a lease, settled.
 
-A phase stages a job in its own transaction. The enqueuer moves it to the queue and leaves a
-delivery record; the worker removes the record in the transaction of the job's own effect. So a
-job that the queue lost is handed over again, and one that it delivers twice is done once.
+A phase stages a job in its own transaction (`staging`). The enqueuer moves it to the queue and
+leaves a delivery record. A worker leases that record (`working`), does the job, and removes the
+record in the transaction of what the job writes. So a job that the queue lost is handed over again,
+and one that it delivers twice is done once.
 """
 
 import inspect
 import json
 import logging
-import uuid
-from collections.abc import Iterator
-from contextlib import contextmanager
-from contextvars import ContextVar
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Self
 
-from django.core.serializers.json import DjangoJSONEncoder
-from django.db import connection, transaction
-from django.db.backends.utils import CursorWrapper
-from django.utils.module_loading import import_string
+from django.apps import apps
+from django.db import DEFAULT_DB_ALIAS, Error, connection, router, transaction
 
 from idempotency import conf
-from idempotency.compat import Task, task
-from idempotency.exceptions import StagedOutsideTransaction
-from idempotency.statements import run
+from idempotency.compat import DatabaseBackend, Task, task
+from idempotency.staging import recording_staged_jobs, stage_job
+from idempotency.transactions import give_connection_back, refuse_open_transaction
+from idempotency.working import (
+    LONGEST_ERROR,
+    keep_error,
+    passed_to,
+    run_under_lease,
+    task_named,
+)
+
+__all__ = [
+    "drain_staged_jobs",
+    "put_back",
+    "recording_staged_jobs",
+    "redeliver_overdue_jobs",
+    "run_job",
+    "stage_job",
+    "take_staged_jobs",
+]
 
 logger = logging.getLogger(__name__)
 
-_staged_job_ids: ContextVar[list[str] | None] = ContextVar("staged_job_ids", default=None)
-
-STAGE_JOB = """
-INSERT INTO idempotency_stagedjob (job_id, job_name, job_args, created_at)
-VALUES (%(job_id)s, %(job_name)s, %(job_args)s::jsonb, clock_timestamp())
-"""
-
-# The drain. SKIP LOCKED passes over rows that another enqueuer is moving; a row with a lower id
-# that commits later is simply found by a later batch, since exactly the rows that were taken are
-# removed. Their delivery records appear in the same statement: at no moment is a job in neither
-# table.
+# The drain. What it takes is chosen once, by the array, whatever plan the rest gets: a limit is a
+# limit. SKIP LOCKED passes over rows that another enqueuer is moving; a row with a lower id that
+# commits later is found by a later batch, since exactly the rows that were taken are removed. Their
+# delivery records appear in the same statement: at no moment is a job in neither table.
 DRAIN_STAGED_JOBS = """
 WITH drained AS (
     DELETE FROM idempotency_stagedjob
-     WHERE id IN (SELECT id FROM idempotency_stagedjob
-                   ORDER BY id LIMIT %(limit)s FOR UPDATE SKIP LOCKED)
+     WHERE id = ANY(ARRAY(SELECT id FROM idempotency_stagedjob
+                           WHERE id >= %(first_id)s
+                           ORDER BY id LIMIT %(limit)s FOR UPDATE SKIP LOCKED))
     RETURNING id, job_id, job_name, job_args, created_at
+), delivered AS (
+    INSERT INTO idempotency_jobdelivery
+           (job_id, job_name, job_args, created_at, handed_over_at, deliveries, last_error)
+    SELECT job_id, job_name, job_args, created_at, clock_timestamp(), 1, ''
+      FROM drained
+     ORDER BY id
 )
-INSERT INTO idempotency_jobdelivery
-       (job_id, job_name, job_args, created_at, handed_over_at, deliveries, last_error)
-SELECT job_id, job_name, job_args, created_at, clock_timestamp(), 1, ''
-  FROM drained
- ORDER BY id
-RETURNING job_id, job_name, job_args
+SELECT id, job_id, job_name, job_args FROM drained ORDER BY id
 """
 
-# What was handed over and not settled in time, each wait twice the one before. A worker that is in
-# the middle of a job holds its record locked, so SKIP LOCKED leaves it alone for as long as it
-# lives, and sees the record again when it was killed.
+# What was handed over and not settled in time, each wait twice the one before. A job that a worker
+# has in hand is left to it until its lease ends, as it does by itself when the worker was killed.
 TAKE_OVERDUE_JOBS = """
 UPDATE idempotency_jobdelivery
    SET handed_over_at = clock_timestamp(),
        deliveries     = deliveries + 1
- WHERE id IN (SELECT id FROM idempotency_jobdelivery
-               WHERE set_aside_at IS NULL
-                 AND handed_over_at < statement_timestamp() - %(redelivery_after)s
-                 AND handed_over_at < statement_timestamp()
-                                      - %(redelivery_after)s * power(2, deliveries - 1)
-                 AND deliveries < %(max_deliveries)s
-               ORDER BY handed_over_at LIMIT %(limit)s FOR UPDATE SKIP LOCKED)
-RETURNING job_id, job_name, job_args
-"""
-
-# The smallest of each, which is the first entry of an index. EXISTS (… ORDER BY … LIMIT 1) would be
-# free to read the table instead, and to its end where it finds nothing: EXISTS drops the ORDER BY.
-JOBS_ARE_WAITING = """
-SELECT (SELECT min(id) FROM idempotency_stagedjob) IS NOT NULL
-    OR (SELECT min(handed_over_at) FROM idempotency_jobdelivery WHERE set_aside_at IS NULL)
-       < statement_timestamp() - %(redelivery_after)s
+ WHERE id = ANY(ARRAY(SELECT id FROM idempotency_jobdelivery
+                       WHERE set_aside_at IS NULL
+                         AND handed_over_at < statement_timestamp() - %(redelivery_after)s
+                         AND handed_over_at < statement_timestamp()
+                                              - %(redelivery_after)s * power(2, deliveries - 1)
+                         AND deliveries < %(max_deliveries)s
+                         AND (leased_until IS NULL OR leased_until <= statement_timestamp())
+                       ORDER BY handed_over_at LIMIT %(limit)s FOR UPDATE SKIP LOCKED))
+RETURNING id, job_id, job_name, job_args
 """
 
 SET_EXHAUSTED_JOBS_ASIDE = """
 UPDATE idempotency_jobdelivery
    SET set_aside_at = clock_timestamp()
- WHERE id IN (SELECT id FROM idempotency_jobdelivery
-               WHERE set_aside_at IS NULL
-                 AND handed_over_at < statement_timestamp() - %(redelivery_after)s
-                 AND deliveries >= %(max_deliveries)s
-               ORDER BY handed_over_at LIMIT %(limit)s FOR UPDATE SKIP LOCKED)
+ WHERE id = ANY(ARRAY(SELECT id FROM idempotency_jobdelivery
+                       WHERE set_aside_at IS NULL
+                         AND handed_over_at < statement_timestamp() - %(redelivery_after)s
+                         AND deliveries >= %(max_deliveries)s
+                         AND (leased_until IS NULL OR leased_until <= statement_timestamp())
+                       ORDER BY handed_over_at LIMIT %(limit)s FOR UPDATE SKIP LOCKED))
 """
 
-SET_JOB_ASIDE = """
+# A broker that is away has not been asked: that was no delivery, and the next is due at once.
+TAKE_DELIVERIES_BACK = """
 UPDATE idempotency_jobdelivery
-   SET set_aside_at = clock_timestamp(), last_error = %(last_error)s
- WHERE job_id = %(job_id)s
+   SET deliveries     = deliveries - 1,
+       handed_over_at = statement_timestamp()
+                        - %(redelivery_after)s * GREATEST(power(2, deliveries - 2), 1)
+ WHERE job_id = ANY(%(job_ids)s::uuid[])
 """
 
-# Settling. The row stays locked until the job's own effect commits with it, so of two deliveries
-# at once the second waits, then finds no record, and does nothing.
-SETTLE_DELIVERY = "DELETE FROM idempotency_jobdelivery WHERE job_id = %(job_id)s"
-
-# A broker can be faster than the enqueuer's commit, and the enqueuer can die before it: then the
-# job is still staged. This waits for the enqueuer's row lock, and so for how that ended.
-SETTLE_STAGED_JOB = "DELETE FROM idempotency_stagedjob WHERE job_id = %(job_id)s"
-
-KEEP_JOB_ERROR = """
-UPDATE idempotency_jobdelivery SET last_error = %(last_error)s WHERE job_id = %(job_id)s
+# All its deliveries are before it again, the first of them at once.
+PUT_BACK = """
+UPDATE idempotency_jobdelivery
+   SET set_aside_at = NULL, deliveries = 0,
+       last_error   = left('put back by ' || %(who)s || ': ' || %(reason)s || '; ' || last_error,
+                           %(longest)s)
+ WHERE set_aside_at IS NOT NULL AND job_id = ANY(%(job_ids)s::uuid[])
+RETURNING job_id
 """
 
 
-def stage_job(task: Task, *args: Any, **kwargs: Any) -> uuid.UUID:
-    """Writes a job into the open transaction: it is owed if and only if that commits.
+@dataclass(frozen=True, slots=True)
+class OwedJob:
+    """A job that is about to be handed over, as its row has it."""
 
-    Args:
-        task: a Django task. Its arguments must be JSON.
+    staged_id: int
+    job_id: str
+    job_name: str
+    arguments: str
 
-    *Raises* `StagedOutsideTransaction` where no transaction is open, `TypeError` for arguments
-    that are not JSON.
-    """
-    if not connection.in_atomic_block:
-        raise StagedOutsideTransaction(f"{task.module_path} was staged with no transaction open.")
-    job_id = uuid.uuid4()
-    with connection.cursor() as cursor:
-        run(
-            cursor,
-            STAGE_JOB,
-            {
-                "job_id": job_id,
-                "job_name": task.module_path,
-                "job_args": json.dumps({"args": args, "kwargs": kwargs}, cls=DjangoJSONEncoder),
-            },
-        )
-    staged = _staged_job_ids.get()
-    if staged is not None:
-        staged.append(str(job_id))
-    return job_id
+    @classmethod
+    def all_of(cls, rows: Sequence[Sequence[Any]]) -> list[Self]:
+        return [
+            cls(number, str(job_id), name, arguments) for number, job_id, name, arguments in rows
+        ]
 
 
-@contextmanager
-def recording_staged_jobs() -> Iterator[list[str]]:
-    """Collects the ids of the jobs staged inside it, for the key's journal."""
-    staged: list[str] = []
-    token = _staged_job_ids.set(staged)
-    try:
-        yield staged
-    finally:
-        _staged_job_ids.reset(token)
-
-
-def jobs_are_waiting() -> bool:
-    """Whether there is anything to drain or hand over again: the idle enqueuer's one question."""
-    with connection.cursor() as cursor:
-        values: dict[str, Any] = {"redelivery_after": conf.current().redelivery_after}
-        cursor.execute(JOBS_ARE_WAITING, values)
-        row = cursor.fetchone()
-    return bool(row and row[0])
+@task()
+def run_job(job_id: str, job_name: str, args: list[Any], kwargs: dict[str, Any]) -> None:
+    """What the queue runs. Its name is in messages that are under way, so it stays where it is."""
+    run_under_lease(job_id, job_name, args, kwargs)
 
 
 def drain_staged_jobs(limit: int) -> int:
-    """Hands up to `limit` staged jobs to the queue; returns how many."""
-    with transaction.atomic(), connection.cursor() as cursor:
-        cursor.execute(DRAIN_STAGED_JOBS, {"limit": limit})
-        return _hand_over_all(cursor)
+    """Hands up to `limit` staged jobs to their queues; returns how many it took."""
+    return len(take_staged_jobs(limit, first_id=0))
+
+
+def take_staged_jobs(limit: int, *, first_id: int) -> list[OwedJob]:
+    """The same for those from a number on; returns what it took."""
+    return _take_and_hand_over(DRAIN_STAGED_JOBS, {"limit": limit, "first_id": first_id})
 
 
 def redeliver_overdue_jobs(limit: int) -> int:
-    """Hands up to `limit` jobs over again that were not settled in time; returns how many.
+    """Hands up to `limit` jobs over again that were not settled in time; returns how many it took.
 
     Those that were handed over too often are set aside instead.
     """
@@ -172,66 +152,101 @@ def redeliver_overdue_jobs(limit: int) -> int:
         "redelivery_after": settings.redelivery_after,
         "max_deliveries": settings.max_deliveries,
     }
-    with transaction.atomic(), connection.cursor() as cursor:
+    with connection.cursor() as cursor:
         cursor.execute(SET_EXHAUSTED_JOBS_ASIDE, numbers)
         if cursor.rowcount:
             logger.error("jobs set aside after their last delivery: count=%d", cursor.rowcount)
-        cursor.execute(TAKE_OVERDUE_JOBS, numbers)
-        return _hand_over_all(cursor)
+    return len(_take_and_hand_over(TAKE_OVERDUE_JOBS, numbers))
 
 
-@task()
-def run_job(job_id: str, job_name: str, args: list[Any], kwargs: dict[str, Any]) -> None:
-    """What the queue runs: settles the delivery and does the job, in one transaction.
+def put_back(job_ids: Sequence[Any], *, who: str, reason: str) -> int:
+    """Owes jobs again that were set aside, as a person decided; returns how many there were."""
+    with connection.cursor() as cursor:
+        values: dict[str, Any] = {
+            "job_ids": list(job_ids),
+            "who": who,
+            "reason": reason,
+            "longest": LONGEST_ERROR,
+        }
+        cursor.execute(PUT_BACK, values)
+        found = [job_id for (job_id,) in cursor.fetchall()]
+    for job_id in found:
+        logger.info("job put back: job_id=%s by=%s reason=%s", job_id, who, reason)
+    return len(found)
 
-    A job without a delivery record was done before: nothing happens. A job that fails keeps its
-    record, with the error, and is handed over again.
+
+def _take_and_hand_over(statement: str, values: dict[str, Any]) -> list[OwedJob]:
+    """A queue in our own database gets its jobs in the transaction that takes them, so nothing of a
+    crash is left. Any other is a foreign system: it gets them after that has committed, and a crash
+    in between is made good by the delivery record.
     """
-    try:
-        with transaction.atomic(), connection.cursor() as cursor:
-            if not _settle(cursor, job_id):
-                logger.info("job has been done already: job_id=%s", job_id)
-                return
-            import_string(job_name).call(*args, **kwargs)
-    except Exception as error:
-        with connection.cursor() as cursor:
-            cursor.execute(KEEP_JOB_ERROR, {"job_id": job_id, "last_error": repr(error)})
-        raise
+    elsewhere = []
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute(statement, values)
+        jobs = OwedJob.all_of(cursor.fetchall())
+        for job in jobs:
+            try:
+                queued, arguments = _prepared(job)
+                if not _is_in_this_database(queued):
+                    elsewhere.append((job, queued, arguments))
+                    continue
+                with transaction.atomic():
+                    queued.enqueue(*arguments)
+            except Exception as error:  # whatever its module or its queue fails with
+                if isinstance(error, Error) and not connection.is_usable():
+                    raise
+                _keep_refusal(job, error)
+    if elsewhere:
+        _hand_over_to_broker(elsewhere)
+    return jobs
 
 
-def _settle(cursor: CursorWrapper, job_id: str) -> bool:
-    """Whether the job was still owed; it is not any more, once the open transaction commits."""
-    for statement in (SETTLE_DELIVERY, SETTLE_STAGED_JOB, SETTLE_DELIVERY):
-        cursor.execute(statement, {"job_id": job_id})
-        if cursor.rowcount:
-            return True
-    return False
+def _hand_over_to_broker(jobs: Sequence[tuple[OwedJob, Task, Sequence[Any]]]) -> None:
+    """*Raises* `OSError` where the broker is away; what it did not get is due at once."""
+    refuse_open_transaction()
+    give_connection_back()
+    for number, (job, queued, arguments) in enumerate(jobs):
+        try:
+            queued.enqueue(*arguments)
+        except OSError:
+            _take_deliveries_back([left.job_id for left, _, _ in jobs[number:]])
+            raise
+        except Exception as error:  # whatever its queue fails with
+            _keep_refusal(job, error)
 
 
-def _hand_over_all(cursor: CursorWrapper) -> int:
-    jobs = cursor.fetchall()
-    return sum(_hand_over(job_id, name, json.loads(arguments)) for job_id, name, arguments in jobs)
-
-
-def _hand_over(job_id: uuid.UUID, job_name: str, arguments: Any) -> bool:
-    """Gives a job to the queue. One that no code knows or takes is set aside and blocks nobody."""
-    try:
-        queued = _task_named(job_name)
-        args, kwargs = arguments["args"], arguments["kwargs"]
-        inspect.signature(queued.func).bind(*args, **kwargs)
-    except Exception as error:  # whatever its module fails with, no other job should wait for it
-        with connection.cursor() as cursor:
-            cursor.execute(SET_JOB_ASIDE, {"job_id": job_id, "last_error": repr(error)})
-        logger.error("job set aside: job_id=%s job_name=%s error=%r", job_id, job_name, error)
-        return False
-    run_job.using(queue_name=queued.queue_name, priority=queued.priority).enqueue(
-        str(job_id), job_name, args, kwargs
+def _prepared(job: OwedJob) -> tuple[Task, Sequence[Any]]:
+    """What is to be given to which queue. *Raises* whatever is wrong with the job."""
+    found = task_named(job.job_name)
+    arguments = json.loads(job.arguments)
+    args, kwargs = arguments["args"], arguments["kwargs"]
+    inspect.signature(found.func).bind(*args, **kwargs, **passed_to(found, None))
+    queued = run_job.using(
+        queue_name=found.queue_name, priority=found.priority, backend=found.backend
     )
-    return True
+    return queued, (job.job_id, job.job_name, args, kwargs)
 
 
-def _task_named(job_name: str) -> Task:
-    found = import_string(job_name)
-    if not isinstance(found, Task):
-        raise TypeError(f"{job_name} is not a task")
-    return found
+def _is_in_this_database(queued: Task) -> bool:
+    """Whether the queue's rows commit together with ours."""
+    if DatabaseBackend is None or not isinstance(queued.get_backend(), DatabaseBackend):
+        return False
+    rows = apps.get_model("django_tasks_database", "DBTaskResult")
+    return router.db_for_write(rows) == DEFAULT_DB_ALIAS
+
+
+def _take_deliveries_back(job_ids: list[str]) -> None:
+    values: dict[str, Any] = {
+        "job_ids": job_ids,
+        "redelivery_after": conf.current().redelivery_after,
+    }
+    with connection.cursor() as cursor:
+        cursor.execute(TAKE_DELIVERIES_BACK, values)
+
+
+def _keep_refusal(job: OwedJob, error: Exception) -> None:
+    """The batch goes on. This was one of the job's deliveries; after the last it is set aside."""
+    logger.error(
+        "job not handed over: job_id=%s job_name=%s error=%r", job.job_id, job.job_name, error
+    )
+    keep_error(job.job_id, error)

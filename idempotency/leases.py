@@ -2,15 +2,15 @@
 
 Whoever works on a key holds its lease, and changes the key by one statement only, which the
 fencing token guards. All times are the database's; a process only measures how much of its lease
-is left, by its own monotonic clock.
+is left, by a clock of its own.
 """
 
-import json
 import time
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Any
+from uuid import UUID
 
 from django.db import connection
 
@@ -19,32 +19,43 @@ from idempotency.exceptions import LeaseLost
 from idempotency.models import FINISHED
 from idempotency.phases import Response
 from idempotency.statements import run
+from idempotency.storable import storable_json_text
 
 JournalEntry = dict[str, Any]
+
+COUNTS_SUSPENDED_TIME = hasattr(time, "CLOCK_BOOTTIME")
 
 JOURNAL_LIMIT = 200
 """A key keeps its first entry and its latest ones: a client may retry without end."""
 
-# The journal grows in the statement that moves the key, so the timeline costs none of its own.
-JOURNAL_WITH_ROOM = f"""
-       CASE WHEN jsonb_array_length(journal) < {JOURNAL_LIMIT} THEN journal ELSE journal - 1 END"""
+
+def journal_with_room(entries: int) -> str:
+    """The journal as SQL, so that with so many entries more it has no more than its limit.
+
+    It grows in the statement that moves the key, so the timeline costs none of its own.
+    """
+    return f"""
+       CASE WHEN jsonb_array_length(journal) <= {JOURNAL_LIMIT - entries} THEN journal
+            ELSE journal{" - 1" * entries} END"""
 
 
 @dataclass(frozen=True, slots=True)
 class Lease:
     """The time-limited right to work on a key, with its fencing token.
 
-    `ends_at` is on this process's monotonic clock, and read before the claim was sent: the lease
-    ends here no later than it does in the database.
+    `attempt` is the lease's number for people. `ends_at` is on `lease_clock`, counted from before
+    the claim was sent: the lease ends here no later than it does in the database.
     """
 
     key_id: int
+    token: UUID
     attempt: int
     ends_at: float
+    is_completers: bool = False
 
     @property
     def has_expired(self) -> bool:
-        return time.monotonic() >= self.ends_at
+        return lease_clock() >= self.ends_at
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,12 +70,15 @@ class Progress:
     last_error: str = ""
     needs_review: bool = False
     run_again_in: timedelta | None = None
+    takes_back_attempt: bool = False
+    """Whether the completer's attempt does not count after all."""
     journal: Sequence[JournalEntry] = field(default_factory=tuple)
 
 
 # The fence. Every change that a process makes to a key it works on, finishing it and letting it
 # go included, is this statement, in the transaction of the changes that go with it. The token is
 # in the WHERE: a process that lost its lease matches no row, and its transaction is rolled back.
+# Nor does one of a history that the database has lost, whose ids and numbers may be another's now.
 WRITE_PROGRESS = f"""
 UPDATE idempotency_idempotencykey
    SET recovery_point        = COALESCE(%(recovery_point)s, recovery_point),
@@ -72,26 +86,19 @@ UPDATE idempotency_idempotencykey
        foreign_sent_at       = CASE WHEN %(begins_foreign_phase)s THEN clock_timestamp()
                                     ELSE foreign_sent_at END,
        run_after             = GREATEST(run_after, clock_timestamp() + %(run_again_in)s),
+       completer_attempts    = completer_attempts - %(attempts_taken_back)s,
        response_code         = %(response_code)s,
        response_body         = %(response_body)s,
        response_content_type = %(response_content_type)s,
        last_error            = %(last_error)s,
        needs_review_at       = CASE WHEN %(needs_review)s THEN clock_timestamp() END,
-       journal               = ({JOURNAL_WITH_ROOM}) || jsonb_build_array({{entries}})
+       journal               = ({{journal}}) || jsonb_build_array({{entries}})
  WHERE id = %(key_id)s
-   AND attempt = %(attempt)s
+   AND lease_token = %(lease_token)s
    AND recovery_point <> '{FINISHED}'
 """  # noqa: S608
 
 _JOURNAL_ENTRY = "jsonb_build_object('at', clock_timestamp()) || (%(entries)s::jsonb -> {})"
-
-
-COUNT_COMPLETER_ATTEMPTS = """
-SELECT count(*) FILTER (WHERE entry ->> 'event' = 'taken_by_completer')
-     - count(*) FILTER (WHERE entry ->> 'event' = 'parked')
-  FROM idempotency_idempotencykey, jsonb_array_elements(journal) AS entry
- WHERE id = %(key_id)s
-"""
 
 
 def write_progress(lease: Lease, progress: Progress) -> Lease:
@@ -102,11 +109,12 @@ def write_progress(lease: Lease, progress: Progress) -> Lease:
     response = progress.response
     values: dict[str, Any] = {
         "key_id": lease.key_id,
-        "attempt": lease.attempt,
+        "lease_token": lease.token,
         "recovery_point": progress.recovery_point,
         "keeps_lease": progress.keeps_lease,
         "begins_foreign_phase": progress.begins_foreign_phase,
         "run_again_in": progress.run_again_in or timedelta(0),
+        "attempts_taken_back": int(progress.takes_back_attempt),
         "response_code": response.status if response else None,
         "response_body": response.text if response else None,
         "response_content_type": response.content_type if response else None,
@@ -114,21 +122,17 @@ def write_progress(lease: Lease, progress: Progress) -> Lease:
         "needs_review": progress.needs_review,
         "entries": _as_json(progress.journal, lease.attempt),
     }
-    appended = ", ".join(map(_JOURNAL_ENTRY.format, range(len(progress.journal))))
-    asked_at = time.monotonic()
+    count = len(progress.journal)
+    statement = WRITE_PROGRESS.format(
+        journal=journal_with_room(count),
+        entries=", ".join(map(_JOURNAL_ENTRY.format, range(count))),
+    )
+    asked_at = lease_clock()
     with connection.cursor() as cursor:
-        run(cursor, WRITE_PROGRESS.format(entries=appended), values)
+        run(cursor, statement, values)
         if cursor.rowcount != 1:
             raise lease_lost()
-    return Lease(lease.key_id, lease.attempt, lease_end(asked_at))
-
-
-def count_completer_attempts(lease: Lease) -> int:
-    """How often the completer has tried the key, by its journal. Parking does not count."""
-    with connection.cursor() as cursor:
-        cursor.execute(COUNT_COMPLETER_ATTEMPTS, {"key_id": lease.key_id})
-        row = cursor.fetchone()
-    return row[0] if row else 0
+    return replace(lease, ends_at=lease_end(asked_at))
 
 
 def lease_lost() -> LeaseLost:
@@ -139,12 +143,24 @@ def lease_lost() -> LeaseLost:
     )
 
 
+def lease_clock() -> float:
+    """Reads the clock by which leases are measured, in seconds.
+
+    It counts the time of a suspended machine too, where there is such a clock; by the monotonic one
+    a laptop or a virtual machine that wakes up would take a lease for live that ended long ago.
+    """
+    if COUNTS_SUSPENDED_TIME:
+        return time.clock_gettime(time.CLOCK_BOOTTIME)
+    return time.monotonic()
+
+
 def lease_end(asked_at: float) -> float:
-    """When a lease ends that the database was asked for at `asked_at`, both monotonic."""
+    """When a lease ends that the database was asked for at `asked_at`, both on `lease_clock`."""
     return asked_at + conf.current().lock_timeout.total_seconds()
 
 
 def _as_json(entries: Iterable[JournalEntry], attempt: int) -> str:
-    # Evidence may hold anything. What JSON has no word for is told as text, so that no request
-    # stays off the review list because of what was found about it.
-    return json.dumps([{"attempt": attempt, **entry} for entry in entries], default=str)
+    # Evidence may hold anything. It is made storable, so that no request stays off the review list
+    # because of what was found about it.
+    texts = (storable_json_text({"attempt": attempt, **entry}) for entry in entries)
+    return f"[{', '.join(texts)}]"

@@ -4,7 +4,7 @@ Its list reads one page of rows and nothing else: no count of a million rows, an
 over them. Apart from the pages of the single tables, and usable for a project's own.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -90,7 +90,7 @@ def moment_of(field: str) -> Callable[[Any, Any], str]:
 class LedgerAdmin(KeysetAdmin):
     """To read, never to write: a row changed by hand would break a promise."""
 
-    actions = None
+    actions: Sequence[str] | None = None
     created = moment_of("created_at")
 
     def has_add_permission(self, request: HttpRequest) -> bool:

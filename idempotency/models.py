@@ -33,15 +33,19 @@ class IdempotencyKey(models.Model):
     fingerprint = models.CharField(max_length=64)
     origin_ip = models.GenericIPAddressField(null=True, blank=True)
 
-    # Sent to the foreign system as our own idempotency key. A UUID, never built from the serial
-    # id: a restored database hands the same serial out twice.
-    foreign_key = models.UUIDField(default=uuid.uuid4)
+    # What the foreign system recognises the request by: derived from the user and the key, see
+    # `foreign_keys`. Never from the serial id, which a restored database hands out again.
+    foreign_key = models.UUIDField()
 
     created_at = models.DateTimeField(db_default=Now())
     last_run_at = models.DateTimeField(db_default=Now())
     locked_at = models.DateTimeField(null=True, blank=True)
     attempt = models.PositiveIntegerField(default=1)
+    # The fence: every claim draws one, and it stays when the lease is let go. `attempt` is its
+    # number for people, which another history of the database may count to as well.
+    lease_token = models.UUIDField(default=uuid.uuid4)
     run_after = models.DateTimeField(db_default=Now())
+    completer_attempts = models.PositiveIntegerField(default=0, db_default=0)
 
     recovery_point = models.CharField(max_length=50, default=STARTED)
     foreign_sent_at = models.DateTimeField(null=True, blank=True)
@@ -161,6 +165,31 @@ class ReaperPosition(models.Model):
         return self.last_run_at.isoformat()
 
 
+class ReviewDecision(models.Model):
+    """What a person decided on a request, kept when the request's own row is long gone."""
+
+    idempotency_key_id = models.BigIntegerField()  # no reference: the reaper removes keys
+    foreign_key = models.UUIDField()
+    action = models.CharField(max_length=50)
+    reviewer = models.TextField()
+    reason = models.TextField()
+    created_at = models.DateTimeField(db_default=Now())
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(
+                condition=~Q(action="") & ~Q(reviewer="") & ~Q(reason=""),
+                name="review_decision_says_who_what_and_why",
+            ),
+        ]
+        indexes = [
+            models.Index(fields=["idempotency_key_id"], name="review_decision_by_key"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.action} of request {self.idempotency_key_id}"
+
+
 class Job(models.Model):
     """What staged and delivered jobs have in common."""
 
@@ -190,11 +219,21 @@ class JobDelivery(Job):
 
     handed_over_at = models.DateTimeField(db_default=Now())
     deliveries = models.PositiveIntegerField(default=1)
+    # The right to work on it: the worker draws the token, and its settling compares it.
+    lease_token = models.UUIDField(null=True, blank=True)
+    leased_until = models.DateTimeField(null=True, blank=True)
     last_error = models.TextField(blank=True, default="")
     set_aside_at = models.DateTimeField(null=True, blank=True)
 
     class Meta:
         verbose_name_plural = "job deliveries"
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(lease_token__isnull=True, leased_until__isnull=True)
+                | Q(lease_token__isnull=False, leased_until__isnull=False),
+                name="job_delivery_leased_until_a_time",
+            ),
+        ]
         indexes = [
             # What may have to be handed over again.
             models.Index(

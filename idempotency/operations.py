@@ -19,9 +19,10 @@ class Operation(Runner):
     """Subclass it, give it phases, mount `as_view()`.
 
     A phase finds what it needs on the operation: `key`, `user`, `params` (the form's cleaned
-    data), `path_kwargs` (of its URL). There is no request: the completer runs the same phases
-    without one. `transient` holds the fields named in `transient_fields`, which are neither
-    stored nor compared; it is empty when the completer runs the operation.
+    data), `path_kwargs` (of its URL), and a foreign phase `foreign_key`, to be sent with its call.
+    There is no request: the completer runs the same phases without one. `transient` holds the
+    fields named in `transient_fields`, which are neither stored nor compared; it is empty when the
+    completer runs the operation.
     """
 
     params_form: ClassVar[type[forms.Form]] = forms.Form
@@ -64,6 +65,13 @@ class Operation(Runner):
         return next((p for p in cls.phases() if p.starts_from(recovery_point)), None)
 
     # What an operation may override.
+
+    def may_go_on(self) -> bool:
+        """Override it to say whether the completer may go on without its client. By default what
+        was begun goes on, whatever became of the user: the foreign system may have done its part.
+        Where it returns False the request waits for a person, and nothing is called.
+        """
+        return True
 
     def clean_up(self) -> None:
         """Override it to undo local effects of a request that is too old to be finished. It runs in

@@ -5,13 +5,14 @@ one transaction; a foreign phase calls another system with none open, and has an
 its own, its *commit*, for the result.
 """
 
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any, Self, TypeVar
 
-from django.core.serializers.json import DjangoJSONEncoder
+from idempotency import conf
+from idempotency.sendable import JSON, text_to_send
+from idempotency.storable import storable_text
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,23 +24,26 @@ class RecoveryPoint:
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """The final answer: stored with the phase's changes, and replayed byte for byte."""
+    """The final answer: stored with the phase's changes, and replayed byte for byte.
+
+    The body is read when the answer is made, into `text`, which is what is stored and sent.
+
+    *Raises* `UnsendableAnswer`, where it is made, for an answer that cannot be stored or sent.
+    """
 
     status: int
-    body: Any
-    content_type: str = "application/json"
+    body: Any = None
+    content_type: str = JSON
+    text: str = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        text = text_to_send(self.status, self.body, self.content_type)
+        object.__setattr__(self, "text", text)
 
     @classmethod
     def error(cls, status: int, message: str, *, code: str) -> Self:
         """A final refusal, in the shape that all errors have."""
         return cls(status, error_body(message, code=code, retryable=False))
-
-    @property
-    def text(self) -> str:
-        """The body as it is sent and stored. JSON, but a text of another type is left as it is."""
-        if isinstance(self.body, str) and self.content_type != "application/json":
-            return self.body
-        return json.dumps(self.body, cls=DjangoJSONEncoder)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +57,7 @@ Method = TypeVar("Method", bound=Callable[..., Any])
 
 
 def error_body(message: str, *, code: str, retryable: bool) -> dict[str, Any]:
-    return {"error": message, "code": code, "retryable": retryable}
+    return {"error": storable_text(message), "code": code, "retryable": retryable}
 
 
 @dataclass(eq=False, kw_only=True)
@@ -71,6 +75,11 @@ class BasePhase:
     @property
     def name(self) -> str:
         return self.method.__name__
+
+    @property
+    def first_name(self) -> str:
+        """The oldest name of its recovery point, which no rename changes."""
+        return (*self.renamed_from, self.recovery_point)[0]
 
     def starts_from(self, recovery_point: str) -> bool:
         """Whether it serves a key at that point, by the point's present name or a former one."""
@@ -90,6 +99,7 @@ class ForeignPhase(BasePhase):
 
     window: timedelta
     worst_case: timedelta | None
+    memory: timedelta | None = None
     loads: tuple[str, ...] = ()
     lookup_name: str | None = None
     commit_name: str | None = None
@@ -137,9 +147,19 @@ class ForeignPhase(BasePhase):
             method=method,
             window=timedelta.max,
             worst_case=self.worst_case,
+            memory=self.memory,
             loads=self.loads,
             commit_name="cancelled",
         )
+
+    def may_send(self, sent_at: datetime | None, now: datetime) -> bool:
+        """Whether the foreign system still recognises the key that was first sent at that time.
+
+        A time that is still to come says nothing: the database's clock was wrong, then or now.
+        """
+        if sent_at is None:
+            return True
+        return -conf.current().clock_tolerance <= now - sent_at < self.window
 
     def rejection_of(self, error: Exception) -> str | None:
         """The name of the method that handles `error`, if it is a definite no."""
@@ -171,7 +191,8 @@ def atomic_phase(
     """Makes a method the atomic phase that starts from `recovery_point`.
 
     Args:
-        renamed_from: former names of the point, at which keys may still stand.
+        renamed_from: former names of the point, the oldest first. Keys may still stand at one of
+            them, and a foreign phase's own key is made of the oldest: a name is never taken out.
         retired: the phase is there for such keys only; no phase leads to it any more.
 
     The method returns `RecoveryPoint`, `Response` or `NoOp`. It may be run again after a
@@ -194,6 +215,7 @@ def foreign_phase(
     *,
     window: timedelta,
     worst_case: timedelta | None = None,
+    memory: timedelta | None = None,
     loads: Sequence[str] = (),
     renamed_from: Sequence[str] = (),
     retired: bool = False,
@@ -205,6 +227,9 @@ def foreign_phase(
             Inside it the call is sent again; past it only the `lookup` is asked.
         worst_case: the longest that one call can take, timeouts times tries. A system check
             holds it below the lock timeout.
+        memory: the longest that the foreign system keeps a key of ours. A system check has a
+            client's own key known for longer than that: used again later, it is a new request,
+            which must not be answered from that memory.
         loads: attributes of the operation that are read before the call is made, because they
             come from the database, whose connection others may have in the meantime.
         renamed_from, retired: as for `atomic_phase`.
@@ -222,6 +247,7 @@ def foreign_phase(
             retired=retired,
             window=window,
             worst_case=worst_case,
+            memory=memory,
             loads=tuple(loads),
         )
 

@@ -7,8 +7,9 @@ is cleaned up, if its operation knows how, and put before a person.
 """
 
 import logging
-from dataclasses import dataclass
-from datetime import timedelta
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
 from django.db import connection, transaction
@@ -16,10 +17,13 @@ from django.db import connection, transaction
 from idempotency import conf, failures
 from idempotency.claims import Claim, take_over_next_overdue_key
 from idempotency.completing import operation_for
-from idempotency.exceptions import NeedsReview
+from idempotency.exceptions import LEAVING, NeedsReview
 from idempotency.leases import Progress, write_progress
 from idempotency.models import FINISHED, IdempotencyKey
 from idempotency.operations import Operation
+from idempotency.positions import Position
+from idempotency.storable import described, described_traceback
+from idempotency.transactions import database_is_away
 from idempotency.worker import should_stop
 
 logger = logging.getLogger(__name__)
@@ -35,8 +39,9 @@ SELECT 1, 'epoch'
 # would be left by every key that loses it, and PostgreSQL then enters the key anew in all indexes:
 # in that of the clients' keys, which lie at random, on a page for each. This way a key is changed
 # in its own page only, and a batch costs the same in a table of any size. No answer is left behind:
-# it does not go past an unfinished key, which may yet finish with the last run that it has; one
-# under review gets a new one. One reaper at a time is in this step; another passes it over.
+# it does not go past an unfinished key (`unfinished_since`), which may yet finish with the last run
+# that it has; one under review gets a new one. One reaper at a time is in this step; another passes
+# it over.
 # A finished key's age counts from its last run: one that was finished long after it was created, by
 # a person's decision for example, is kept as long, or nobody would ever get its answer.
 REAP_FINISHED_KEYS = f"""
@@ -48,11 +53,7 @@ WITH position AS MATERIALIZED (
      WHERE recovery_point = '{FINISHED}'
        AND response_body IS NOT NULL
        AND last_run_at >= (SELECT last_run_at FROM position)
-       AND last_run_at < LEAST(statement_timestamp() - %(retention)s,
-                               (SELECT min(last_run_at)
-                                  FROM idempotency_idempotencykey
-                                 WHERE recovery_point <> '{FINISHED}'
-                                   AND needs_review_at IS NULL))
+       AND last_run_at < LEAST(statement_timestamp() - %(retention)s, %(unfinished_since)s)
      ORDER BY last_run_at
      LIMIT %(limit)s
 ), reaped AS (
@@ -73,31 +74,90 @@ SELECT count(*) FROM batch
 
 # Rows that another reaper has in hand are passed over.
 FIND_OLD_TOMBSTONES = f"""
-SELECT id
+SELECT id, last_run_at
   FROM idempotency_idempotencykey
  WHERE recovery_point = '{FINISHED}'
    AND response_body IS NULL
    AND last_run_at < statement_timestamp() - %(retention)s
- ORDER BY last_run_at
+   AND last_run_at >= %(begin_at)s
+   AND (last_run_at > %(begin_at)s OR id > %(begin_id)s)
+ ORDER BY last_run_at, id
  LIMIT %(limit)s
    FOR UPDATE SKIP LOCKED
 """  # noqa: S608
 
-# Whether any of the three steps may find something: the next answer after the reaper's position,
-# the oldest finished key, and then the unfinished keys, which are few.
-KEYS_ARE_OVERDUE = f"""
-SELECT (SELECT min(last_run_at) FROM idempotency_idempotencykey
+# Whether there are answers to take away, by the next one after the reaper's position in the table,
+# and the oldest key of all from its position in memory on. Each reads one entry of the index.
+_FINISHED_KEYS_ARE_OVERDUE = f"""
+       (SELECT min(last_run_at) FROM idempotency_idempotencykey
          WHERE recovery_point = '{FINISHED}' AND response_body IS NOT NULL
            AND last_run_at >= COALESCE((SELECT last_run_at FROM idempotency_reaperposition),
                                        'epoch'))
-       < statement_timestamp() - %(retention)s
-    OR (SELECT min(last_run_at) FROM idempotency_idempotencykey
-         WHERE recovery_point = '{FINISHED}')
-       < statement_timestamp() - %(tombstone_retention)s
-    OR (SELECT min(created_at) FROM idempotency_idempotencykey
-         WHERE recovery_point <> '{FINISHED}' AND needs_review_at IS NULL)
-       < statement_timestamp() - %(retention)s
+       < statement_timestamp() - %(retention)s,
+       LEAST(statement_timestamp() - %(tombstone_retention)s,
+             (SELECT min(last_run_at) FROM idempotency_idempotencykey
+               WHERE recovery_point = '{FINISHED}' AND last_run_at >= %(begin_at)s)),
+       statement_timestamp() - %(tombstone_retention)s"""  # noqa: S608
+
+FINISHED_KEYS_ARE_OVERDUE = f"SELECT {_FINISHED_KEYS_ARE_OVERDUE}"
+
+# And the unfinished keys, which are few: whether one is past its retention, and which run is the
+# oldest of those that may still finish. No index has them in the order of either, so it reads the
+# entries of all keys that were unfinished since the last vacuum; once a minute is often enough.
+KEYS_ARE_OVERDUE = f"""
+SELECT {_FINISHED_KEYS_ARE_OVERDUE},
+       created_at < statement_timestamp() - %(retention)s,
+       last_run_at,
+       (SELECT last_run_at FROM idempotency_reaperposition)
+       > statement_timestamp() + %(clock_tolerance)s
+  FROM (SELECT min(created_at) AS created_at, min(last_run_at) AS last_run_at
+          FROM idempotency_idempotencykey
+         WHERE recovery_point <> '{FINISHED}' AND needs_review_at IS NULL) AS unfinished
 """  # noqa: S608
+
+# A position that is still to come was written while the database's clock was ahead. This reads the
+# whole table, once.
+BEGIN_ANEW = f"""
+UPDATE idempotency_reaperposition
+   SET last_run_at = COALESCE((SELECT min(last_run_at) FROM idempotency_idempotencykey
+                                WHERE response_body IS NOT NULL OR recovery_point <> '{FINISHED}'),
+                              'epoch')
+ WHERE last_run_at > statement_timestamp() + %(clock_tolerance)s
+"""  # noqa: S608
+
+
+@dataclass(slots=True)
+class Overdue:
+    """What a reaper found when it looked, and where its next look begins."""
+
+    position: Position = field(default_factory=Position)
+    answers: bool = False
+    tombstones: bool = False
+    requests: bool = False
+    unfinished_since: datetime | None = None
+    """The oldest run that may still finish. What begins later is younger by a whole retention."""
+
+    def look(self) -> None:
+        """Asks the idle reaper's one question."""
+        looks_at_all = self.position.begin()
+        settings = conf.current()
+        values: dict[str, Any] = {
+            "retention": settings.retention,
+            "tombstone_retention": settings.tombstone_retention,
+            "clock_tolerance": settings.clock_tolerance,
+            "begin_at": self.position.at,
+        }
+        with connection.cursor() as cursor:
+            cursor.execute(KEYS_ARE_OVERDUE if looks_at_all else FINISHED_KEYS_ARE_OVERDUE, values)
+            [row] = cursor.fetchall()
+            if looks_at_all and row[5]:
+                cursor.execute(BEGIN_ANEW, values)
+        self.answers, oldest, horizon = bool(row[0]), row[1], row[2]
+        self.tombstones = oldest < horizon
+        if oldest > self.position.at:
+            self.position.at, self.position.id = oldest, 0
+        if looks_at_all:
+            self.requests, self.unfinished_since = bool(row[3]), row[4]
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,56 +176,139 @@ class Reaped:
         return f"removed={self.removed} needs_review={self.needs_review}"
 
 
-def reap(limit: int) -> Reaped:
-    """Runs one batch of each step, of up to `limit` keys, where there is anything to do."""
-    if not keys_are_overdue():
-        return Reaped(reaped=0, removed=0, needs_review=0)
-    return Reaped(
-        reap_finished_keys(limit), remove_tombstones(limit), send_overdue_keys_to_review(limit)
-    )
+def reap(limit: int, overdue: Overdue | None = None) -> Reaped:
+    """Runs one batch of each step, of up to `limit` keys, where there is anything to do.
+
+    Each step on its own: what fails in one, again and again perhaps, does not keep the others from
+    theirs.
+
+    Args:
+        overdue: what the same reaper's last batch left; without it all is looked at.
+    """
+    overdue = overdue or Overdue()
+    overdue.look()
+    reaped = removed = sent = 0
+    if overdue.answers:
+        reaped = _on_its_own(lambda: reap_finished_keys(limit, overdue))
+    if overdue.tombstones:
+        removed = _on_its_own(lambda: remove_tombstones(limit, overdue.position))
+    if overdue.requests:
+        sent = _on_its_own(lambda: send_overdue_keys_to_review(limit))
+        overdue.requests = sent >= limit
+    return Reaped(reaped, removed, sent)
 
 
-def keys_are_overdue() -> bool:
-    """Whether any key is past one of its horizons: the idle reaper's one question."""
-    settings = conf.current()
-    horizons: dict[str, Any] = {
-        "retention": settings.retention,
-        "tombstone_retention": settings.tombstone_retention,
+def _on_its_own(step: Callable[[], int]) -> int:
+    """Without the database no step can do anything, and that is the loop's to wait out."""
+    try:
+        return step()
+    except LEAVING:
+        raise
+    except BaseException as error:
+        if database_is_away(error):
+            raise
+        logger.error("a step of the reaper failed: %s", described_traceback(error))
+        return 0
+
+
+def reap_finished_keys(limit: int, overdue: Overdue | None = None) -> int:
+    """Turns up to `limit` finished keys past their retention into tombstones; returns how many."""
+    if overdue is None:
+        overdue = Overdue()
+        overdue.look()
+    values: dict[str, Any] = {
+        "retention": conf.current().retention,
+        "unfinished_since": overdue.unfinished_since,
+        "limit": limit,
     }
     with connection.cursor() as cursor:
-        cursor.execute(KEYS_ARE_OVERDUE, horizons)
-        row = cursor.fetchone()
-    return bool(row and row[0])
-
-
-def reap_finished_keys(limit: int) -> int:
-    """Turns up to `limit` finished keys past their retention into tombstones; returns how many."""
-    with connection.cursor() as cursor:
         cursor.execute(BEGIN_BEFORE_ALL_KEYS)
-        cursor.execute(REAP_FINISHED_KEYS, _older_than(conf.current().retention, limit))
+        cursor.execute(REAP_FINISHED_KEYS, values)
         row = cursor.fetchone()
     return row[0] if row else 0
 
 
-def remove_tombstones(limit: int) -> int:
+def remove_tombstones(limit: int, position: Position | None = None) -> int:
     """Removes up to `limit` tombstones past the second horizon; returns how many.
 
     What points at a key does as its `on_delete` says: a ride stays, its reference is set to null.
+    Where it protects its key, that key stays, and the others go.
     """
-    with transaction.atomic(), connection.cursor() as cursor:
-        cursor.execute(FIND_OLD_TOMBSTONES, _older_than(conf.current().tombstone_retention, limit))
-        ids = [row[0] for row in cursor.fetchall()]
-        if ids:
-            IdempotencyKey.objects.filter(pk__in=ids).delete()
-    return len(ids)
+    position = position or Position()
+    removed, found_all = 0, False
+    while removed < limit and not found_all and not should_stop():
+        wanted = limit - removed
+        with transaction.atomic():
+            found = _old_tombstones(wanted, position)
+            removed += _remove([key_id for key_id, _ in found])
+        if found:
+            position.id, position.at = found[-1]
+        found_all = len(found) < wanted
+    return removed
+
+
+def _old_tombstones(limit: int, position: Position) -> list[tuple[int, datetime]]:
+    values: dict[str, Any] = {
+        "retention": conf.current().tombstone_retention,
+        "begin_at": position.at,
+        "begin_id": position.id,
+        "limit": limit,
+    }
+    with connection.cursor() as cursor:
+        cursor.execute(FIND_OLD_TOMBSTONES, values)
+        return cursor.fetchall()
+
+
+def _remove(key_ids: Sequence[int]) -> int:
+    """All at once; where something protects one of them, one at a time. Returns how many."""
+    if not key_ids or _are_removed(key_ids) is None:
+        return len(key_ids)
+    errors = {key_id: _are_removed([key_id]) for key_id in key_ids}
+    kept = {key_id: error for key_id, error in errors.items() if error}
+    if kept:
+        example, error = next(iter(kept.items()))
+        logger.error(
+            "keys cannot be removed: count=%d for example id=%s error=%s",
+            len(kept),
+            example,
+            error,
+        )
+    return len(key_ids) - len(kept)
+
+
+def _are_removed(key_ids: Sequence[int]) -> str | None:
+    """None, or the name of the error that kept them."""
+    try:
+        with transaction.atomic():
+            IdempotencyKey.objects.filter(pk__in=key_ids).delete()
+    except LEAVING:
+        raise
+    except BaseException as error:  # of a constraint, an on_delete or a signal's receiver: not ours
+        if database_is_away(error):
+            raise
+        return described(error)
+    return None
 
 
 def send_overdue_keys_to_review(limit: int) -> int:
-    """Cleans up to `limit` unfinished keys past their retention, and sends them to review."""
-    sent = 0
-    while sent < limit and not should_stop() and (claim := take_over_next_overdue_key()):
-        _send_to_review(claim)
-        sent += 1
+    """Cleans up to `limit` unfinished keys past their retention, and sends them to review.
+
+    One for which that fails is tried again when its lease has run out; the others go on.
+    """
+    taken = sent = 0
+    while taken < limit and not should_stop() and (claim := take_over_next_overdue_key()):
+        taken += 1
+        try:
+            _send_to_review(claim)
+        except LEAVING:
+            raise
+        except BaseException as error:
+            if database_is_away(error):
+                raise
+            said = described_traceback(error)
+            logger.error("a request was not sent to review: id=%s: %s", claim.key.pk, said)
+        else:
+            sent += 1
     if sent:
         logger.error("unfinished keys past their retention need review: count=%d", sent)
     return sent
@@ -176,9 +319,11 @@ def _send_to_review(claim: Claim) -> None:
     evidence: dict[str, Any] = {"unfinished_since": claim.key.created_at.isoformat()}
     try:
         _clean_up(operation_for(claim.key), claim)
-    except Exception as error:
-        logger.warning("clean-up failed: id=%s", claim.key.pk, exc_info=error)
-        evidence["clean_up_error"] = repr(error)
+    except LEAVING:
+        raise
+    except BaseException as error:
+        logger.warning("clean-up failed: id=%s: %s", claim.key.pk, described_traceback(error))
+        evidence["clean_up_error"] = described(error)
     message = "This request was not finished by the end of its retention."
     failures.let_go(claim.key, claim.lease, NeedsReview(message, evidence=evidence))
 
@@ -194,7 +339,3 @@ def _clean_up(operation: Operation, claim: Claim) -> None:
         write_progress(claim.lease, progress)
 
     operation.in_transaction(clean_up_fenced)
-
-
-def _older_than(retention: timedelta, limit: int) -> dict[str, Any]:
-    return {"retention": retention, "limit": limit}

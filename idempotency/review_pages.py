@@ -18,6 +18,7 @@ from idempotency.exceptions import IdempotencyError, ReviewRefused
 from idempotency.models import IdempotencyKey
 from idempotency.phases import Response
 from idempotency.reviewing import Decision
+from idempotency.storable import described, storable_text
 
 
 class DecisionForm(forms.Form):
@@ -27,6 +28,8 @@ class DecisionForm(forms.Form):
     title: ClassVar[str]
     consequence: ClassVar[str]
 
+    # The request as the page showed it.
+    lease_token = forms.UUIDField(widget=forms.HiddenInput)
     reason = forms.CharField(
         widget=forms.Textarea(attrs={"rows": 3, "cols": 80}),
         help_text="Why; it is kept with the request and in the audit records.",
@@ -127,7 +130,7 @@ class ReviewPages(admin.ModelAdmin):
         if slug not in DECISIONS:
             raise Http404(f"There is no decision {slug}.")
         key = self._key(request, key_id)
-        form = DECISIONS[slug](request.POST or None)
+        form = DECISIONS[slug](request.POST or None, initial={"lease_token": key.lease_token})
         if form.is_valid() and self._carry_out(request, key, form):
             return redirect("admin:idempotency_idempotencykey_change", key.pk)
         return self._page(request, key, {"title": form.title, "form": form})
@@ -136,18 +139,20 @@ class ReviewPages(admin.ModelAdmin):
         """Whether there is nothing more to do on the form's page."""
         decision = Decision(
             key_id=key.pk,
+            lease_token=form.cleaned_data["lease_token"],
             reviewer=request.user.get_username(),
             reason=form.cleaned_data["reason"],
         )
         try:
             response = form.carry_out(decision)
         except ReviewRefused as refused:
-            form.add_error(None, str(refused))
+            form.add_error(None, described(refused))
             return False
         except IdempotencyError as error:
-            self.message_user(request, str(error), messages.WARNING)
+            self.message_user(request, described(error), messages.WARNING)
             return True
-        done = f"The request is finished, with {response.status}: {response.text}"
+        said = storable_text(response.text)
+        done = f"The request is finished, with {response.status}: {said}"
         self.message_user(request, done, messages.SUCCESS)
         return True
 

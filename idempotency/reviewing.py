@@ -5,9 +5,11 @@ that claim, and then goes through the same fenced phases as everything else. A d
 be carried out leaves the request on the list, with the reason in its journal.
 """
 
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from uuid import UUID
 
 from django.db import transaction
 from django.db.models import QuerySet
@@ -15,22 +17,31 @@ from django.db.models import QuerySet
 from idempotency.claims import Claim, reopen_key
 from idempotency.completing import operation_for
 from idempotency.exceptions import (
+    LEAVING,
     Indeterminate,
     NeedsReview,
     Parked,
     ReviewRefused,
 )
-from idempotency.models import IdempotencyKey
+from idempotency.models import IdempotencyKey, ReviewDecision
 from idempotency.operations import Operation
 from idempotency.phases import ForeignPhase, Phase, Response, UndoPhase, undo_point
+from idempotency.storable import described, storable_json_text, storable_text
 from idempotency.stretches import Step, Stretch
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Decision:
-    """Who decides on which request, and why."""
+    """Who decides on which request, and why.
+
+    `lease_token` is that of the request as the person saw it. After a failover that lost commits
+    another request may have its id.
+    """
 
     key_id: int
+    lease_token: UUID
     reviewer: str
     reason: str
 
@@ -49,13 +60,16 @@ def ask_foreign_system(key: IdempotencyKey) -> str:
         asking = [phase for phase in _begun_foreign_phases(operation) if phase.lookup_name]
         if not asking:
             return "There is nothing to ask about at the point that the request has reached."
+        operation.foreign_phase_in_hand = asking[-1]
         found = getattr(operation, str(asking[-1].lookup_name))()
     except NeedsReview as error:
-        return f"{error} {error.evidence}"
-    except Exception as error:
+        return f"{described(error)} {storable_json_text(error.evidence)}"
+    except LEAVING:
+        raise
+    except BaseException as error:
         # It may be anything of the adopter's. It is shown to the person, and changes nothing.
-        return f"{type(error).__name__}: {error}"
-    return "It knows nothing of it." if found is None else str(found)
+        return f"{type(error).__name__}: {described(error)}"
+    return "It knows nothing of it." if found is None else storable_text(found)
 
 
 def run_again(decision: Decision) -> Response:
@@ -139,13 +153,30 @@ def _claim(action: str, decision: Decision, operation: Operation, point: str) ->
             operation.key,
             recovery_point=point,
             action=action,
-            reviewer=decision.reviewer,
-            reason=decision.reason,
+            reviewer=storable_text(decision.reviewer),
+            reason=storable_text(decision.reason),
         )
         if claim is None:
             raise ReviewRefused("Somebody else has decided on this request in the meantime.")
-        operation.record_review(action, reviewer=decision.reviewer, reason=decision.reason)
+        _keep(action, decision, operation.key)
+        operation.record_review(
+            action,
+            reviewer=storable_text(decision.reviewer),
+            reason=storable_text(decision.reason),
+        )
+    logger.info("decided: id=%s action=%s", operation.key.pk, action)
     return claim
+
+
+def _keep(action: str, decision: Decision, key: IdempotencyKey) -> None:
+    """Where the reaper does not come, and for a request that no code knows any more, too."""
+    ReviewDecision.objects.create(
+        idempotency_key_id=key.pk,
+        foreign_key=key.foreign_key,
+        action=action,
+        reviewer=storable_text(decision.reviewer),
+        reason=storable_text(decision.reason),
+    )
 
 
 def _or_back_to_review(operation: Operation, first: Callable[[], Stretch]) -> Stretch:
@@ -155,16 +186,23 @@ def _or_back_to_review(operation: Operation, first: Callable[[], Stretch]) -> St
     try:
         return first()
     except (ReviewRefused, Indeterminate) as error:
-        reason, refused = operation.key.last_error, ReviewRefused(str(error))
-        raise NeedsReview(reason, evidence={"refused": str(error)}) from refused
+        reason, refused = operation.key.last_error, ReviewRefused(described(error))
+        raise NeedsReview(reason, evidence={"refused": described(error)}) from refused
 
 
 def _key_under_review(decision: Decision) -> IdempotencyKey:
     if not decision.reason.strip():
         raise ReviewRefused("A decision needs a reason.")
+    if not decision.reviewer.strip():
+        raise ReviewRefused("A decision names who took it.")
     key = keys_under_review().filter(pk=decision.key_id).first()
     if key is None:
         raise ReviewRefused(f"Request {decision.key_id} is not on the review list.")
+    if key.lease_token != decision.lease_token:
+        raise ReviewRefused(
+            f"Request {decision.key_id} is not as you saw it: somebody has worked on it, or it is "
+            "another request. Look at it again."
+        )
     return key
 
 

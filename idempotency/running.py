@@ -9,16 +9,21 @@ import time
 from collections.abc import Callable
 from functools import partial
 from typing import Any, ClassVar, TypeVar
+from uuid import UUID
 
-from idempotency import failures, transactions
+from idempotency import failures, stopping, transactions
+from idempotency.calls import call_under_way
 from idempotency.claims import Claim, NewKey, insert_key
 from idempotency.exceptions import (
+    LEAVING,
     InvalidTransition,
     LeaseLost,
     NeedsReview,
+    OutsideForeignPhase,
     Parked,
     RequestInProgress,
 )
+from idempotency.foreign_keys import phase_key
 from idempotency.leases import JournalEntry, Lease, Progress, lease_lost, write_progress
 from idempotency.models import STARTED, IdempotencyKey
 from idempotency.phases import AtomicPhase, ForeignPhase, Phase, Response
@@ -36,6 +41,34 @@ class Runner:
     key: IdempotencyKey
     lease: Lease
 
+    foreign_phase_in_hand: ForeignPhase | None = None
+
+    @property
+    def foreign_key(self) -> UUID:
+        """The key of the foreign phase in hand, for that phase to send and to ask by.
+
+        For the phase itself, its look-up, `adopt` and `undo`, and for what is committed of its
+        outcome. An atomic phase asks `foreign_key_at`.
+
+        *Raises* `OutsideForeignPhase` elsewhere.
+        """
+        if self.foreign_phase_in_hand is None:
+            raise OutsideForeignPhase(
+                "foreign_key is read outside of a foreign phase and its commit. Another phase says "
+                "whose key it wants: foreign_key_at(recovery_point)."
+            )
+        return phase_key(self.key.foreign_key, self.foreign_phase_in_hand)
+
+    def foreign_key_at(self, recovery_point: str) -> UUID:
+        """The key that the foreign phase at a recovery point sends, for a row that is to keep it.
+
+        *Raises* `OutsideForeignPhase` where no foreign phase starts from the point.
+        """
+        phase = self.phase_at(recovery_point)
+        if not isinstance(phase, ForeignPhase):
+            raise OutsideForeignPhase(f"No foreign phase starts from {recovery_point!r}.")
+        return phase_key(self.key.foreign_key, phase)
+
     @classmethod
     def phases(cls) -> tuple[Phase, ...]:
         raise NotImplementedError
@@ -50,11 +83,12 @@ class Runner:
 
         *Raises* an `IdempotencyError` where the attempt ended without an answer.
         """
+        stopping.refuse_to_go_on()
         try:
             stretch = self._in_stretch(partial(self._claim_and_run, new_key))
-        except RequestInProgress:
+        except (RequestInProgress, *LEAVING):
             raise
-        except Exception as error:
+        except BaseException as error:
             answer = self._keep_failed_claim(new_key, error)
             raise answer from (error if answer is not error else error.__cause__)
         return None if stretch is None else self._run_to_the_end(lambda: stretch)
@@ -78,14 +112,15 @@ class Runner:
             response = self._adopt(enter())
             while response is None:
                 response = self._adopt(self.run_from_here())
-        except LeaseLost:
+        except (LeaseLost, *LEAVING):
             raise
-        except Exception as error:
+        except BaseException as error:
             answer = failures.let_go(self.key, self.lease, error)
             raise answer from (error if answer is not error else error.__cause__)
         return response
 
     def run_from_here(self) -> Stretch:
+        stopping.refuse_to_go_on()
         phase = self.phase_at(self.key.recovery_point)
         if phase is None:
             raise Parked(
@@ -95,6 +130,7 @@ class Runner:
             )
         if isinstance(phase, ForeignPhase):
             return self.call_foreign(phase, partial(self._send_or_look_up, phase))
+        self.foreign_phase_in_hand = None
         return self.run_stretch(phase_step(self, phase))
 
     def _adopt(self, stretch: Stretch) -> Response | None:
@@ -122,7 +158,7 @@ class Runner:
             Progress(recovery_point=STARTED, begins_foreign_phase=begins_foreign_phase), self.lease
         )
 
-    def _keep_failed_claim(self, new_key: NewKey, error: Exception) -> Exception:
+    def _keep_failed_claim(self, new_key: NewKey, error: BaseException) -> Exception:
         """The claim was rolled back with the phase that failed: claims the key again, alone, so
         that it stands there with its error. Returns what to answer with."""
         claim = failures.attempt_to(lambda: insert_key(new_key, begins_foreign_phase=False))
@@ -141,6 +177,7 @@ class Runner:
             event: what the journal calls it, if not by the method that was to be called here.
         """
         refuse_open_transaction()
+        self.foreign_phase_in_hand = phase
         if self.key.foreign_sent_at is None:
             self._commit_intent()
         for name in phase.loads:
@@ -150,7 +187,10 @@ class Runner:
         give_connection_back()
         began_at = time.monotonic()
         try:
-            step = self._commit_step(phase, ask())
+            with call_under_way(self.key, self.lease, phase):
+                stopping.refuse_to_go_on()
+                answer = ask()
+            step = self._commit_step(phase, answer)
         except Exception as error:
             handler = phase.rejection_of(error)
             if handler is None:
@@ -182,8 +222,7 @@ class Runner:
         return found
 
     def _may_send(self, phase: ForeignPhase) -> bool:
-        sent_at, now = self.key.foreign_sent_at, self.key.last_run_at
-        return sent_at is None or now - sent_at < phase.window
+        return phase.may_send(self.key.foreign_sent_at, self.key.last_run_at)
 
     def _way_to_ask(self, phase: ForeignPhase) -> str:
         return phase.name if self._may_send(phase) else phase.lookup_name or phase.name
@@ -205,6 +244,7 @@ class Runner:
 
     def run_stretch(self, first: Step, *journal: JournalEntry) -> Stretch:
         """Runs a step, and the atomic phases that follow it, in a transaction."""
+        stopping.refuse_to_go_on()
         return self._in_stretch(partial(run_stretch, self, first, *journal))
 
     def _in_stretch(self, work: Callable[..., T]) -> T:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Protocol
 
-from idempotency.exceptions import InvalidTransition, Postponed
+from idempotency.exceptions import LEAVING, InvalidTransition, Postponed
 from idempotency.jobs import recording_staged_jobs
 from idempotency.leases import JournalEntry, Lease, Progress, write_progress
 from idempotency.models import FINISHED, IdempotencyKey
@@ -54,13 +54,13 @@ class Stretch:
 
     progress: Progress
     lease: Lease
-    failure: Exception | None = None
+    failure: BaseException | None = None
 
 
 class LaterPhaseFailed(Exception):
     """A phase after the first one of a stretch failed with `error`."""
 
-    def __init__(self, phase: AtomicPhase, error: Exception) -> None:
+    def __init__(self, phase: AtomicPhase, error: BaseException) -> None:
         super().__init__(phase.name)
         self.phase = phase
         self.error = error
@@ -71,6 +71,7 @@ class Phased(Protocol):
 
     key: IdempotencyKey
     lease: Lease
+    foreign_phase_in_hand: ForeignPhase | None
     __dict__: dict[str, Any]
 
     def phases(self) -> tuple[Phase, ...]: ...
@@ -124,9 +125,12 @@ def _run_step(operation: Phased, step: Step, reached: Reached) -> Reached:
 
 
 def _run_later_step(operation: Phased, phase: AtomicPhase, reached: Reached) -> Reached:
+    operation.foreign_phase_in_hand = None
     try:
         return _run_step(operation, phase_step(operation, phase), reached)
-    except Exception as error:
+    except LEAVING:
+        raise
+    except BaseException as error:
         if may_succeed_when_repeated(error) or database_is_away(error):
             raise  # what failed is not this phase but the whole transaction
         raise LaterPhaseFailed(phase, error) from error

@@ -1,15 +1,16 @@
 """HTTP in, HTTP out: who asks, which key, claim or replay, and an answer for every error."""
 
-import ipaddress
 from collections.abc import Callable
 from typing import Any
 
+from django.core.exceptions import RequestDataTooBig, TooManyFieldsSent, TooManyFilesSent
 from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.http.multipartparser import MultiPartParserError
 from django.utils.module_loading import import_string
 from django.views.decorators.csrf import csrf_exempt
 
 from idempotency import conf
-from idempotency.bodies import refuse_large_body
+from idempotency.bodies import read_bytes, refuse_unread_body
 from idempotency.claims import (
     NewKey,
     StoredKey,
@@ -18,6 +19,7 @@ from idempotency.claims import (
     take_over_key,
 )
 from idempotency.exceptions import (
+    BodyMalformed,
     IdempotencyError,
     KeyExpired,
     MethodNotAllowed,
@@ -27,8 +29,10 @@ from idempotency.exceptions import (
     Unauthenticated,
 )
 from idempotency.failures import answerable
+from idempotency.foreign_keys import foreign_key_for
 from idempotency.models import IdempotencyKey
 from idempotency.operations import Operation
+from idempotency.origins import origin_ip
 from idempotency.parameters import (
     Parameters,
     fingerprint,
@@ -36,6 +40,8 @@ from idempotency.parameters import (
     read_parameters,
 )
 from idempotency.phases import Response, error_body
+from idempotency.sendable import WITHOUT_BODY
+from idempotency.storable import described
 from idempotency.transactions import drop_broken_connection, reading_again_after_a_restart
 
 MOST_READS = 3
@@ -56,12 +62,34 @@ def view_for(operation_class: type[Operation]) -> Callable[..., HttpResponse]:
     # No CSRF token: the default of AUTHENTICATE checks it where a browser's session is used.
     exempt = csrf_exempt(view)
     exempt.operation_class = operation_class  # type: ignore[attr-defined]
+    # For a server that reads bodies itself, and may refuse before it does.
+    exempt.refuse_unread = refuse_unread  # type: ignore[attr-defined]
     return exempt
+
+
+def refuse_unread(request: HttpRequest) -> None:
+    """Refuse what can be refused without the body and without the database.
+
+    *Raises* `MethodNotAllowed`, `LengthRequired`, `BodyTooLarge`, `BodyMalformed`,
+    `ContentTypeUnsupported`, `Unauthenticated`, `KeyMissing`, `KeyInvalid`.
+    """
+    if request.method != "POST":
+        raise MethodNotAllowed(f"{request.method} is not allowed here; use POST.")
+    refuse_unread_body(request)
+    if not has_credential(request):
+        raise Unauthenticated("The request's credentials are missing or not known.")
+    read_key(request)
+
+
+def has_credential(request: HttpRequest) -> bool:
+    """Say whether one of `CREDENTIAL_HEADERS` is there, whatever it is worth."""
+    names = conf.current().credential_headers
+    return not names or any(request.headers.get(name) for name in names)
 
 
 def error_response(error: IdempotencyError) -> JsonResponse:
     """An error as the client gets it: `{"error", "code", "retryable"}`."""
-    body = error_body(str(error), code=error.code, retryable=error.retryable)
+    body = error_body(described(error), code=error.code, retryable=error.retryable)
     response = JsonResponse(body, status=error.status, headers=error.headers)
     # A 503 of ours is an answer, and the cause of a 500 is in the log already.
     response._has_been_logged = True  # type: ignore[attr-defined]
@@ -71,9 +99,10 @@ def error_response(error: IdempotencyError) -> JsonResponse:
 def _answer(
     request: HttpRequest, operation_class: type[Operation], path_kwargs: dict[str, Any]
 ) -> HttpResponse:
-    if request.method != "POST":
-        raise MethodNotAllowed(f"{request.method} is not allowed here; use POST.")
-    refuse_large_body(request)
+    # The body is read whole before the first statement, and authenticating may be one: a client
+    # with a slow line holds no connection to the database while its bytes are waited for.
+    refuse_unread(request)
+    read_bytes(request)
     user = _authenticate(request)
     key = read_key(request)
     parameters = read_parameters(
@@ -143,27 +172,36 @@ def _retry(operation: Operation, stored: StoredKey, fingerprint_now: str) -> Htt
         )
     if stored.lease_seconds_left:
         raise request_in_progress(retry_after_seconds=stored.lease_seconds_left)
-    claim = take_over_key(key.pk)
+    claim = take_over_key(key.pk, impossible_lease=stored.impossible_lease)
     if claim is None:
         raise request_in_progress(retry_after_seconds=1)
     return _first_answer(operation.resume(claim))
 
 
 def _first_answer(response: Response) -> HttpResponse:
-    return HttpResponse(response.text, status=response.status, content_type=response.content_type)
+    return _answer_with(response.text, response.status, response.content_type)
 
 
 def _replay(key: IdempotencyKey) -> HttpResponse:
-    return HttpResponse(
-        key.response_body,
-        status=key.response_code,
-        content_type=key.response_content_type,
-        headers={"Idempotent-Replayed": "true"},
-    )
+    assert key.response_code is not None, "only a finished key is replayed"
+    replay = _answer_with(key.response_body, key.response_code, key.response_content_type)
+    replay.headers["Idempotent-Replayed"] = "true"
+    return replay
+
+
+def _answer_with(text: str | None, status: int, content_type: str | None) -> HttpResponse:
+    answer = HttpResponse(text, status=status, content_type=content_type)
+    if status in WITHOUT_BODY:
+        del answer.headers["Content-Type"]
+    return answer
 
 
 def _authenticate(request: HttpRequest) -> Any:
-    user = import_string(conf.current().authenticate)(request)
+    try:
+        user = import_string(conf.current().authenticate)(request)
+    except (MultiPartParserError, RequestDataTooBig, TooManyFieldsSent, TooManyFilesSent) as error:
+        # A token check reads the form, by Django's rules, before it is read by ours.
+        raise BodyMalformed("The body is no form that can be read.") from error
     if user is None:
         raise Unauthenticated("The request's credentials are missing or not known.")
     return user
@@ -180,18 +218,10 @@ def _new_key(request: HttpRequest, user: Any, key: str, parameters: Parameters) 
     return NewKey(
         user_id=user.pk,
         idempotency_key=key,
+        foreign_key=foreign_key_for(user, key),
         request_method=method,
         request_path=request.path_info,
         request_params=parameters.stored,
         fingerprint=fingerprint(method, request.path_info, parameters.stored),
-        origin_ip=_origin_ip(request),
+        origin_ip=origin_ip(request),
     )
-
-
-def _origin_ip(request: HttpRequest) -> str | None:
-    """The address that the request came from, where it is one (not so on a Unix socket)."""
-    try:
-        address = request.META.get("REMOTE_ADDR", "").partition("%")[0]  # without an IPv6 zone
-        return str(ipaddress.ip_address(address))
-    except ValueError:
-        return None

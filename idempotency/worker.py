@@ -2,7 +2,8 @@
 
 It owns the signals (the first one: finish the batch in hand and leave; the second: leave now),
 the sleep when there is nothing to do, the back-off while the database is away, and the one log
-line for each batch. What a batch is, the command says.
+line for each batch. Once a minute it looks whether an old snapshot holds vacuum back. What a batch
+is, the command says.
 """
 
 import logging
@@ -16,6 +17,9 @@ from types import FrameType
 
 from django.db import DatabaseError, InterfaceError, connection
 
+from idempotency.exceptions import LEAVING
+from idempotency.snapshots import SnapshotWatch
+from idempotency.storable import described, described_traceback
 from idempotency.transactions import refuse_server_that_only_reads
 
 logger = logging.getLogger(__name__)
@@ -51,18 +55,6 @@ class Batch:
         return f"{self.counts} {self.details}".rstrip()
 
 
-@dataclass(slots=True)
-class JobsRun:
-    """How many jobs of a batch ended well and how many did not."""
-
-    succeeded: int = 0
-    failed: int = 0
-
-    @property
-    def total(self) -> int:
-        return self.succeeded + self.failed
-
-
 def should_stop() -> bool:
     """Whether a signal asked this process to leave. Long batches look between their items."""
     return Stop.asked
@@ -76,12 +68,16 @@ def run_worker(name: str, run_batch: Callable[[], Batch], *, pause: timedelta) -
     """
     _install_signal_handlers()
     logger.info("%s: started", name)
+    snapshots = SnapshotWatch()
     failures = 0
     while not should_stop():
         try:
+            snapshots.look()
             batch = run_batch()
             refuse_server_that_only_reads()
-        except Exception as error:
+        except LEAVING:
+            raise
+        except BaseException as error:
             # The batch was rolled back, so nothing is lost: it is tried again after a while.
             failures += 1
             _wait_out(name, error, failures)
@@ -94,16 +90,15 @@ def run_worker(name: str, run_batch: Callable[[], Batch], *, pause: timedelta) -
     logger.info("%s: stopped", name)
 
 
-def _wait_out(name: str, error: Exception, failures: int) -> None:
+def _wait_out(name: str, error: BaseException, failures: int) -> None:
     """Usually the database is away: the connection is given up, the next batch opens a new one. Or
     the broker is. Anything else is a bug, and is logged as one.
     """
     connection.close()
     back_off = min(2.0 ** (failures - 1), LONGEST_BACK_OFF.total_seconds())
     is_a_bug = not isinstance(error, DatabaseError | InterfaceError | OSError)
-    logger.warning(
-        "%s: batch failed, next in %.0f s: error=%r", name, back_off, error, exc_info=is_a_bug
-    )
+    said = described_traceback(error) if is_a_bug else described(error)
+    logger.warning("%s: batch failed, next in %.0f s: error=%s", name, back_off, said)
     _sleep(back_off)
 
 

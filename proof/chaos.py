@@ -1,7 +1,8 @@
 """`python -m proof.chaos`: the service under load while everything happens to it that can.
 
 It prints the seed of the run, and at the end a table: what was tried, what happened, what was seen,
-and which promises did not hold. It fails if there is one, or if too little was seen.
+and which promises did not hold. It fails if there is one, or if too little was seen; so where luck
+has not yet brought all that must be seen, it goes on for a while with what can bring it.
 """
 
 import argparse
@@ -66,6 +67,13 @@ def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m proof.chaos", description=__doc__)
     parser.add_argument("--minutes", type=float, default=1.0)
     parser.add_argument("--seed", type=int, help="of an earlier run, to repeat it")
+    parser.add_argument(
+        "--patience",
+        type=float,
+        default=180.0,
+        metavar="SECONDS",
+        help="how much longer it may go on, until all is seen that must be (default: 180)",
+    )
     parser.add_argument("--clients", type=int, default=8, help="keys at once (default: 8)")
     parser.add_argument("--port", type=int, default=5099, help="of the API (default: 5099)")
     parser.add_argument("--keep", type=Path, help="a new folder for the logs and the database")
@@ -98,6 +106,7 @@ def run(
             verdict.tell_everybody(clients)
             seconds_of_jobs = verdict.wait_for_jobs()
         return outcome.Outcome(
+            minutes_asked_for=options.minutes,
             minutes=(time.monotonic() - began_at) / 60,
             keys=len(clients.bookings),
             told=clients.told,
@@ -111,6 +120,8 @@ def run(
 
 
 def load(world: World, schedule: Schedule, clients: "Clients", options: argparse.Namespace) -> None:
+    from proof import verdict
+
     stop = threading.Event()
     nemeses = threading.Thread(target=schedule.run, args=[world, stop])
     traffic = threading.Thread(target=clients.run, args=[options.clients, stop])
@@ -118,6 +129,9 @@ def load(world: World, schedule: Schedule, clients: "Clients", options: argparse
         thread.start()
     try:
         stop.wait(options.minutes * 60)
+        verdict.go_on_until_all_is_seen(
+            world, schedule, clients, minutes=options.minutes, patience=options.patience
+        )
     finally:
         stop.set()
         for thread in (nemeses, traffic):

@@ -27,15 +27,28 @@ class Sighting:
     comes_of: tuple[str, ...] = ()
 
     def can_come_of(self, nemeses: Iterable[str]) -> bool:
-        return not self.comes_of or any(
-            word in nemesis for word in self.comes_of for nemesis in nemeses
-        )
+        return not self.comes_of or any(map(self.comes_of_this, nemeses))
+
+    def comes_of_this(self, nemesis: str) -> bool:
+        return any(word in nemesis for word in self.comes_of)
+
+    def is_missing(self, minutes: float, nemeses: list[str]) -> bool:
+        """Whether a run of so many minutes, in which these things could happen, must see more.
+
+        So many where everything happens. Of a part of it nobody knows how many there should be, but
+        what can come of it must be seen at all.
+        """
+        wanted = self.wanted_a_minute * minutes
+        if len(nemeses) < len(NEMESES):
+            wanted = min(wanted, 1)
+        return self.can_come_of(nemeses) and self.count < wanted
 
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
     """What was tried, what happened, what was seen, and what did not hold."""
 
+    minutes_asked_for: float
     minutes: float
     keys: int
     told: Counter[str]
@@ -68,15 +81,8 @@ class Outcome:
 
     def _not_seen(self) -> Iterator[str]:
         for sighting in self.sightings:
-            if sighting.can_come_of(self.nemeses) and sighting.count < self._wanted(sighting):
+            if sighting.is_missing(self.minutes_asked_for, self.nemeses):
                 yield f"not seen often enough: {sighting.name}"
-
-    def _wanted(self, sighting: Sighting) -> float:
-        """So many where everything happened. Of a part of it nobody knows how many there should be,
-        but what can come of it must have been seen at all.
-        """
-        wanted = sighting.wanted_a_minute * self.minutes
-        return wanted if len(self.nemeses) == len(NEMESES) else min(wanted, 1)
 
     def __str__(self) -> str:
         return "\n".join(

@@ -16,5 +16,6 @@ IDEMPOTENCY = {
     "MAX_ATTEMPTS": 1000,
     "IDLE_PAUSE": timedelta(milliseconds=300),
     "REDELIVERY_AFTER": timedelta(seconds=3),
+    "JOB_LIMIT": timedelta(seconds=5),
     "MAX_DELIVERIES": 30,
 }

@@ -26,6 +26,7 @@ from sandbox.stripe.control import StandIn
 from sandbox.stripe.process import running_stand_in
 
 SERVICES = ("api", "completer", "enqueuer", "worker", "reaper")
+LEVELS = ("SERIALIZABLE", "READ COMMITTED")
 LOOK_AFTER_SECONDS = 0.1
 FREEZE_SECONDS = 6.5  # longer than a lease
 
@@ -49,9 +50,10 @@ class World:
     kills: int = 0
     restarts_of_postgres: int = 0
     foreign_faults: int = 0
-    levels: Iterator[str] = field(
-        default_factory=lambda: itertools.cycle(["SERIALIZABLE", "READ COMMITTED"])
+    levels: dict[str, Iterator[str]] = field(
+        default_factory=lambda: {service: itertools.cycle(LEVELS) for service in SERVICES}
     )
+    """Each service's every other start is at the strictest level, so that both are in the run."""
     ending: threading.Event = field(default_factory=threading.Event)
     counting: threading.Lock = field(default_factory=threading.Lock)
     hands: dict[str, threading.Lock] = field(
@@ -76,8 +78,6 @@ class World:
             "DATABASE_SESSION_OPTIONS": "-c idle_in_transaction_session_timeout=30s "
             "-c lock_timeout=10s -c synchronous_commit=on",
             "PORT": str(self.port),
-            # Every other start at the strictest level, so that both are in the run.
-            "PROOF_ISOLATION": next(self.levels),
         }
 
     # The service.
@@ -88,7 +88,7 @@ class World:
             self.processes[service] = subprocess.Popen(  # noqa: S603
                 ["sh", "-c", command],  # noqa: S607
                 cwd=BASE_DIR,
-                env=self.environment(),
+                env=self.environment() | {"PROOF_ISOLATION": next(self.levels[service])},
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,

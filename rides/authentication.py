@@ -13,7 +13,7 @@ from idempotency.statements import run
 from rides.models import User
 
 # Written out, as each request begins with it: for the ORM to write it takes longer than to run it.
-RIDER_FIELDS = ["id", "email", "stripe_customer_id"]
+RIDER_FIELDS = ["id", "public_id", "email", "stripe_customer_id"]
 RIDER_AT = f"""
 SELECT {", ".join(RIDER_FIELDS)}
   FROM rides_user

@@ -68,10 +68,15 @@ class FlagField(SharedField, forms.BooleanField):
 
 
 class RideForm(forms.Form):
-    """From where to where; and, for demonstrations, whether to fail once the ride is recorded."""
+    """From where to where."""
 
     origin_lat = DegreesField(limit=90)
     origin_lon = DegreesField(limit=180)
     target_lat = DegreesField(limit=90)
     target_lon = DegreesField(limit=180)
+
+
+class DemoRideForm(RideForm):
+    """The same in the demonstration, where a client may ask to fail once the ride is recorded."""
+
     raise_error = FlagField()

@@ -4,6 +4,7 @@ They know the idempotency key only as a reference: a ride outlives the key that 
 Every rule about a single row is a constraint of the database, so that no code path can skip it.
 """
 
+import uuid
 from decimal import Decimal
 from typing import Any
 
@@ -34,6 +35,8 @@ class UserManager(BaseUserManager["User"]):
 class User(AbstractBaseUser, PermissionsMixin):
     """A rider or a member of staff; the e-mail address, in lower case, is the login."""
 
+    # What a rider is known by outside this database, which may hand an id out again.
+    public_id = models.UUIDField(default=uuid.uuid4, unique=True, editable=False)
     email = models.EmailField(max_length=255, unique=True)
     stripe_customer_id = models.CharField(
         max_length=255,

@@ -9,6 +9,7 @@ from dataclasses import asdict
 from datetime import timedelta
 from functools import cached_property
 
+from django.conf import settings
 from django.db.models.functions import Now
 
 from idempotency import (
@@ -22,7 +23,7 @@ from idempotency import (
 )
 from idempotency.exceptions import PhaseFailed
 from rides import payments
-from rides.forms import RideForm
+from rides.forms import DemoRideForm, RideForm
 from rides.models import AuditRecord, Ride
 from rides.records import record_charge, record_ride
 from rides.tasks import send_ride_receipt
@@ -32,6 +33,9 @@ CHARGE_CREATED = "charge_created"
 
 FARE_CENTS = 2000
 CURRENCY = "usd"
+
+# How long Stripe keeps an idempotency key of its first version's (30 days in the second).
+STRIPES_MEMORY = timedelta(hours=24)
 
 # Stripe may forget an idempotency key once it is 24 hours old; four hours are for what its clock
 # and ours, and a call under way, may differ by.
@@ -47,8 +51,14 @@ class SimulatedFailure(PhaseFailed):
 class CreateRide(Operation):
     """Book a ride and charge the rider's card for it."""
 
-    params_form = RideForm
-    transient_fields = ("raise_error",)
+    params_form = DemoRideForm if settings.DEMO_AUTH else RideForm
+    transient_fields = ("raise_error",) if settings.DEMO_AUTH else ()
+
+    def may_go_on(self) -> bool:
+        """Nobody who was deactivated meanwhile is charged, unless a person decides so. What is paid
+        for already is finished: the rider gets the receipt.
+        """
+        return bool(self.user.is_active) or self.key.recovery_point == CHARGE_CREATED
 
     @cached_property
     def ride(self) -> Ride:
@@ -63,7 +73,11 @@ class CreateRide(Operation):
         return RecoveryPoint(RIDE_CREATED)
 
     @foreign_phase(
-        RIDE_CREATED, window=RESEND_WINDOW, worst_case=payments.WORST_CASE, loads=["ride"]
+        RIDE_CREATED,
+        window=RESEND_WINDOW,
+        worst_case=payments.WORST_CASE,
+        memory=STRIPES_MEMORY,
+        loads=["ride"],
     )
     def charge_rider(self) -> payments.Charge:
         if self.transient.get("raise_error"):

@@ -5,10 +5,12 @@ Apart from the command, which only parses, prints and listens for signals.
 """
 
 import secrets
+import socket
 import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from urllib.parse import urlsplit
 
 import requests
 
@@ -21,6 +23,7 @@ TIMEOUT_SECONDS = 60
 FIRST_BACK_OFF_SECONDS = 0.5
 LONGEST_BACK_OFF_SECONDS = 5.0
 FAREWELL_SECONDS = 3.0  # for the answers still on their way when the simulation ends
+LISTENER_SECONDS = 60.0
 NO_ANSWER = "no answer"
 
 dice = secrets.SystemRandom()
@@ -54,7 +57,11 @@ class Simulation:
         self._stopped.set()
 
     def run(self, *, rate: float, seconds: float, on_progress: Callable[[], None]) -> None:
-        """Start `rate` clients a second, at random moments, for `seconds` or until stopped."""
+        """Start `rate` clients a second, at random moments, for `seconds` or until stopped.
+
+        The first one waits until somebody listens at the address, for a minute at most.
+        """
+        self._wait_for_listener()
         ends_at = time.monotonic() + seconds
         while time.monotonic() < ends_at and not self._stopped.wait(dice.uniform(0, 2 / rate)):
             on_progress()
@@ -62,6 +69,18 @@ class Simulation:
                 threading.Thread(target=self._be_a_client, daemon=True).start()
         self.stop()
         self._see_clients_off()
+
+    def _wait_for_listener(self) -> None:
+        address = urlsplit(self.url)
+        port = address.port or (443 if address.scheme == "https" else 80)
+        gives_up_at = time.monotonic() + LISTENER_SECONDS
+        while time.monotonic() < gives_up_at and not self._stopped.is_set():
+            try:
+                socket.create_connection((str(address.hostname), port), timeout=1).close()
+            except OSError:
+                self._stopped.wait(0.1)
+            else:
+                return
 
     def _see_clients_off(self) -> None:
         """Wait for every slot to come back; whoever is not back by then dies with the process."""

@@ -1,31 +1,32 @@
-"""The jobs that a ride leaves behind: one, its receipt.
-
-A job runs in the transaction that settles its delivery, opened by the core, so what it writes is
-there once however often the queue delivers it.
-"""
+"""The jobs that a ride leaves behind: one, its receipt."""
 
 from django.core.mail import EmailMessage
 
 from idempotency.compat import task
+from idempotency.settling import Settling
 from rides.models import AuditRecord, Ride
 from rides.wording import amount, place
 
 
 @task()
-def send_ride_receipt(*, ride_id: int, amount_cents: int, currency: str, user_id: int) -> None:
-    """E-mail the rider what was flown and what it cost; `amount_cents` in minor units."""
+def send_ride_receipt(
+    *, ride_id: int, amount_cents: int, currency: str, user_id: int, settling: Settling
+) -> None:
+    """E-mail the rider what was flown and what it cost; `amount_cents` in minor units.
+
+    No transaction is open while the mail server is spoken to. A worker that is killed after that
+    sends the mail again, under the same Message-ID, which mail programs show once.
+    """
     ride = Ride.objects.select_related("user").get(pk=ride_id, user_id=user_id)
-    AuditRecord.objects.create(
-        action=AuditRecord.Action.RECEIPT_SENT,
-        data={"amount_cents": amount_cents, "currency": currency},
-        resource_id=ride.pk,
-        resource_type="ride",
-        user=ride.user,
-    )
-    # Last, since it is the one thing that a rollback cannot take back. What remains, a commit that
-    # fails after the mail is out, sends it again under the same Message-ID, which mail programs
-    # show once.
     receipt_for(ride, amount_cents=amount_cents, currency=currency).send()
+    with settling():
+        AuditRecord.objects.create(
+            action=AuditRecord.Action.RECEIPT_SENT,
+            data={"amount_cents": amount_cents, "currency": currency},
+            resource_id=ride.pk,
+            resource_type="ride",
+            user=ride.user,
+        )
 
 
 def receipt_for(ride: Ride, *, amount_cents: int, currency: str) -> EmailMessage:

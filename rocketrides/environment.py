@@ -6,6 +6,7 @@ without the database that the settings bring up.
 
 from pathlib import Path
 from typing import NoReturn
+from uuid import UUID
 
 from environ import Env  # type: ignore[import-untyped]
 
@@ -24,6 +25,18 @@ SECONDS = range(1_000_000_000)
 def refuse_to_start(reason: str) -> NoReturn:
     """Raises: SystemExit, because it ends manage.py and a server alike with this one line."""
     raise SystemExit(f"Rocket Rides does not start: {reason} (.env.example explains each variable)")
+
+
+def namespace(name: str, *, default: str) -> UUID:
+    """Return the UUID that the variable holds, or `default` where it holds nothing.
+
+    Raises: SystemExit, in one line, for anything else.
+    """
+    text = env.str(name, default="") or default
+    try:
+        return UUID(text)
+    except ValueError:
+        refuse_to_start(f"{name} is {text!r}, which is not a UUID")
 
 
 def number(name: str, allowed: range, *, default: int = 0) -> int:

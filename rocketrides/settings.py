@@ -6,12 +6,21 @@ With `DEBUG` off it assumes nothing, and refuses to start while a variable that 
 
 import os
 from datetime import timedelta
+from ipaddress import ip_network
 from typing import Any
 
 import django
 
 from rocketrides.database import database, limits_of_silence
-from rocketrides.environment import LOCAL_DIR, PORTS, SECONDS, env, number, refuse_to_start
+from rocketrides.environment import (
+    LOCAL_DIR,
+    PORTS,
+    SECONDS,
+    env,
+    namespace,
+    number,
+    refuse_to_start,
+)
 
 # --- What must be decided before production -------------------------------------------------------
 
@@ -19,12 +28,19 @@ DEBUG = env.bool("DEBUG", default=True)
 DEMO_AUTH = env.bool("DEMO_AUTH", default=DEBUG)
 
 if not DEBUG:
-    required = ("SECRET_KEY", "DATABASE_URL", "STRIPE_API_KEY", "ALLOWED_HOSTS")
+    required = (
+        *("SECRET_KEY", "DATABASE_URL", "STRIPE_API_KEY", "ALLOWED_HOSTS"),
+        "FOREIGN_KEY_NAMESPACE",
+    )
     missing = [name for name in required if not os.environ.get(name)]
     if missing:
         refuse_to_start(f"DEBUG is off and these variables are not set: {', '.join(missing)}")
     if DEMO_AUTH:
         refuse_to_start("DEBUG is off and DEMO_AUTH is on, which takes an e-mail for a credential")
+
+# Nothing that has a secret in it is a setting under a name that Django's debug page does not mask:
+# such a value has a lower-case name here. The page is searched for them besides.
+DEFAULT_EXCEPTION_REPORTER = "rocketrides.debugging.ReporterWithoutSecrets"
 
 SECRET_KEY = os.environ.get("SECRET_KEY") or "for-the-sandbox-only-" + "x" * 40
 ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", default=[])  # empty with DEBUG on: localhost only
@@ -35,18 +51,23 @@ SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = not DEBUG
 
 PORT = number("PORT", PORTS, default=5000)
 
-DATABASE_URL = env.str("DATABASE_URL", default="")
+database_url = env.str("DATABASE_URL", default="")
 STRIPE_API_KEY = env.str("STRIPE_API_KEY", default="")
 STRIPE_API_BASE = env.str("STRIPE_API_BASE", default="")
 
-EMBEDDED_POSTGRES = not DATABASE_URL
+if DEMO_AUTH and STRIPE_API_KEY.startswith(("sk_live_", "rk_live_")):
+    refuse_to_start(
+        "DEMO_AUTH is on and STRIPE_API_KEY is a live one: anybody could charge any card"
+    )
+
+EMBEDDED_POSTGRES = not database_url
 STRIPE_STAND_IN = not STRIPE_API_KEY and not STRIPE_API_BASE
 STRIPE_STAND_IN_PORT = number("SANDBOX_STRIPE_PORT", PORTS, default=12111)
 
 if EMBEDDED_POSTGRES:
-    from sandbox.postgres import database_url
+    from sandbox import postgres
 
-    DATABASE_URL = database_url(LOCAL_DIR / "postgres")
+    database_url = postgres.database_url(LOCAL_DIR / "postgres")
 
 if STRIPE_STAND_IN:
     STRIPE_API_BASE = f"http://127.0.0.1:{STRIPE_STAND_IN_PORT}"
@@ -58,7 +79,7 @@ STRIPE_API_BASE = STRIPE_API_BASE or "https://api.stripe.com"
 
 INSTALLED_APPS = [
     *(["sandbox"] if EMBEDDED_POSTGRES or STRIPE_STAND_IN else []),
-    "rides",
+    "rides.apps.RidesConfig",
     "idempotency",
     "django.contrib.admin",
     "django.contrib.auth",
@@ -121,6 +142,7 @@ IDEMPOTENCY: dict[str, Any] = {
         "COMPLETER_PAUSE",
         "RETENTION",
         "REDELIVERY_AFTER",
+        "JOB_LIMIT",
     )
     if os.environ.get(f"{name}_SECONDS")
 }
@@ -128,11 +150,40 @@ IDEMPOTENCY["AUTHENTICATE"] = (
     "rides.authentication.demo_rider" if DEMO_AUTH else "rides.authentication.session_rider"
 )
 
+# With DEBUG off the variable is there: two installations on one Stripe account must differ.
+IDEMPOTENCY["FOREIGN_KEY_NAMESPACE"] = namespace(
+    "FOREIGN_KEY_NAMESPACE", default="6f1d2f0e-52c4-4a7e-9b1c-7d3a90e4c815"
+)
+IDEMPOTENCY["FOREIGN_KEY_USER_FIELD"] = "public_id"
+IDEMPOTENCY["TRUSTED_PROXIES"] = tuple(env.list("TRUSTED_PROXIES", default=[]))
+try:
+    [ip_network(network) for network in IDEMPOTENCY["TRUSTED_PROXIES"]]
+except ValueError as error:
+    refuse_to_start(f"TRUSTED_PROXIES names no network: {error}")
+
 IDEMPOTENCY["PREPARED_STATEMENTS"] = env.bool("PREPARED_STATEMENTS", default=False)
+
+# --- The door before Django (`rocketrides/door/`), in each process of the API ---------------------
+
+# How many requests are worked on, and how many of these do more than wait for Stripe: twice as many
+# as have a connection are enough to keep a core busy.
+API_THREADS = number("API_THREADS", range(1, 1025), default=128)
+API_ACTIVE = number("API_ACTIVE", range(1, 1025), default=16)
+# How many requests may wait for a thread, and for how many seconds: about as many as a process
+# answers in a second, since a client that waits longer for its turn is better told to come back.
+API_QUEUE = number("API_QUEUE", range(100_001), default=200)
+API_QUEUE_SECONDS = number("API_QUEUE_SECONDS", SECONDS, default=1)
+BODY_SECONDS = number("BODY_SECONDS", SECONDS, default=10)
+# Asked to stop: how long it only says so, and how long the requests in hand may then take. None is
+# the worst case of the operations' foreign calls.
+STOP_NOTICE_SECONDS = number("STOP_NOTICE_SECONDS", SECONDS, default=0)
+STOP_GRACE_SECONDS = (
+    number("STOP_GRACE_SECONDS", SECONDS) if os.environ.get("STOP_GRACE_SECONDS") else None
+)
 
 # --- PostgreSQL, and the queue in it --------------------------------------------------------------
 
-DATABASES = {"default": database(DATABASE_URL)}
+DATABASES = {"default": database(database_url)}
 # Kept open for good and not pinged before each request, which would cost a statement. When the
 # server restarts, the request that meets a dead connection begins again on a new one.
 DATABASES["default"].setdefault("CONN_MAX_AGE", None)
@@ -161,13 +212,13 @@ DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 TASKS = {"default": {"BACKEND": "django_tasks_db.DatabaseBackend"}}
 
-TASKS_BROKER_URL = env.str("TASKS_BROKER_URL", default="")
-if TASKS_BROKER_URL:
+broker_url = env.str("TASKS_BROKER_URL", default="")
+if broker_url:
     from rocketrides.broker import celery_settings
 
     TASKS = {"default": {"BACKEND": "idempotency.backends.CeleryBackend"}}
     INSTALLED_APPS.append("django_tasks_fennel")
-    vars().update(celery_settings(TASKS_BROKER_URL))
+    vars().update(celery_settings(broker_url))
 
 # --- E-mail ---------------------------------------------------------------------------------------
 
@@ -177,6 +228,8 @@ vars().update(
         default=f"filemail:///{LOCAL_DIR / 'mail'}" if DEBUG else "smtp://localhost:25",
     )
 )
+if DEBUG and not env.str("EMAIL_URL", default=""):
+    EMAIL_BACKEND = "sandbox.mail.EmailBackend"  # which keeps the latest only
 EMAIL_TIMEOUT = 10  # seconds
 DEFAULT_FROM_EMAIL = env.str("DEFAULT_FROM_EMAIL", default="Rocket Rides <rides@example.com>")
 

@@ -1,4 +1,7 @@
-"""The WSGI application that Granian serves."""
+"""The WSGI application: for a server that has each request whole before a thread sees it.
+
+The Procfile serves `rocketrides.asgi`, whose door does that itself.
+"""
 
 import gc
 import os

@@ -13,6 +13,7 @@ import os
 import pwd
 import shlex
 import shutil
+import signal
 import stat
 import subprocess
 import time
@@ -38,6 +39,7 @@ START_TIMEOUT_SECONDS = 60
 STOP_TIMEOUT_SECONDS = 600
 # unix(7): a socket's path has 108 bytes, and the last one ends it.
 SOCKET_PATH_BYTES_MAX = 107
+ENDING = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP}
 
 
 class PostgresUnavailable(SystemExit):
@@ -65,7 +67,8 @@ def in_use(data_dir: Path) -> Iterator[None]:
     with lock_file(data_dir, "users") as users:
         fcntl.flock(users, fcntl.LOCK_SH)
         try:
-            database_url(data_dir)
+            with signals_put_off():
+                database_url(data_dir)
             yield
         finally:
             with contextlib.suppress(BlockingIOError):
@@ -73,6 +76,16 @@ def in_use(data_dir: Path) -> Iterator[None]:
                 stop(data_dir)
             # Closing the file would leave the lock to the processes that were forked meanwhile.
             fcntl.flock(users, fcntl.LOCK_UN)
+
+
+@contextlib.contextmanager
+def signals_put_off() -> Iterator[None]:
+    """Put off the end of this process, so that it leaves no server half started."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, ENDING)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, ENDING)
 
 
 def stop(data_dir: Path) -> None:

@@ -7,8 +7,8 @@ itself. Here a process that dies is started again, and none outlives the program
 import contextlib
 import functools
 import itertools
-import multiprocessing
 import os
+import select
 import signal
 import subprocess
 import sys
@@ -16,7 +16,6 @@ import threading
 import time
 from collections.abc import Callable
 from multiprocessing.queues import Queue
-from multiprocessing.synchronize import Event
 from pathlib import Path
 from typing import Any
 
@@ -46,21 +45,46 @@ def run_procfile(
         supervisor.terminate()  # if the loop failed, on a closed terminal for example
 
 
+class Lifeline:
+    """A pipe whose one end the supervisor holds: closed by it, or by its death, all processes end.
+
+    Nothing in it can be left half done by a signal or a kill, as a lock that is shared could.
+    """
+
+    def __init__(self) -> None:
+        self._ours, self._supervisors = os.pipe()
+        self._is_cut = False
+
+    def cut(self) -> None:
+        """Tell the processes to end; in one of them: leave the supervisor's end to it alone."""
+        if not self._is_cut:
+            self._is_cut = True
+            os.close(self._supervisors)
+
+    def is_cut_within(self, seconds: float) -> bool:
+        return bool(select.select([self._ours], [], [], seconds)[0])
+
+
 class Supervisor(Manager):
     """Honcho's manager, of processes that stay until it is told to end."""
 
     def __init__(self, welcome: Callable[[], str]) -> None:
         super().__init__()
         self._welcome = welcome
-        self._ending = multiprocessing.Event()
-        self._process_ctor = functools.partial(ResidentProcess, ending=self._ending)
+        self._lifeline = Lifeline()
+        self._process_ctor = functools.partial(ResidentProcess, lifeline=self._lifeline)
 
     def terminate(self) -> None:
-        """Tell the processes to end. Honcho calls it on SIGINT and SIGTERM.
+        """Tell the processes to end. Honcho calls it on SIGINT and SIGTERM, in the handler.
 
         Honcho's own way needs every process id, and fails on a signal that comes before them.
         """
-        self._ending.set()
+        self._lifeline.cut()
+
+    def _system_print(self, data: str) -> None:
+        """Say nothing from a signal's handler, which may have interrupted another line."""
+        if not data.endswith(" received\n"):
+            super()._system_print(data)
 
     def _start(self) -> None:
         super()._start()
@@ -82,20 +106,21 @@ class ResidentProcess(Process):
     _child: subprocess.Popen[bytes] | None
     _buried: subprocess.Popen[bytes] | None = None
 
-    def __init__(self, cmd: str, *, ending: Event, **options: Any) -> None:
+    def __init__(self, cmd: str, *, lifeline: Lifeline, **options: Any) -> None:
         super().__init__(cmd, **options)
-        self._ending = ending
+        self._lifeline = lifeline
 
     def run(self, events: "Queue[Message] | None" = None, ignore_signals: bool = False) -> None:
         os.setsid()  # whoever kills our parent's whole group leaves us to end the child
+        self._lifeline.cut()
         threading.Thread(target=self._watch, args=[os.getppid()], daemon=True).start()
         last = RESTART_AFTER_SECONDS[-1]
         for pause in itertools.chain(RESTART_AFTER_SECONDS, itertools.repeat(last)):
             super().run(events, ignore_signals)
-            if self._ending.is_set():
+            if self._lifeline.is_cut_within(0):
                 break
             self._send_message(f"ended; it is started again in {pause} s\n")
-            if self._ending.wait(pause):
+            if self._lifeline.is_cut_within(pause):
                 break
         super()._send_message({"returncode": 0}, type="stop")
 
@@ -105,17 +130,16 @@ class ResidentProcess(Process):
             super()._send_message(data, type)
 
     def _watch(self, parent_pid: int) -> None:
-        while not self._ending.wait(CHECK_EVERY_SECONDS):
-            if os.getppid() != parent_pid:
-                self._events.cancel_join_thread()  # nobody reads what is still to be sent
-                self._ending.set()
-            elif self._child and self._child.poll() is not None:
+        while not self._lifeline.is_cut_within(CHECK_EVERY_SECONDS):
+            if self._child and self._child.poll() is not None:
                 # What a killed leader leaves holds its output open, and its port.
                 self._signal(signal.SIGKILL)
                 self._buried = self._child
         self._signal(signal.SIGTERM)
         time.sleep(END_WITHIN_SECONDS)
         self._signal(signal.SIGKILL)
+        if os.getppid() != parent_pid:
+            os._exit(1)  # nobody reads what is still to be sent, and the end would wait for that
 
     def _signal(self, signum: signal.Signals) -> None:
         if self._child and self._child is not self._buried:

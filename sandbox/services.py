@@ -42,16 +42,16 @@ def own_stand_in() -> Iterator[None]:
 
 
 def services_to_run() -> dict[str, str]:
-    """The commands beside the Procfile's processes: of a stand-in, unless another one is in use,
-    and of the watch over the embedded PostgreSQL.
+    """The commands beside the Procfile's processes: of the watch over the embedded PostgreSQL, and
+    of a stand-in, which stands by while another demo's is in use, and then takes its place.
     """
     commands = {}
     if settings.EMBEDDED_POSTGRES:
         commands["postgres"] = "exec python -m sandbox watch"
-    if settings.STRIPE_STAND_IN and not StandIn(settings.STRIPE_API_BASE).is_healthy():
+    if settings.STRIPE_STAND_IN:
         data = shlex.quote(str(settings.LOCAL_DIR / "stripe"))
         port = settings.STRIPE_STAND_IN_PORT
-        commands["stripe"] = f"exec python -m sandbox.stripe --port {port} --data {data}"
+        commands["stripe"] = f"exec python -m sandbox.stripe --stand-by --port {port} --data {data}"
     return commands
 
 

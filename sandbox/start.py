@@ -9,7 +9,6 @@ import http.client
 import os
 import socket
 import sys
-import threading
 import time
 from pathlib import Path
 from types import FrameType
@@ -23,23 +22,31 @@ from sandbox.processes import run_procfile
 ANSWER_WITHIN_SECONDS = 30
 
 # In production a client has five minutes to retry before the completer does it, and a finished key
-# is kept for three days. Whoever watches the demo has less time.
+# is kept for three days; a killed worker's job is another's after five minutes. Whoever watches the
+# demo has less time.
 DEMO_PACE = {
     "COMPLETER_GRACE_SECONDS": "20",
     "COMPLETER_PAUSE_SECONDS": "10",
     "RETENTION_SECONDS": "600",
+    "STOP_GRACE_SECONDS": "2",
+    "JOB_LIMIT_SECONDS": "30",
 }
 
 WELCOME = """
 API    curl -i -X POST {api}/rides -H "Authorization: user@example.com" \\
             -H "Idempotency-Key: $(openssl rand -hex 32)" \\
             -d origin_lat=0.0 -d origin_lon=0.0 -d target_lat=0.0 -d target_lon=0.0
-Admin  {api}/admin/   log in as admin@example.com, password rocket
+Admin  {api}/admin/   {login}
 Data   {data}   Ctrl-C ends everything; the data stays
 """
 
 
-interrupted = threading.Event()
+class Interrupted:
+    """Whether a signal has asked to leave. A bare flag: the next signal may interrupt its handler,
+    which must not hold a lock then.
+    """
+
+    asked = False
 
 
 def interrupt(signum: int, frame: FrameType | None) -> None:
@@ -47,8 +54,8 @@ def interrupt(signum: int, frame: FrameType | None) -> None:
 
     It is noted too, because a library may swallow the exception in the middle of an import.
     """
-    if not interrupted.is_set():
-        interrupted.set()
+    if not Interrupted.asked:
+        Interrupted.asked = True
         raise KeyboardInterrupt
 
 
@@ -65,7 +72,7 @@ def run_demo() -> None:
     with running_services():
         refuse_a_taken_port(settings.PORT)
         prepare_database()
-    if interrupted.is_set():
+    if Interrupted.asked:
         raise KeyboardInterrupt
     run_procfile(BASE_DIR / "Procfile", services_to_run(), environment(), welcome)
 
@@ -87,6 +94,13 @@ def environment() -> dict[str, str]:
     return {**DEMO_PACE, **os.environ, "PATH": path, "PORT": str(settings.PORT)}
 
 
+def login() -> str:
+    """Return who can log in. The demo's people exist in the embedded database only."""
+    if settings.EMBEDDED_POSTGRES:
+        return "log in as admin@example.com, password rocket"
+    return "its login was printed above once; riders are yours to add, with a Stripe customer each"
+
+
 def welcome() -> str:
     """Wait for the API's first answer, whatever it is, and say where to look."""
     deadline = time.monotonic() + ANSWER_WITHIN_SECONDS
@@ -95,6 +109,7 @@ def welcome() -> str:
         with contextlib.closing(api), contextlib.suppress(OSError, http.client.HTTPException):
             api.request("GET", "/rides")
             api.getresponse()
-            return WELCOME.format(api=f"http://127.0.0.1:{settings.PORT}", data=settings.LOCAL_DIR)
+            api_url = f"http://127.0.0.1:{settings.PORT}"
+            return WELCOME.format(api=api_url, login=login(), data=settings.LOCAL_DIR)
         time.sleep(0.05)
     return f"The API has not answered within {ANSWER_WITHIN_SECONDS} s; see its lines above\n"

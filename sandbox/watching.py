@@ -4,17 +4,13 @@ In a process of its own beside the demo's others, of which the server is none: i
 so that it outlives whoever started it.
 """
 
-import contextlib
-import signal
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 from sandbox import postgres
 
 LOOK_EVERY_SECONDS = 1
-ENDING = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP}
 
 
 def watch(data_dir: Path) -> None:
@@ -27,15 +23,5 @@ def watch(data_dir: Path) -> None:
         if postgres.server_process(data_dir) is None:
             sys.stdout.write("PostgreSQL has died; it is started again\n")
             sys.stdout.flush()
-            with signals_put_off():
+            with postgres.signals_put_off():
                 postgres.database_url(data_dir)
-
-
-@contextlib.contextmanager
-def signals_put_off() -> Iterator[None]:
-    """Put off the end of this process, so that it leaves no server half started."""
-    signal.pthread_sigmask(signal.SIG_BLOCK, ENDING)
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, ENDING)

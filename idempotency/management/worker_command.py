@@ -40,14 +40,10 @@ class WorkerCommand(BaseCommand):
             logger.info("%s: %s", name, batch.summary)
             self.stdout.write(batch.counts)
             return
-        run_worker(name, lambda: self.run_batch_of_loop(batch_size), pause=self.pause())
+        run_worker(name, lambda: self.run_batch(batch_size), pause=self.pause())
 
     def run_batch(self, limit: int) -> Batch:
         raise NotImplementedError
-
-    def run_batch_of_loop(self, limit: int) -> Batch:
-        """Says otherwise only where there is a better way to wait for work than to sleep."""
-        return self.run_batch(limit)
 
     def pause(self) -> timedelta:
         return conf.current().idle_pause

@@ -9,6 +9,7 @@ from idempotency.testing.boundaries import Boundary, Kind, Moment
 from idempotency.testing.exploring import Report, explore
 from idempotency.testing.faults import Fault
 from idempotency.testing.invariants import INVARIANTS
+from idempotency.testing.losses import after_a_loss
 from idempotency.testing.plans import by_turns, every_combination
 from idempotency.testing.recoveries import Recovery
 from idempotency.testing.trials import Answer, Experiment, Trial
@@ -24,6 +25,7 @@ __all__ = [
     "Recovery",
     "Report",
     "Trial",
+    "after_a_loss",
     "by_turns",
     "every_combination",
     "explore",

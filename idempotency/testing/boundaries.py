@@ -6,7 +6,7 @@ and what the operation's foreign phases call. A new statement is a new boundary 
 
 import functools
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -22,6 +22,9 @@ from idempotency.testing.activity import in_transaction
 
 LoseAnswer = Callable[[], AbstractContextManager[Any]]
 """In the block, what the foreign system is asked for is done, and its answer never arrives."""
+
+Calls = Sequence[tuple[Any, str]]
+"""What calls another system besides an operation's phases: whose it is, and its name there."""
 
 _VERB = re.compile(r"\s*(\w+)")
 _TABLE = re.compile(r"\b(?:FROM|INTO|UPDATE)\s+\"?(\w+)", re.IGNORECASE)
@@ -56,7 +59,7 @@ class Boundary:
         return f"{self.number}. {self.moment} {self.step}"
 
 
-class AnswerNotLost(BaseException):
+class AnswerNotLost(SystemExit):
     """A foreign call returned although `lose_answer` was to see to it that it does not. No code
     under test may take it for an error of its own.
     """
@@ -90,8 +93,8 @@ class Watch:
         return not self.has_struck and self.is_target(boundary)
 
     @contextmanager
-    def on(self, operation: type[Operation]) -> Iterator[None]:
-        """Watches what this thread does in the block."""
+    def on(self, operation: type[Operation], calls: Calls = ()) -> Iterator[None]:
+        """Watches what this thread does in the block; `calls` are foreign as well."""
         with ExitStack() as stack:
             stack.enter_context(connection.execute_wrapper(self._statement))
             for step in ("commit", "rollback"):
@@ -101,6 +104,9 @@ class Watch:
             for phase in operation.phases():
                 if isinstance(phase, ForeignPhase):
                     self._watch_phase(stack, operation, phase)
+            for owner, name in calls:
+                call = self._foreign(getattr(owner, name), None)
+                stack.enter_context(patch.object(owner, name, call))
             yield
 
     def _watch_phase(
@@ -134,14 +140,14 @@ class Watch:
 
     def _foreign(self, method: Callable[..., Any], lose_answer: LoseAnswer | None) -> Any:
         @functools.wraps(method)
-        def watched(*arguments: Any) -> Any:
+        def watched(*arguments: Any, **options: Any) -> Any:
             step = method.__name__
             self._note_open_transaction(step)
             self.reach(Kind.FOREIGN, Moment.BEFORE, step)
             if lose_answer and self.arrive(Kind.FOREIGN, Moment.APPLIED, step):
                 return self._call_unanswered(method, arguments, lose_answer)
             try:
-                return method(*arguments)
+                return method(*arguments, **options)
             finally:
                 self.reach(Kind.FOREIGN, Moment.AFTER, step)
 

@@ -9,7 +9,7 @@ from idempotency import conf
 from idempotency.models import IdempotencyKey, JobDelivery, ReaperPosition
 
 _TIMES_OF_A_KEY = ("created_at", "last_run_at", "locked_at", "run_after", "foreign_sent_at")
-_TIMES_OF_A_DELIVERY = ("created_at", "handed_over_at")
+_TIMES_OF_A_DELIVERY = ("created_at", "handed_over_at", "leased_until")
 
 
 def let_time_pass(by: timedelta) -> None:

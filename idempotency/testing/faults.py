@@ -12,7 +12,11 @@ from enum import StrEnum
 
 from django.db import connection
 
+from idempotency.exceptions import Indeterminate
 from idempotency.testing.boundaries import Boundary, Kind, Moment
+
+HOSTILE_WORDS = "\x00 \x1b[2J \u202e \ud800 " + "é" * 500_000
+"""A NUL, what clears a terminal, what turns a line around, half of a pair, and a megabyte."""
 
 
 class Fault(StrEnum):
@@ -25,6 +29,7 @@ class Fault(StrEnum):
     KILL = "kill -9"
     FREEZE = "freeze"
     DUPLICATE = "duplicate"
+    HOSTILE = "hostile words"
 
     @property
     def needs_process(self) -> bool:
@@ -34,6 +39,8 @@ class Fault(StrEnum):
     def can_strike(self, boundary: Boundary) -> bool:
         if self is Fault.NONE:
             return False
+        if self is Fault.HOSTILE:
+            return boundary.kind is Kind.FOREIGN and boundary.moment is not Moment.APPLIED
         return self is not Fault.DISCONNECT or boundary.kind is not Kind.FOREIGN
 
 
@@ -41,14 +48,21 @@ class Mishap(Exception):
     """An error at a moment that nobody foresaw, as the handler of a time limit raises it."""
 
 
-class Aborted(BaseException):
-    """The process is told to leave: like `SystemExit`, it passes every `except Exception`."""
+class Aborted(SystemExit):
+    """The process is told to leave, in the middle of anything."""
 
 
 def raise_mishap(boundary: Boundary) -> None:
     # Where the answer was lost, that is the error, and the attempt has it already.
     if boundary.moment is not Moment.APPLIED:
         raise Mishap(str(boundary))
+
+
+def say_anything(boundary: Boundary) -> None:
+    """The foreign system answers in words that no column, log or terminal should get as they are:
+    its author's code passes them on, as an outcome that is not known.
+    """
+    raise Indeterminate(HOSTILE_WORDS)
 
 
 def abort(boundary: Boundary) -> None:
@@ -76,6 +90,7 @@ def freeze(boundary: Boundary) -> None:
 
 STRIKES: dict[Fault, Callable[[Boundary], None]] = {
     Fault.RAISE: raise_mishap,
+    Fault.HOSTILE: say_anything,
     Fault.DISCONNECT: disconnect,
     Fault.ABORT: abort,
     Fault.KILL: kill,

@@ -47,6 +47,10 @@ SELECT at, before::text, after::text
  ORDER BY id
 """
 
+IS_RECORDING = "SELECT to_regclass('idempotency_testing_history') IS NOT NULL"
+LAST_CHANGE = "SELECT COALESCE(max(id), 0) FROM idempotency_testing_history"
+FORGET_CHANGES = "DELETE FROM idempotency_testing_history WHERE id > %s"
+
 Row = dict[str, Any]
 
 
@@ -81,6 +85,24 @@ def history_of(idempotency_key: str) -> list[Change]:
         cursor.execute(READ_HISTORY, {"idempotency_key": idempotency_key})
         rows = cursor.fetchall()
     return [Change(at, _row(before), _row(after)) for at, before, after in rows]
+
+
+def last_change() -> int:
+    """The number of the latest change, 0 where nothing is recorded."""
+    with connection.cursor() as cursor:
+        cursor.execute(IS_RECORDING)
+        if not cursor.fetchone()[0]:
+            return 0
+        cursor.execute(LAST_CHANGE)
+        return int(cursor.fetchone()[0])
+
+
+def forget_changes_after(number: int) -> None:
+    """Has the later changes be lost with the commits that made them."""
+    with connection.cursor() as cursor:
+        cursor.execute(IS_RECORDING)
+        if cursor.fetchone()[0]:
+            cursor.execute(FORGET_CHANGES, [number])
 
 
 def _row(text: str | None) -> Row | None:

@@ -6,6 +6,8 @@ request may exist how often in their tables, and at the foreign system.
 
 from idempotency import conf
 from idempotency.models import FINISHED, IdempotencyKey
+from idempotency.storable import TEXT_LIMIT
+from idempotency.testing.faults import Fault
 from idempotency.testing.histories import Change, Row
 from idempotency.testing.trials import Trial
 
@@ -53,17 +55,24 @@ def recovery_points_never_go_back(trial: Trial) -> None:
         assert place_of(points[0]) <= place_of(points[1]), f"{points[0]} -> {points[1]}"
 
 
-def fencing_tokens_never_fall(trial: Trial) -> None:
+def attempts_never_fall(trial: Trial) -> None:
+    """They are the leases' numbers, by which people tell them apart."""
     for before, after in _updates(trial):
         assert before["attempt"] <= after["attempt"], f"{before['attempt']} -> {after['attempt']}"
 
 
 def a_lease_is_taken_with_a_new_token_only(trial: Trial) -> None:
-    """A claim that does not raise the token leaves the fence open to the one before it."""
+    """A claim that does not change the token leaves the fence open to the one before it; and what
+    is not a claim leaves the token to its owner, who may still write.
+    """
+    drawn: set[str] = set()
     for change in trial.history:
-        if change.before and change.after and _is_claim(change):
-            tokens = change.before["attempt"], change.after["attempt"]
-            assert tokens[0] < tokens[1], "claimed with the old token"
+        if change.before and change.after:
+            kept = change.before["lease_token"] == change.after["lease_token"]
+            assert kept or _is_claim(change), "the token was changed, and no lease was taken"
+            assert not kept or not _is_claim(change), "claimed with the old token"
+            assert kept or change.after["lease_token"] not in drawn, "claimed with an old token"
+        drawn.update(row["lease_token"] for row in (change.before, change.after) if row)
 
 
 def a_live_lease_is_not_taken(trial: Trial) -> None:
@@ -88,6 +97,15 @@ def only_the_owner_writes(trial: Trial) -> None:
     """Each entry of the journal is by the attempt that holds the key, so attempts never fall."""
     attempts = [entry["attempt"] for entry in _key(trial).journal]
     assert attempts == sorted(attempts), f"written out of turn: {attempts}"
+
+
+def a_failed_call_is_written_down(trial: Trial) -> None:
+    """On the key, which is let go with it, whatever the foreign system said; and within limits."""
+    if trial.fault is not Fault.HOSTILE or not trial.was_struck:
+        return
+    errors = [c.after["last_error"] for c in trial.history if c.after and not c.after["locked_at"]]
+    assert any(errors), "an attempt failed, and nothing says so"
+    assert max(map(len, errors)) <= TEXT_LIMIT, "its words were kept whole"
 
 
 def a_finished_key_never_changes(trial: Trial) -> None:
@@ -121,11 +139,12 @@ INVARIANTS = (
     nothing_is_left_unfinished,
     no_lease_is_left,
     recovery_points_never_go_back,
-    fencing_tokens_never_fall,
+    attempts_never_fall,
     a_lease_is_taken_with_a_new_token_only,
     a_live_lease_is_not_taken,
     a_lease_is_let_go_by_its_owner,
     only_the_owner_writes,
+    a_failed_call_is_written_down,
     a_finished_key_never_changes,
     the_foreign_key_never_changes,
     nothing_unfinished_is_deleted,

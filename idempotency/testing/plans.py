@@ -1,7 +1,8 @@
 """Which fault is tried at which boundary, and who recovers: everything, or by turns."""
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from itertools import cycle, product
+from itertools import product
 
 from idempotency.testing.boundaries import Boundary
 from idempotency.testing.faults import Fault
@@ -19,11 +20,18 @@ def every_combination(boundaries: Iterable[Boundary]) -> Iterator[Case]:
 
 
 def by_turns(boundaries: Iterable[Boundary]) -> Iterator[Case]:
-    """Each boundary once, which is quick; the faults and the recoveries take turns."""
-    turns = zip(cycle(Fault), cycle(Recovery), strict=False)
+    """Each boundary once, which is quick; the faults and the recoveries take turns.
+
+    The fault that was tried least, so that one which seldom can strike does when it can; and of the
+    recoveries, for each time that a fault is tried, another one.
+    """
+    tried: Counter[Fault] = Counter()
+    recoveries = list(Recovery)
     for boundary in boundaries:
-        fault, recovery = next(turn for turn in turns if turn[0].can_strike(boundary))
-        yield boundary, fault, recovery
+        fault = min((f for f in Fault if f.can_strike(boundary)), key=lambda f: tried[f])
+        turn = list(Fault).index(fault) + tried[fault]
+        tried[fault] += 1
+        yield boundary, fault, recoveries[turn % len(recoveries)]
 
 
 def _makes_a_difference(fault: Fault, recovery: Recovery) -> bool:

@@ -17,7 +17,7 @@ from django.db import close_old_connections, connections
 from idempotency.models import IdempotencyKey
 from idempotency.operations import Operation
 from idempotency.testing.activity import end_idle_transactions
-from idempotency.testing.boundaries import Boundary, LoseAnswer, Watch
+from idempotency.testing.boundaries import Boundary, Calls, LoseAnswer, Watch
 from idempotency.testing.duplicates import Duplicate
 from idempotency.testing.faults import STRIKES, Aborted, Fault
 from idempotency.testing.histories import Change, history_of
@@ -66,6 +66,7 @@ class Experiment:
         invariants: called with the trial when everything is at rest; each raises `AssertionError`.
         prepare: brings the key to where the attempt begins.
         attempt: what is crashed, where that is not the request: a completer, an enqueuer.
+        calls: what else calls another system, such as the sending of a mail by a job.
         settle: does what other processes would do in the end, such as running the jobs.
         after_fork: gives up, in a forked process, the connections that it must not share.
     """
@@ -76,6 +77,7 @@ class Experiment:
     lose_answer: LoseAnswer | None = None
     prepare: Callable[[str], object] = nothing
     attempt: Callable[[str], object] | None = None
+    calls: Calls = ()
     settle: Callable[[], object] = nothing
     after_fork: Callable[[], None] = nothing
 
@@ -191,7 +193,7 @@ def _in_a_process(trial: Trial) -> Iterator[None]:
 
 
 def _watched_attempt(trial: Trial) -> Answer | None:
-    with trial.watch.on(trial.experiment.operation):
+    with trial.watch.on(trial.experiment.operation, trial.experiment.calls):
         return trial.experiment.make_attempt(trial.idempotency_key)
 
 

@@ -7,6 +7,7 @@ table, under its idempotency key's own foreign key, and the audit trail is the a
 import json
 from datetime import timedelta
 from typing import Any
+from uuid import UUID
 
 from django import forms
 from django.contrib.admin.models import ADDITION, LogEntry
@@ -27,18 +28,22 @@ from idempotency import (
     stage_job,
 )
 from idempotency.compat import task
+from idempotency.foreign_keys import phase_key
+from idempotency.models import IdempotencyKey
 from idempotency.tests import ledger
 
 ORDERED = "ordered"
 PAID = "paid"
 WINDOW = timedelta(hours=20)
+NAMESPACE = UUID("0b8a4c5e-93d1-4f0e-8f43-2a6d1c7be950")
+"""What the bookshop's foreign keys are derived from, in its processes too."""
 
 
 class Mishap(Exception):
     """A phase fails, in a way that nobody expected."""
 
 
-class Death(BaseException):
+class Death(SystemExit):
     """The process ends at this instruction: no error path runs, as with a kill."""
 
 
@@ -74,13 +79,13 @@ class PlaceOrder(Operation):
 
     @foreign_phase(ORDERED, window=WINDOW, worst_case=timedelta(seconds=ledger.PATIENCE_SECONDS))
     def pay(self) -> str:
-        payment = ledger.pay(self.params["price_cents"], key=self.key.foreign_key)
+        payment = ledger.pay(self.params["price_cents"], key=self.foreign_key)
         self.end_where_asked("pay")
         return payment
 
     @pay.lookup
     def find_payment(self) -> str | None:
-        return ledger.find_payment(key=self.key.foreign_key)
+        return ledger.find_payment(key=self.foreign_key)
 
     @pay.rejected(ledger.Declined)
     def payment_declined(self, error: ledger.Declined) -> Response:
@@ -147,6 +152,11 @@ urlpatterns = [
     path("orders", PlaceOrder.as_view()),
     path("serializable/orders", PlaceOrderSerializably.as_view()),
 ]
+
+
+def key_sent_for(row: IdempotencyKey) -> UUID:
+    """The key under which an order is paid for."""
+    return phase_key(row.foreign_key, PlaceOrder.pay)
 
 
 def counted(completed):

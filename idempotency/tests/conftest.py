@@ -15,6 +15,7 @@ from django.test import Client
 from idempotency import stage_job
 from idempotency.compat import Task
 from idempotency.models import IdempotencyKey
+from idempotency.tests.bookshop import NAMESPACE
 from idempotency.tests.ledger import Ledger, running_ledger
 from idempotency.tests.tasks import note
 
@@ -56,7 +57,10 @@ def bookshop(request, settings) -> None:
     """Mounts the bookshop, or the operations of the test's own module where it mounts some."""
     own = hasattr(request.module, "urlpatterns")
     settings.ROOT_URLCONF = request.module.__name__ if own else "idempotency.tests.bookshop"
-    settings.IDEMPOTENCY = {"AUTHENTICATE": "idempotency.tests.bookshop.customer_of"}
+    settings.IDEMPOTENCY = {
+        "AUTHENTICATE": "idempotency.tests.bookshop.customer_of",
+        "FOREIGN_KEY_NAMESPACE": NAMESPACE,
+    }
 
 
 @pytest.fixture

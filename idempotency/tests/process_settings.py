@@ -5,6 +5,7 @@ import json
 import os
 from datetime import timedelta
 from importlib import import_module
+from uuid import UUID
 
 _project = import_module(os.environ["PROJECT_SETTINGS"])
 globals().update({name: value for name, value in vars(_project).items() if name.isupper()})
@@ -14,6 +15,7 @@ LEDGER_URL = os.environ["LEDGER_URL"]
 DATABASES = {"default": {**_project.DATABASES["default"], "NAME": os.environ["TEST_DATABASE"]}}
 IDEMPOTENCY = {
     "AUTHENTICATE": "idempotency.tests.bookshop.customer_of",
+    "FOREIGN_KEY_NAMESPACE": UUID("0b8a4c5e-93d1-4f0e-8f43-2a6d1c7be950"),
     **{
         name.upper(): timedelta(seconds=value)
         for name, value in json.loads(os.environ["IDEMPOTENCY_SECONDS"]).items()

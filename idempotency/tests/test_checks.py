@@ -181,6 +181,66 @@ def test_a_server_on_a_network_has_a_limit_of_silence(settings, host, monkeypatc
     assert "this platform has no tcp_user_timeout" in message
 
 
+# Foreign keys.
+
+
+@pytest.mark.parametrize("namespace", [None, "not a UUID"])
+def test_a_namespace_that_is_not_set(settings, namespace):
+    assert checks.check_foreign_key_namespace() == []
+
+    settings.IDEMPOTENCY = {**settings.IDEMPOTENCY, "FOREIGN_KEY_NAMESPACE": namespace}
+
+    assert [m.id for m in checks.check_foreign_key_namespace()] == ["idempotency.E020"]
+
+
+@pytest.mark.parametrize(
+    ("field", "expected"),
+    [
+        ("public_id", []),
+        ("email", []),
+        ("pk", ["idempotency.W020"]),
+        ("id", ["idempotency.W020"]),
+        ("passport", ["idempotency.E021"]),
+    ],
+)
+def test_a_users_field_that_is_an_integer_or_is_not_there(settings, field, expected):
+    settings.IDEMPOTENCY = {**settings.IDEMPOTENCY, "FOREIGN_KEY_USER_FIELD": field}
+
+    messages = checks.check_foreign_key_user_field()
+
+    assert [message.id for message in messages] == expected
+    assert all(message.hint for message in messages)
+
+
+@pytest.mark.parametrize(
+    ("kept_for", "expected"),
+    [
+        (timedelta(days=30) + timedelta(hours=76), ["idempotency.E022"]),
+        (timedelta(days=30) + timedelta(hours=76, seconds=1), []),
+    ],
+)
+def test_a_key_that_is_free_again_while_the_foreign_system_still_knows_it(
+    settings, kept_for, expected
+):
+    """76 hours is how far a look-up goes back: 72 of retention, and 4 that the clocks differ by."""
+
+    class Remembered(Operation):
+        @foreign_phase(STARTED, window=HOURS, worst_case=SHORT, memory=timedelta(days=30))
+        def call(self):
+            return None
+
+        @call.commit
+        def keep(self, result):
+            return Response(201, {})
+
+    settings.IDEMPOTENCY = {**settings.IDEMPOTENCY, "TOMBSTONE_RETENTION": kept_for}
+
+    messages = checks.check_tombstone_retention()
+
+    assert [message.id for message in messages] == expected
+    assert all("Remembered.call" in message.msg for message in messages)
+
+
 # Finding the operations.
 
 

@@ -1,7 +1,7 @@
 """A worker whose clock is an hour off does no harm: all times that count are the database's.
 
 The workers are real processes. Python's wall clock is shifted in them before anything else is
-imported; the monotonic clock, by which a process measures its lease, goes on as it is.
+imported; the clock by which a process measures its lease goes on as it is.
 """
 
 import re

@@ -196,13 +196,13 @@ def test_nothing_to_do_is_counted_as_nothing(db):
 
 
 def test_each_failure_doubles_the_pause_up_to_a_limit_with_some_jitter(unanswered):
-    for attempt in range(2, 10):
+    for attempt in range(1, 9):
         let_time_pass(UNTIL_IT_IS_DUE)
         complete_due_keys(10)
 
         row = unanswered()
         doubled = min(PAUSE * 2 ** (attempt - 1), LONGEST_PAUSE)
-        assert row.attempt == attempt
+        assert row.completer_attempts == attempt
         assert doubled <= row.run_after - row.last_run_at <= doubled * 1.2 + A_SECOND
         assert row.last_error == "The ledger answered 500."
 
@@ -235,3 +235,39 @@ def test_the_attempts_of_a_client_are_its_own(unanswered, customer, key, setting
 
     assert complete_due_keys(10).outcomes == {Outcome.POSTPONED: 1}
     assert not unanswered().is_under_review
+
+
+def test_the_attempts_of_a_client_put_nothing_off(unanswered, customer, key):
+    for _ in range(9):
+        customer.send(key)
+
+    row = unanswered()
+    assert row.completer_attempts == 0
+    assert row.run_after - row.last_run_at <= timedelta(seconds=300)
+
+
+def test_the_limit_holds_however_much_the_journal_has_dropped(unanswered, settings):
+    settings.IDEMPOTENCY = {**settings.IDEMPOTENCY, "MAX_ATTEMPTS": 2}
+    for _ in range(2):
+        let_time_pass(UNTIL_IT_IS_DUE)
+        complete_due_keys(10)
+        IdempotencyKey.objects.filter(needs_review_at=None).update(journal=[{"event": "claimed"}])
+
+    assert unanswered().is_under_review
+
+
+def test_a_parked_attempt_is_not_counted_and_a_clients_is_none_to_take_back(
+    unanswered, customer, key
+):
+    path = unanswered().request_path
+    let_time_pass(UNTIL_IT_IS_DUE)
+    complete_due_keys(10)
+
+    IdempotencyKey.objects.update(recovery_point="a point of a newer version")
+    let_time_pass(UNTIL_IT_IS_DUE)
+    complete_due_keys(10)
+    assert unanswered().journal[-1]["event"] == "parked"
+    assert unanswered().completer_attempts == 1
+    assert customer.send(key, to=path).json()["code"] == "parked"
+
+    assert unanswered().completer_attempts == 1

@@ -31,6 +31,7 @@ def create(customer):
             "request_path": "/orders",
             "request_params": {},
             "fingerprint": "0" * 64,
+            "foreign_key": uuid.uuid4(),
         }
         return IdempotencyKey.objects.create(**{**valid, **changes})
 

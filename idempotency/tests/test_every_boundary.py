@@ -23,6 +23,7 @@ from idempotency.testing import (
     Moment,
     Recovery,
     Trial,
+    after_a_loss,
     by_turns,
     every_combination,
     explore,
@@ -87,6 +88,14 @@ def test_an_order_at_the_strictest_isolation_survives(crash_everywhere, order, c
         return customer.send(key, to="/serializable/orders")
 
     crash_everywhere(replace(order, operation=PlaceOrderSerializably, send=send), PLAN)
+
+
+def test_an_order_whose_commits_were_lost_is_paid_for_once(crash_everywhere, order):
+    crash_everywhere(after_a_loss(order), PLAN)
+
+
+def test_an_order_whose_lost_numbers_somebody_else_has_is_paid_for_once(crash_everywhere, order):
+    crash_everywhere(after_a_loss(order, lambda: order.ask(str(uuid.uuid4()))), PLAN)
 
 
 # What the harness finds.

@@ -5,7 +5,8 @@ from datetime import timedelta
 import pytest
 from django.db import connection, transaction
 
-from idempotency import claims, jobs, reaping
+from idempotency import claims, enqueuing, reaping
+from idempotency.positions import BEGINNING
 from idempotency.tests.conftest import Customer
 
 pytestmark = pytest.mark.django_db  # each in a savepoint of the million's transaction
@@ -18,10 +19,10 @@ FLOOD = 10_000
 FILL = """
 INSERT INTO idempotency_idempotencykey
        (user_id, idempotency_key, request_method, request_path, request_params, fingerprint,
-        foreign_key, created_at, last_run_at, run_after, attempt, recovery_point, last_error,
-        journal, response_code, response_body, response_content_type)
+        foreign_key, lease_token, created_at, last_run_at, run_after, attempt, recovery_point,
+        last_error, journal, response_code, response_body, response_content_type)
 SELECT %(user_id)s, 'a-key-long-enough-' || %(prefix)s || n, 'POST', '/orders', '{}', '',
-       gen_random_uuid(), at, at, at, 1, %(recovery_point)s, '',
+       gen_random_uuid(), gen_random_uuid(), at, at, at, 1, %(recovery_point)s, '',
        '[]', %(code)s, %(body)s, %(type)s
   FROM generate_series(1, %(rows)s) AS n, LATERAL (SELECT now() - n * interval '1 s' AS at) AS t
 """
@@ -90,7 +91,10 @@ def nodes(node):
 def index_of(plan):
     """The indexes by which a plan reads. It reads no table of many rows in another way."""
     without = [node for node in plan if node["Node Type"] in ("Seq Scan", "Bitmap Heap Scan")]
-    assert {node["Relation Name"] for node in without} <= {"idempotency_reaperposition"}
+    assert {node["Relation Name"] for node in without} <= {
+        "idempotency_reaperposition",
+        "idempotency_stagedjob_id_seq",
+    }
     return {node["Index Name"] for node in plan if "Index Name" in node}
 
 
@@ -110,6 +114,9 @@ def test_the_completer_reads_the_key_that_is_due(plan):
     taken = plan(
         claims.TAKE_OVER_NEXT_DUE_KEY,
         event="taken_by_completer",
+        completer_attempts=1,
+        begin_at=BEGINNING,
+        clock_tolerance=timedelta(seconds=5),
         lock_timeout=timedelta(seconds=90),
         completer_pause=timedelta(seconds=60),
     )
@@ -120,7 +127,12 @@ def test_the_completer_reads_the_key_that_is_due(plan):
 
 
 def test_the_reaper_reads_the_keys_that_it_takes(plan):
-    reaped = plan(reaping.REAP_FINISHED_KEYS, retention=timedelta(hours=72), limit=BATCH)
+    reaped = plan(
+        reaping.REAP_FINISHED_KEYS,
+        retention=timedelta(hours=72),
+        unfinished_since=None,
+        limit=BATCH,
+    )
 
     assert "idempotency_key_finished" in index_of(reaped)
     assert rows_read(reaped, "idempotency_key_finished") == BATCH
@@ -130,7 +142,14 @@ def test_the_reaper_reads_the_keys_that_it_takes(plan):
 
 def test_the_reaper_finds_nothing_at_the_price_of_nothing(plan):
     for statement in (reaping.REAP_FINISHED_KEYS, reaping.FIND_OLD_TOMBSTONES):
-        found = plan(statement, retention=timedelta(days=365), limit=BATCH)
+        found = plan(
+            statement,
+            retention=timedelta(days=365),
+            unfinished_since=None,
+            limit=BATCH,
+            begin_at=BEGINNING,
+            begin_id=0,
+        )
         assert "idempotency_key_finished" in index_of(found)
         assert rows_read(found, "idempotency_key_finished") == 0
         assert rows_read(found) <= UNFINISHED
@@ -141,6 +160,8 @@ def test_the_idle_reaper_reads_the_entry_at_which_it_would_begin(plan):
         reaping.KEYS_ARE_OVERDUE,
         retention=timedelta(days=365),
         tombstone_retention=timedelta(days=365),
+        clock_tolerance=timedelta(seconds=5),
+        begin_at=BEGINNING,
     )
 
     assert index_of(asked) == {"idempotency_key_finished", "idempotency_key_due"}
@@ -148,16 +169,20 @@ def test_the_idle_reaper_reads_the_entry_at_which_it_would_begin(plan):
 
 
 def test_the_enqueuer_asks_the_indexes_whatever_a_flood_left_in_the_tables(plan, flood):
-    asked = plan(jobs.JOBS_ARE_WAITING, redelivery_after=timedelta(seconds=60))
+    asked = plan(enqueuing.LOOK_AT_EVERYTHING, redelivery_after=timedelta(seconds=60))
+    usual = plan(enqueuing.LOOK_FROM_POSITION, position=FLOOD // 2)
 
     assert index_of(asked) == {"idempotency_stagedjob_pkey", "job_delivery_unsettled"}
-    assert rows_read(asked) == 1
+    assert index_of(usual) == {"idempotency_stagedjob_pkey"}
+    assert rows_read(asked) == rows_read(usual) == 1
 
 
 def test_the_reapers_review_looks_at_unfinished_keys_only(plan):
     taken = plan(
         claims.TAKE_OVER_NEXT_OVERDUE_KEY,
         event="taken_by_reaper",
+        completer_attempts=0,
+        clock_tolerance=timedelta(seconds=5),
         retention=timedelta(minutes=15),
         lock_timeout=timedelta(seconds=90),
         completer_pause=timedelta(seconds=60),

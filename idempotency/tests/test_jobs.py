@@ -12,8 +12,9 @@ from idempotency import stage_job
 from idempotency.exceptions import StagedOutsideTransaction
 from idempotency.jobs import drain_staged_jobs, redeliver_overdue_jobs
 from idempotency.models import JobDelivery, StagedJob
-from idempotency.queue import run_queued_jobs
 from idempotency.testing.clock import let_time_pass
+from idempotency.testing.queue import run_queued_jobs
+from idempotency.tests import tasks
 from idempotency.tests.bookshop import audit_trail, send_confirmation
 from idempotency.tests.tasks import note, note_urgently
 
@@ -152,36 +153,72 @@ def test_a_job_keeps_the_priority_of_its_task(stage):
 @pytest.mark.parametrize(
     "name", ["gone.task", "idempotency.tests.tasks.gone", f"{__name__}.not_a_task"]
 )
-def test_a_job_that_no_code_knows_is_set_aside_and_blocks_nobody(stage, name):
+def test_a_job_that_no_code_knows_blocks_nobody_and_is_set_aside_after_the_usual_tries(
+    stage, name, settings
+):
+    """A newer version may have staged it, and its enqueuer is about to come."""
+    settings.IDEMPOTENCY = {"MAX_DELIVERIES": 2}
     stage(what="poison")
     StagedJob.objects.update(job_name=name)
     good = stage(what="good")
 
-    assert drain_staged_jobs(10) == 1
+    drain_staged_jobs(10)
 
     assert queued() == [str(good)]
-    aside = JobDelivery.objects.get(set_aside_at__isnull=False)
-    assert aside.job_name == name
-    assert aside.last_error
-    let_time_pass(REDELIVERY * 100)
-    assert redeliver_overdue_jobs(10) == 1  # the good one
+    poison = JobDelivery.objects.filter(job_name=name)
+    assert poison.get().last_error
+    assert poison.get().set_aside_at is None
+    JobDelivery.objects.exclude(job_name=name).delete()
+    let_time_pass(REDELIVERY)
+    assert redeliver_overdue_jobs(10) == 1
+    let_time_pass(2 * REDELIVERY)
+    assert redeliver_overdue_jobs(10) == 0
+    assert poison.get().set_aside_at is not None
+    assert poison.get().last_error
 
 
-def test_a_job_whose_task_does_not_take_its_arguments_is_set_aside(stage):
+def test_a_job_whose_task_does_not_take_its_arguments_keeps_its_error(stage):
     stage(note_urgently, colour="red")
 
-    assert drain_staged_jobs(10) == 0
-    assert "colour" in JobDelivery.objects.get(set_aside_at__isnull=False).last_error
+    drain_staged_jobs(10)
+
+    assert queued() == []
+    assert "colour" in JobDelivery.objects.get().last_error
 
 
 @pytest.mark.parametrize("arguments", [[], {"args": []}, {"args": 7, "kwargs": {}}, "args"])
-def test_a_job_whose_arguments_nobody_can_read_is_set_aside_and_blocks_nobody(stage, arguments):
+def test_a_job_whose_arguments_nobody_can_read_blocks_nobody(stage, arguments):
     """Another version wrote it, or a person did."""
-    stage(what="poison")
+    poison = stage(what="poison")
     StagedJob.objects.update(job_args=arguments)
     good = stage(what="good")
 
-    assert drain_staged_jobs(10) == 1
+    drain_staged_jobs(10)
 
     assert queued() == [str(good)]
-    assert JobDelivery.objects.get(set_aside_at__isnull=False).last_error
+    assert JobDelivery.objects.get(job_id=poison).last_error
+
+
+def test_a_job_that_its_queue_refuses_blocks_nobody(stage, settings, monkeypatch):
+    """The column of the queue's table has room for 32 characters, and the database refuses more."""
+    settings.TASKS = {"default": {**settings.TASKS["default"], "QUEUES": []}}
+    monkeypatch.setattr(tasks, "note_urgently", note_urgently.using(queue_name="q" * 35))
+    stage(what="before")
+    refused = stage(note_urgently)
+    stage(what="after")
+
+    assert drain_staged_jobs(10) == 3
+
+    assert len(queued()) == 2
+    assert len(delivered()) == 3
+    assert "DataError" in JobDelivery.objects.get(job_id=refused).last_error
+
+
+def test_a_job_is_handed_to_the_backend_that_its_task_names(stage, settings, monkeypatch):
+    settings.TASKS = {**settings.TASKS, "bulk": settings.TASKS["default"]}
+    monkeypatch.setattr(tasks, "note_urgently", note_urgently.using(backend="bulk"))
+    stage(note_urgently)
+
+    drain_staged_jobs(10)
+
+    assert DBTaskResult.objects.get().backend_name == "bulk"

@@ -1,7 +1,7 @@
 """The fence: a process that lost its lease changes nothing, however late it wakes up."""
 
 import signal
-import time
+import uuid
 from dataclasses import replace
 from datetime import timedelta
 
@@ -11,7 +11,7 @@ from django.db import transaction
 from idempotency import FINISHED, Response
 from idempotency.claims import take_over_key
 from idempotency.exceptions import LeaseLost
-from idempotency.leases import Progress, write_progress
+from idempotency.leases import Progress, lease_clock, write_progress
 from idempotency.models import IdempotencyKey, StagedJob
 from idempotency.testing.clock import let_time_pass
 from idempotency.tests.bookshop import ORDERED, PAID, Death, PlaceOrder, audit_trail, orders
@@ -122,7 +122,7 @@ def test_a_process_that_is_frozen_past_its_lease_changes_nothing_when_it_wakes(
 def test_an_expired_lease_starts_no_foreign_call(customer, key, stored, ledger):
     customer.send(key, fails_in="pay")
     claim = take_over_key(stored().pk)
-    expired = replace(claim, lease=replace(claim.lease, ends_at=time.monotonic()))
+    expired = replace(claim, lease=replace(claim.lease, ends_at=lease_clock()))
     sent_before = len(ledger.calls)
 
     with pytest.raises(LeaseLost):
@@ -141,7 +141,7 @@ def test_a_lease_is_as_long_as_the_lock_timeout_and_each_commit_renews_it(
 ):
     customer.send(key, fails_in="pay")
 
-    claimed_at = time.monotonic()
+    claimed_at = lease_clock()
     claim = take_over_key(stored().pk)
     assert claim.lease.ends_at == pytest.approx(claimed_at + 90, abs=1)
 
@@ -203,3 +203,40 @@ def test_a_finished_key_cannot_be_moved_even_by_its_last_owner(customer, key, st
         write_progress(lease, Progress(recovery_point=ORDERED))
 
     assert stored().is_finished
+
+
+# The token.
+
+
+def test_every_claim_draws_a_token_that_no_other_history_can_hold(customer, key, stored, ledger):
+    customer.send(key, fails_in="pay")
+    first = stored().lease_token
+    claim = take_over_key(stored().pk)
+
+    assert len({first, claim.lease.token, claim.key.lease_token}) == 2
+    assert claim.lease.token == stored().lease_token
+    assert {first.version, claim.lease.token.version} == {4}
+
+
+def test_the_token_stays_when_a_lease_is_let_go(customer, key, stored, ledger):
+    customer.send(key, fails_in="pay")
+    claim = take_over_key(stored().pk)
+    with transaction.atomic():
+        write_progress(claim.lease, Progress(recovery_point=None, last_error="let go"))
+
+    assert (stored().lease_token, stored().locked_at) == (claim.lease.token, None)
+
+
+def test_the_same_id_and_the_same_attempt_of_another_history_pass_no_fence(
+    customer, key, stored, ledger, everything
+):
+    customer.send(key, fails_in="pay")
+    claim = take_over_key(stored().pk)
+    IdempotencyKey.objects.update(lease_token=uuid.uuid4())
+    as_it_was = everything()
+
+    with pytest.raises(LeaseLost), transaction.atomic():
+        write_progress(claim.lease, Progress(recovery_point=PAID, keeps_lease=True))
+
+    assert stored().attempt == claim.lease.attempt
+    assert everything() == as_it_was

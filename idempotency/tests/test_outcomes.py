@@ -179,7 +179,7 @@ def test_evidence_of_any_kind_goes_to_the_review_list_with_it(customer, key, sto
     assert (answer.status_code, answer.json()["code"]) == (503, "needs_review")
     assert stored().is_under_review
     assert stored().journal[-1]["evidence"] == {
-        "payers": "{('a pair',)}",
+        "payers": [["a pair"]],
         "since": "1 day, 0:00:00",
     }
 

@@ -10,12 +10,15 @@ from datetime import timedelta
 import pytest
 from django.core.management import call_command
 from django.db import transaction
+from django.db.models import ProtectedError
+from django.db.models.signals import pre_delete
 from django.urls import path
 
-from idempotency import FINISHED, Response
+from idempotency import FINISHED, Response, failures
 from idempotency.completing import complete_due_keys
 from idempotency.models import IdempotencyKey, StagedJob
 from idempotency.reaping import (
+    Overdue,
     Reaped,
     reap,
     reap_finished_keys,
@@ -159,7 +162,10 @@ def test_what_a_person_finished_late_is_kept_as_long_from_then_on(
     unfinished()
     let_time_pass(HORIZON)
     assert send_overdue_keys_to_review(10) == 1
-    decision = Decision(key_id=stored().pk, reviewer="Ada", reason="Ticket 12")
+    row = stored()
+    decision = Decision(
+        key_id=row.pk, lease_token=row.lease_token, reviewer="Ada", reason="Ticket 12"
+    )
     close(decision, Response.error(409, "We have settled it by phone.", code="closed"))
 
     assert reap(10) == Reaped(reaped=0, removed=0, needs_review=0)
@@ -231,7 +237,8 @@ def test_a_clean_up_that_fails_is_told_to_the_person_and_leaves_nothing_half_don
     assert send_overdue_keys_to_review(10) == 1
 
     assert stored().is_under_review
-    assert stored().journal[-1]["evidence"]["clean_up_error"] == "Mishap('cannot clean up')"
+    said = stored().journal[-1]["evidence"]["clean_up_error"]
+    assert said.startswith(f"{Mishap.__module__}.Mishap at {__name__}:")
     assert audit_trail() == ["order.placed"]
 
 
@@ -273,3 +280,90 @@ def test_nothing_unfinished_is_ever_removed(unfinished, stored):
         reap(10)
     assert complete_due_keys(10).total == 0
     assert stored().is_under_review
+
+
+# What stands in the way of one is not in the way of the others.
+
+
+@pytest.fixture
+def protected():
+    """Keys that a row of an adopter's protects, as `on_delete=PROTECT` or a constraint does."""
+    keys = set()
+
+    def protect(instance, **_):
+        if instance.pk in keys:
+            raise ProtectedError("protected", {instance})
+
+    pre_delete.connect(protect, sender=IdempotencyKey)
+    yield keys
+    pre_delete.disconnect(protect, sender=IdempotencyKey)
+
+
+def test_a_tombstone_that_something_protects_stays_and_the_others_go(
+    customer, key, ledger, protected, caplog
+):
+    for n in range(5):
+        customer.send(f"{key}-{n}")
+        let_time_pass(A_MINUTE)
+    let_time_pass(HORIZON)
+    reap_finished_keys(10)
+    kept = IdempotencyKey.objects.get(idempotency_key=f"{key}-1")
+    protected.add(kept.pk)
+
+    assert remove_tombstones(10) == 4
+
+    assert IdempotencyKey.objects.get() == kept
+    assert f"count=1 for example id={kept.pk} error=ProtectedError" in caplog.text
+
+
+def test_a_whole_batch_of_protected_tombstones_hides_none_behind_it(
+    customer, key, ledger, protected
+):
+    for n in range(5):
+        customer.send(f"{key}-{n}")
+    let_time_pass(HORIZON)
+    reap_finished_keys(10)
+    IdempotencyKey.objects.update(last_run_at=IdempotencyKey.objects.first().last_run_at)
+    protected.update(IdempotencyKey.objects.order_by("pk").values_list("pk", flat=True)[:4])
+
+    assert remove_tombstones(2) == 1
+    assert IdempotencyKey.objects.count() == 4
+
+
+def test_a_step_that_always_fails_keeps_no_other_from_its_own(unfinished, stored, monkeypatch):
+    unfinished()
+
+    def fail(*_):
+        raise Mishap("in this step")
+
+    monkeypatch.setattr("idempotency.reaping.remove_tombstones", fail)
+    monkeypatch.setattr("idempotency.reaping.reap_finished_keys", fail)
+    overdue = Overdue()
+    overdue.answers = overdue.tombstones = True
+    monkeypatch.setattr(Overdue, "look", lambda self: setattr(self, "requests", True))
+
+    assert reap(10, overdue) == Reaped(reaped=0, removed=0, needs_review=1)
+    assert stored().is_under_review
+
+
+def test_one_request_that_cannot_be_sent_to_review_keeps_no_other_from_it(
+    customer, key, ledger, monkeypatch
+):
+    for n in range(3):
+        customer.send(f"{key}-{n}", fails_in="pay")
+    let_time_pass(RETENTION)
+    real = failures.let_go
+
+    def let_go(row, *rest):
+        if row.idempotency_key.endswith("-1"):
+            raise Mishap("cannot be recorded")
+        return real(row, *rest)
+
+    monkeypatch.setattr("idempotency.failures.let_go", let_go)
+
+    assert send_overdue_keys_to_review(10) == 2
+    left = IdempotencyKey.objects.get(needs_review_at=None)
+    assert left.idempotency_key == f"{key}-1"
+    monkeypatch.undo()
+    let_time_pass(A_MINUTE * 2)
+    assert send_overdue_keys_to_review(10) == 1

@@ -121,7 +121,7 @@ def test_a_phase_that_leads_nowhere_is_undone(customer, key, stored, monkeypatch
     assert (answer.status_code, answer.json()["code"]) == (500, "internal_error")
     assert not Group.objects.exists()
     assert stored().recovery_point == "second"
-    assert stored().last_error.startswith("InvalidTransition(")
+    assert stored().last_error.startswith("InvalidTransition: ")
     assert "wander returned" in stored().last_error
 
 

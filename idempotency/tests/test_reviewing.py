@@ -1,6 +1,7 @@
 """Requests on the review list: a person decides, with a reason, and through the fence."""
 
 import io
+import uuid
 from dataclasses import replace
 from datetime import timedelta
 
@@ -34,6 +35,7 @@ from idempotency.tests.bookshop import (
     PlaceOrder,
     audit,
     audit_trail,
+    key_sent_for,
     orders,
 )
 from idempotency.tests.ledger import Fault
@@ -53,13 +55,13 @@ class PlaceReviewedOrder(PlaceOrder):
 
     @pay.adopt
     def adopt_payment(self, reference):
-        if provider.find_payment(key=self.key.foreign_key) != reference:
+        if provider.find_payment(key=self.foreign_key) != reference:
             raise ReviewRefused(f"{reference} does not pay for this order.")
         return reference
 
     @pay.undo
     def give_back(self):
-        payment = provider.find_payment(key=self.key.foreign_key)
+        payment = provider.find_payment(key=self.foreign_key_at(ORDERED))
         provider.announce(f"{payment} is given back")
         if self.dies_in_undo:
             raise Death
@@ -103,14 +105,19 @@ def listed(customer, key, stored, ledger):
 def paid_late(listed, ledger):
     """On the list, and the payment is there after all. Returns the row."""
     row = listed()
-    payment = {"id": "payment-7", "key": str(row.foreign_key), "amount_cents": 900}
+    payment = {"id": "payment-7", "key": str(key_sent_for(row)), "amount_cents": 900}
     ledger.payments.append(payment)
     ledger.by_key[payment["key"]] = payment
     return row
 
 
 def decision(row, reason="The bank says so"):
-    return Decision(key_id=row.pk, reviewer="ann", reason=reason)
+    return Decision(key_id=row.pk, lease_token=row.lease_token, reviewer="ann", reason=reason)
+
+
+def named(row):
+    """A request as `review list` names it."""
+    return f"{row.pk}-{row.lease_token.hex[:8]}"
 
 
 def review(*arguments):
@@ -118,6 +125,39 @@ def review(*arguments):
     said = io.StringIO()
     call_command("review", *map(str, arguments), stdout=said)
     return said.getvalue()
+
+
+# What a person has seen.
+
+
+@pytest.mark.parametrize("action", ["run_again", "adopt", "undo", "close"])
+def test_a_decision_on_a_request_that_has_changed_since_it_was_seen_is_refused(
+    paid_late, stored, action
+):
+    """After a failover another request may have its number, and be the first attempt as well."""
+    seen = decision(paid_late)
+    IdempotencyKey.objects.filter(pk=paid_late.pk).update(lease_token=uuid.uuid4())
+
+    with pytest.raises(ReviewRefused, match="is not as you saw it"):
+        DECISIONS[action](seen)
+
+    assert stored().journal == paid_late.journal
+    assert stored().is_under_review
+
+
+def test_a_decision_by_command_names_the_request_that_was_seen(paid_late, stored):
+    seen = named(paid_late)
+    with pytest.raises(CommandError, match=f"as `review show {paid_late.pk}` names it"):
+        review("undo", paid_late.pk, "--reason", "Too late for it")
+    assert f"request         {seen}" in review("show", paid_late.pk)
+    IdempotencyKey.objects.filter(pk=paid_late.pk).update(lease_token=uuid.uuid4())
+
+    with pytest.raises(CommandError, match="is not as you saw it"):
+        review("undo", seen, "--reason", "Too late for it")
+    with pytest.raises(CommandError, match="names no request"):
+        review("undo", "the one above", "--reason", "Too late for it")
+
+    assert stored().is_under_review
 
 
 # The list.
@@ -142,7 +182,7 @@ def test_the_list_says_where_each_stands_and_why(listed):
 
     said = review()
 
-    assert f"{row.pk}  since {row.needs_review_at:%Y-%m-%d %H:%M}  {ORDERED}" in said
+    assert f"{named(row)}  since {row.needs_review_at:%Y-%m-%d %H:%M}  {ORDERED}" in said
     assert "it is too late to send it again" in said
     assert said.endswith("needs_review=1\n")
     assert review("list") == said
@@ -234,7 +274,7 @@ def test_a_request_that_still_can_not_be_finished_is_back_on_the_list(listed, st
     row = listed()
 
     with pytest.raises(CommandError, match="too late to send it again"):
-        review("run-again", row.pk, "--reason", "Perhaps now")
+        review("run-again", named(row), "--reason", "Perhaps now")
 
     assert stored().is_under_review
     assert ledger.payments == []
@@ -257,7 +297,9 @@ def test_a_request_that_is_run_again_in_vain_is_an_ordinary_one_again(listed, st
 
 
 def test_what_a_person_found_is_adopted_and_the_request_goes_on(paid_late, stored, ledger):
-    said = review("adopt", paid_late.pk, "payment-7", "--reason", "Found it", "--reviewer", "ann")
+    said = review(
+        "adopt", named(paid_late), "payment-7", *("--reason", "Found it"), *("--reviewer", "ann")
+    )
 
     assert said.startswith("finished with 201: ")
     assert stored().recovery_point == FINISHED
@@ -280,7 +322,7 @@ def test_what_could_not_be_checked_is_not_adopted(paid_late, stored, ledger):
     ledger.faults = [Fault.ERROR_BEFORE]
 
     with pytest.raises(CommandError, match="The ledger answered 500"):
-        review("adopt", paid_late.pk, "payment-7", "--reason", "Found it")
+        review("adopt", named(paid_late), "payment-7", "--reason", "Found it")
 
     assert stored().is_under_review
 
@@ -307,7 +349,7 @@ def test_what_was_done_before_the_point_that_was_reached_can_be_taken_back(
     let_time_pass(timedelta(hours=72))
     send_overdue_keys_to_review(10)
 
-    review("undo", stored().pk, "--reason", "Too late for it")
+    review("undo", named(stored()), "--reason", "Too late for it")
 
     assert audit_trail()[-1] == "order.cancelled: payment-1"
     assert stored().response_code == 409
@@ -333,13 +375,13 @@ def test_an_undoing_that_is_back_on_the_list_can_only_be_undone_or_closed(
     settings.IDEMPOTENCY = {**settings.IDEMPOTENCY, "MAX_ATTEMPTS": 0}
     ledger.faults = [Fault.ERROR_BEFORE]
     with pytest.raises(CommandError):
-        review("undo", paid_late.pk, "--reason", "Never mind")
+        review("undo", named(paid_late), "--reason", "Never mind")
     assert (stored().recovery_point, stored().is_under_review) == (UNDOING, True)
 
     with pytest.raises(ReviewRefused, match="nothing that could be adopted"):
-        adopt(decision(paid_late), "payment-7")
+        adopt(decision(stored()), "payment-7")
     assert ask_foreign_system(stored()) == "payment-7"
-    assert undo(decision(paid_late)).status == 409
+    assert undo(decision(stored())).status == 409
 
 
 # Close.
@@ -349,7 +391,7 @@ def test_a_request_is_closed_with_the_answer_that_the_person_gives(
     customer, key, stored, paid_late, ledger
 ):
     review(
-        *("close", paid_late.pk, "--reason", "Sorted out by phone"),
+        *("close", named(paid_late), "--reason", "Sorted out by phone"),
         *("--status", 410, "--message", "We could not deliver it."),
     )
 

@@ -1,5 +1,7 @@
 """What every request runs is planned once for a connection, where the project says so."""
 
+import uuid
+
 import pytest
 from django.db import DataError, connection, transaction
 
@@ -109,7 +111,7 @@ def test_a_request_and_its_replay_run_prepared_statements(customer, key, stored,
 def test_the_fence_holds_in_a_prepared_statement(customer, key, stored, ledger):
     customer.send(key)
     finished = stored()
-    lease = leases.Lease(finished.pk, finished.attempt, ends_at=0)
+    lease = leases.Lease(finished.pk, finished.lease_token, finished.attempt, ends_at=0)
 
     with pytest.raises(leases.LeaseLost), transaction.atomic():
         leases.write_progress(lease, leases.Progress(recovery_point=None))
@@ -133,6 +135,7 @@ def test_a_key_that_is_known_is_not_inserted_again(customer, key, stored, ledger
     row = stored()
     new_key = claims.NewKey(
         user_id=row.user_id,
+        foreign_key=uuid.uuid4(),
         idempotency_key=key,
         request_method="POST",
         request_path="/orders",
@@ -161,6 +164,7 @@ def test_a_fresh_claim_has_the_key_as_it_is_written(customer, key, stored, ledge
     row = stored()
     new_key = claims.NewKey(
         user_id=row.user_id,
+        foreign_key=uuid.uuid4(),
         idempotency_key=f"another-{key}",
         request_method="POST",
         request_path="/orders",

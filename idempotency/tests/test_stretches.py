@@ -1,5 +1,7 @@
 """Atomic phases in a row share one transaction: each is still undone or kept by itself."""
 
+import uuid
+
 import pytest
 from django.contrib.auth.models import Group
 from django.db import connection, transaction
@@ -143,6 +145,7 @@ def test_what_a_failed_phase_set_on_the_operation_is_undone(customer, key, troub
 def a_new_key(customer, key):
     return NewKey(
         user_id=customer.user.pk,
+        foreign_key=uuid.uuid4(),
         idempotency_key=key,
         request_method="POST",
         request_path="/three",

@@ -10,7 +10,7 @@ from idempotency.models import StagedJob
 from idempotency.testing.clock import let_time_pass
 from idempotency.tests import bookshop
 from idempotency.tests import ledger as provider
-from idempotency.tests.bookshop import ORDERED, WINDOW, Death, orders
+from idempotency.tests.bookshop import ORDERED, WINDOW, Death, key_sent_for, orders
 from idempotency.tests.ledger import Fault
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -23,7 +23,7 @@ class Blind(Operation):
 
     @foreign_phase(STARTED, window=WINDOW, worst_case=timedelta(seconds=10))
     def pay(self):
-        return provider.pay(100, key=self.key.foreign_key)
+        return provider.pay(100, key=self.foreign_key)
 
     @pay.commit
     def keep(self, payment):
@@ -51,7 +51,7 @@ def test_inside_the_window_the_same_key_is_sent_again(customer, key, stored, led
     assert customer.send(key).status_code == 201
 
     assert ledger.calls == ["POST payments", "POST payments"]
-    assert [payment["key"] for payment in ledger.payments] == [str(stored().foreign_key)]
+    assert [payment["key"] for payment in ledger.payments] == [str(key_sent_for(stored()))]
 
 
 def test_past_the_window_what_was_paid_is_found_and_adopted(customer, key, ledger, paid_and_died):

@@ -64,12 +64,12 @@ def connected_by_wire() -> Iterator[Wire]:
     """Has this thread's connection go over a wire for the length of the block."""
     connection.ensure_connection()
     wire = Wire(connection.connection.info.host, connection.connection.info.port)
-    usual = connection.settings_dict["OPTIONS"]
+    usual = dict(connection.settings_dict)
     connection.close()
-    connection.settings_dict["OPTIONS"] = {**usual, "host": "127.0.0.1", "port": wire.port}
+    connection.settings_dict.update(HOST="127.0.0.1", PORT=str(wire.port))
     try:
         yield wire
     finally:
         connection.close()
-        connection.settings_dict["OPTIONS"] = usual
+        connection.settings_dict.update(usual)
         wire.listener.close()

@@ -1,15 +1,17 @@
 """What a chaos run must have seen, or its silence would prove nothing."""
 
+import threading
 from collections import Counter
 
-from proof.nemeses import NEMESES
+from proof.nemeses import NEMESES, Schedule
 from proof.outcome import Outcome, Sighting
 
 
 def outcome_of(sighting: Sighting, nemeses: list[str]) -> Outcome:
     """A run of a minute in which nothing else was to be seen."""
     return Outcome(
-        minutes=1,
+        minutes_asked_for=1,
+        minutes=2,
         keys=1,
         told=Counter(),
         nemeses=nemeses,
@@ -47,3 +49,19 @@ def test_what_comes_of_the_load_is_asked_for_in_a_calm_run():
     outcome = outcome_of(Sighting("replays", 0, 50), [])
 
     assert outcome.failures == ["not seen often enough: replays"]
+
+
+def test_a_run_goes_on_with_what_the_missing_comes_of_and_nothing_else(monkeypatch):
+    happened = []
+    for name in ("kill -9 api", "freeze api", "Stripe: decline"):
+        monkeypatch.setitem(NEMESES, name, lambda world, dice, name=name: happened.append(name))
+    monkeypatch.setattr("proof.nemeses.PAUSE_SECONDS", (0.0, 0.01))
+    schedule = Schedule(["kill -9 api", "freeze api", "Stripe: decline"], seed=14)
+    fenced = Sighting("rejected by the fence", 0, 1, ("freeze",))
+
+    schedule.narrow(name for name in schedule.names if fenced.comes_of_this(name))
+    stop = threading.Event()
+    threading.Timer(1, stop.set).start()
+    schedule.run(None, stop)
+
+    assert set(happened) == {"freeze api"}

@@ -1,5 +1,6 @@
 """Riders, keys and rides for tests: the shortest valid row of each, unless a test says more."""
 
+import uuid
 from typing import Any
 
 import factory
@@ -34,6 +35,7 @@ class IdempotencyKeyFactory(factory.django.DjangoModelFactory):
     request_path = "/rides"
     request_params = factory.LazyFunction(dict)
     fingerprint = "0" * 64
+    foreign_key = factory.LazyFunction(uuid.uuid4)
 
 
 class RideFactory(factory.django.DjangoModelFactory):

@@ -11,10 +11,11 @@ from functools import lru_cache
 from typing import Any
 
 from django.conf import settings
+from django.core import mail
 
 from idempotency.models import JobDelivery, StagedJob
 from idempotency.testing import INVARIANTS as OF_ANY_OPERATION
-from idempotency.testing import Trial
+from idempotency.testing import Fault, Trial
 from rides.models import AuditRecord, Ride
 from rides.operations import FARE_CENTS
 from sandbox.stripe.control import StandIn
@@ -55,6 +56,18 @@ def a_good_card_pays_in_the_end(trial: Trial) -> None:
     assert status_of(trial) == 201, f"{status_of(trial) or 'no answer'}"
 
 
+def no_payment_is_on_a_foreign_ride(trial: Trial) -> None:
+    """Each payment that a ride names was made by the ride's own rider."""
+    paid = {
+        charge["id"]: charge["customer"]
+        for charges in ledger(trial.at_rest).values()
+        for charge in charges
+    }
+    for ride in Ride.objects.filter(stripe_charge_id__isnull=False).select_related("user"):
+        payer = paid.get(str(ride.stripe_charge_id))
+        assert payer == ride.user.stripe_customer_id, f"ride {ride.pk} is paid for by {payer}"
+
+
 def past_the_window_nothing_is_sent(trial: Trial) -> None:
     """Stripe may have forgotten the key, so a charge that it does not show is never sent again."""
     assert not charges_of(trial), "sent again, and nobody knows what the first one did"
@@ -70,6 +83,14 @@ def one_receipt_for_a_booked_ride(trial: Trial) -> None:
     wanted = 1 if status_of(trial) == 201 else 0
     sent = audited(trial, AuditRecord.Action.RECEIPT_SENT)
     assert sent == wanted, f"{sent} receipts"
+
+
+def one_mail_where_nothing_was_struck(trial: Trial) -> None:
+    """E-mail is at least once; but as long as nothing goes wrong it is once."""
+    if trial.fault is Fault.NONE:
+        wanted = {f"<receipt.{charge['id']}@rocketrides>" for charge in charges_of(trial)}
+        sent = [m for m in mail.outbox if m.extra_headers["Message-ID"] in wanted]
+        assert len(sent) == 1, f"{len(sent)} mails"
 
 
 def no_job_is_left(trial: Trial) -> None:
@@ -116,6 +137,8 @@ EVERY_INVARIANT: tuple[Invariant, ...] = (
     *OF_ANY_OPERATION,
     *OF_A_BOOKING,
     a_good_card_pays_in_the_end,
+    no_payment_is_on_a_foreign_ride,
+    one_mail_where_nothing_was_struck,
     past_the_window_nothing_is_sent,
 )
 

@@ -19,11 +19,11 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import requests
-from django.conf import settings
 from django.db import connection
 from honcho.environ import parse_procfile
 
 from rocketrides.environment import BASE_DIR
+from rocketrides.settings import database_url
 from sandbox.stripe.control import StandIn
 
 PATIENCE_SECONDS = 30.0
@@ -133,7 +133,7 @@ def start(command: list[str], stand_in: StandIn, folder: Path, **variables: str)
 
 def environment(stand_in: StandIn) -> dict[str, str]:
     """The test database and the stand-in, configured as any PostgreSQL and Stripe would be."""
-    database = urlsplit(settings.DATABASE_URL)._replace(path=f"/{connection.settings_dict['NAME']}")
+    database = urlsplit(database_url)._replace(path=f"/{connection.settings_dict['NAME']}")
     return {
         **os.environ,
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",

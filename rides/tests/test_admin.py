@@ -5,6 +5,8 @@ from datetime import timedelta
 
 import pytest
 from django.contrib.admin import site
+from django.contrib.admin.models import LogEntry
+from django.contrib.auth.models import Permission
 from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
@@ -120,6 +122,16 @@ def test_a_key_is_found_by_its_beginning_its_number_and_its_user(operator):
         assert listed(operator, KEYS, q=term) == [wanted]
     for term in ("nothing", "find%", "0", "9" * 30, "nobody@example.com"):
         assert listed(operator, KEYS, q=term) == []
+
+
+def test_a_key_is_found_by_a_user_name_that_is_no_address(operator, monkeypatch):
+    """As in a project whose users log in with a name."""
+    IdempotencyKeyFactory()
+    wanted = IdempotencyKeyFactory(user=RiderFactory(stripe_customer_id="jane"))
+    monkeypatch.setattr(User, "USERNAME_FIELD", "stripe_customer_id")
+
+    assert listed(operator, KEYS, q="jane") == [wanted]
+    assert listed(operator, KEYS, q="jan") == []
 
 
 def test_a_ride_is_found_by_its_charge_its_payment_its_key_its_number_and_its_rider(operator):
@@ -270,6 +282,41 @@ def test_every_table_of_the_service_has_its_page():
         *("IdempotencyKey", "StagedJob", "JobDelivery"),
         *("Ride", "AuditRecord", "User"),
     } <= registered
+
+
+# Jobs that were set aside.
+
+
+def test_a_job_that_was_set_aside_is_put_back_with_a_reason(operator):
+    aside = JobDelivery.objects.create(
+        job_id=uuid.uuid4(), set_aside_at=timezone.now(), deliveries=10, last_error="full", **JOB
+    )
+    form = {"action": "put_back", "index": 0, "_selected_action": aside.pk}
+
+    assert "Say why" in operator.post(DELIVERIES, form, follow=True).content.decode()
+    aside.refresh_from_db()
+    assert aside.set_aside_at is not None
+
+    answer = operator.post(DELIVERIES, {**form, "reason": "The disk is larger."}, follow=True)
+
+    assert "1 put back." in answer.content.decode()
+    aside.refresh_from_db()
+    assert (aside.set_aside_at, aside.deliveries) == (None, 0)
+    assert aside.last_error.endswith(": The disk is larger.; full")
+    assert LogEntry.objects.get().change_message == "Put back: The disk is larger."
+
+
+def test_who_may_only_look_puts_nothing_back(client):
+    viewer = RiderFactory(is_staff=True)
+    viewer.user_permissions.add(Permission.objects.get(codename="view_jobdelivery"))
+    client.force_login(viewer)
+    aside = JobDelivery.objects.create(job_id=uuid.uuid4(), set_aside_at=timezone.now(), **JOB)
+
+    form = {"action": "put_back", "index": 0, "_selected_action": aside.pk, "reason": "please"}
+    client.post(DELIVERIES, form)
+
+    aside.refresh_from_db()
+    assert aside.set_aside_at is not None
 
 
 # The key's page.

@@ -218,6 +218,7 @@ def test_an_email_address_is_a_credential_in_a_demonstration_only(stand_in):
             "DEMO_AUTH": "on",
             "SECRET_KEY": "s" * 50,
             "ALLOWED_HOSTS": "example.com",
+            "FOREIGN_KEY_NAMESPACE": str(uuid.uuid4()),
         },
         capture_output=True,
         text=True,

@@ -12,7 +12,13 @@ from itertools import cycle, islice, product
 import pytest
 
 from idempotency import READ_COMMITTED, SERIALIZABLE
-from idempotency.testing import Boundary, Fault, Recovery, by_turns, every_combination
+from idempotency.testing import (
+    Boundary,
+    Fault,
+    Recovery,
+    by_turns,
+    every_combination,
+)
 from idempotency.testing.plans import Case
 from rides.operations import CreateRide
 from rides.payments.client import connected_client
@@ -21,9 +27,12 @@ from rides.tests.trials import (
     booking_of,
     completing_of,
     declining_of,
+    delivered_twice_at_once_of,
+    enqueuing_for_broker_of,
     enqueuing_of,
     looking_up_in_vain_of,
     looking_up_of,
+    lost_of,
     reaping_of,
     working_of,
 )
@@ -88,6 +97,10 @@ def test_a_retry_after_an_error_that_stripe_saved_survives(crash_everywhere, rid
     crash_everywhere(after_a_saved_failure_of(booking_of(rider, stand_in), stand_in), PLAN)
 
 
+def test_a_booking_whose_commits_were_lost_survives(crash_everywhere, rider, stand_in):
+    crash_everywhere(lost_of(booking_of(rider, stand_in), stand_in), PLAN)
+
+
 def test_a_reaper_survives(crash_everywhere, rider, stand_in):
     crash_everywhere(reaping_of(booking_of(rider, stand_in)), PLAN)
 
@@ -98,3 +111,11 @@ def test_an_enqueuer_survives(crash_everywhere, rider, stand_in):
 
 def test_a_worker_survives(crash_everywhere, rider, stand_in):
     crash_everywhere(working_of(booking_of(rider, stand_in)), PLAN)
+
+
+def test_an_enqueuer_of_a_broker_survives(crash_everywhere, rider, stand_in):
+    crash_everywhere(enqueuing_for_broker_of(booking_of(rider, stand_in)), PLAN)
+
+
+def test_a_receipt_that_two_workers_have_at_once_survives(crash_everywhere, rider, stand_in):
+    crash_everywhere(delivered_twice_at_once_of(booking_of(rider, stand_in)), PLAN)

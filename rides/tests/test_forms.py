@@ -4,7 +4,7 @@ from decimal import Decimal
 
 import pytest
 
-from rides.forms import RideForm
+from rides.forms import DemoRideForm
 
 VALID = {"origin_lat": "0.0", "origin_lon": "0.0", "target_lat": "0.0", "target_lon": "0.0"}
 
@@ -12,7 +12,7 @@ NOT_A_NUMBER = "must be a number in decimal digits, such as 37.7793."
 
 
 def errors_of(**fields: object) -> dict[str, list[str]]:
-    return dict(RideForm({**VALID, **fields}).errors)
+    return dict(DemoRideForm({**VALID, **fields}).errors)
 
 
 @pytest.mark.parametrize(
@@ -33,7 +33,7 @@ def errors_of(**fields: object) -> dict[str, list[str]]:
     ],
 )
 def test_a_coordinate_in_decimal_digits_is_accepted(text, degrees):
-    form = RideForm({**VALID, "origin_lat": text})
+    form = DemoRideForm({**VALID, "origin_lat": text})
 
     assert form.is_valid()
     assert form.cleaned_data["origin_lat"] == Decimal(degrees)
@@ -80,7 +80,7 @@ def test_a_longitude_goes_to_180_degrees():
 
 @pytest.mark.parametrize("field", sorted(VALID))
 def test_each_coordinate_is_needed(field):
-    form = RideForm({name: value for name, value in VALID.items() if name != field})
+    form = DemoRideForm({name: value for name, value in VALID.items() if name != field})
 
     assert form.errors == {field: ["is missing."]}
 
@@ -90,14 +90,14 @@ def test_each_coordinate_is_needed(field):
     [("true", True), ("True", True), (True, True), ("false", False), (False, False), ("", False)],
 )
 def test_raise_error_is_true_or_false(value, flag):
-    form = RideForm({**VALID, "raise_error": value})
+    form = DemoRideForm({**VALID, "raise_error": value})
 
     assert form.is_valid()
     assert form.cleaned_data["raise_error"] is flag
 
 
 def test_raise_error_is_false_when_absent():
-    form = RideForm(VALID)
+    form = DemoRideForm(VALID)
 
     assert form.is_valid()
     assert form.cleaned_data["raise_error"] is False

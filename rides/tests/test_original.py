@@ -12,6 +12,7 @@ from datetime import timedelta
 
 import pytest
 import requests
+from django.core.management import call_command
 from django.db import connection
 from django_tasks_db.models import DBTaskResult
 
@@ -356,10 +357,11 @@ def test_the_simulator_books_for_the_first_user_with_random_keys_and_fails_half(
     assert "500" in table
 
 
-def test_the_seed_is_a_user_who_pays_and_one_who_is_declined(api):
+def test_the_seed_is_a_user_who_pays_and_one_who_is_declined(api, settings, stand_in):
     User.objects.all().delete()
+    settings.EMBEDDED_POSTGRES = True
 
-    run("seed")
+    call_command("seed")
 
     assert book(api.url, rider="user@example.com").status_code == 201
     assert book(api.url, rider="user-bad-source@example.com").status_code == 402

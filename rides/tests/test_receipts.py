@@ -4,7 +4,9 @@ import uuid
 from datetime import UTC, datetime
 
 import pytest
+from django.db import transaction
 
+from idempotency.exceptions import JobFailed
 from idempotency.jobs import run_job
 from idempotency.models import JobDelivery
 from rides.models import AuditRecord, Ride
@@ -45,7 +47,7 @@ def owe_receipt() -> uuid.UUID:
 
 
 def test_a_receipt_says_what_was_flown_and_what_it_cost(ride, mailoutbox):
-    send_ride_receipt.call(**arguments_for(ride))
+    send_ride_receipt.call(**arguments_for(ride), settling=transaction.atomic)
 
     [mail] = mailoutbox
     assert mail.to == [ride.user.email]
@@ -68,13 +70,13 @@ def test_a_receipt_says_what_was_flown_and_what_it_cost(ride, mailoutbox):
 def test_places_are_written_as_people_write_them(degrees, shown, mailoutbox):
     ride = RideFactory(origin_lon=degrees)
 
-    send_ride_receipt.call(**arguments_for(ride))
+    send_ride_receipt.call(**arguments_for(ride), settling=transaction.atomic)
 
     assert f"From:    37.7793, {shown}" in mailoutbox[0].body.splitlines()
 
 
 def test_a_receipt_leaves_an_audit_record(ride):
-    send_ride_receipt.call(**arguments_for(ride))
+    send_ride_receipt.call(**arguments_for(ride), settling=transaction.atomic)
 
     record = AuditRecord.objects.get()
     assert record.action == "receipt.sent"
@@ -100,7 +102,7 @@ def test_a_receipt_that_cannot_be_mailed_is_still_owed(ride, settings):
     settings.EMAIL_HOST, settings.EMAIL_PORT = "127.0.0.1", 1
     job_id = owe_receipt()
 
-    with pytest.raises(ConnectionRefusedError):
+    with pytest.raises(JobFailed, match="ConnectionRefusedError"):
         deliver(job_id, ride)
 
     assert not AuditRecord.objects.exists()
@@ -109,8 +111,8 @@ def test_a_receipt_that_cannot_be_mailed_is_still_owed(ride, settings):
 
 
 def test_two_mails_of_one_receipt_have_one_message_id(ride, mailoutbox):
-    send_ride_receipt.call(**arguments_for(ride))
-    send_ride_receipt.call(**arguments_for(ride))
+    send_ride_receipt.call(**arguments_for(ride), settling=transaction.atomic)
+    send_ride_receipt.call(**arguments_for(ride), settling=transaction.atomic)
 
     first, second = (mail.message()["Message-ID"] for mail in mailoutbox)
     assert first == second == "<receipt.ch_1@rocketrides>"

@@ -35,7 +35,10 @@ UNDOING = f"undo {RIDE_CREATED}"
 
 @pytest.fixture(autouse=True)
 def credential(settings) -> None:
-    settings.IDEMPOTENCY = {"AUTHENTICATE": "rides.authentication.demo_rider"}
+    settings.IDEMPOTENCY = {
+        **settings.IDEMPOTENCY,
+        "AUTHENTICATE": "rides.authentication.demo_rider",
+    }
 
 
 def book():
@@ -88,8 +91,13 @@ def charge_by_hand(stand_in: StandIn) -> Callable[..., str]:
     return charge
 
 
+def named(key: IdempotencyKey) -> str:
+    """A request as `review list` names it."""
+    return f"{key.pk}-{key.lease_token.hex[:8]}"
+
+
 def review(action: str, *arguments: str) -> str:
-    return run("review", action, str(the_key().pk), *arguments, "--reason", "Ticket 12")
+    return run("review", action, named(the_key()), *arguments, "--reason", "Ticket 12")
 
 
 def left_with_us(stand_in: StandIn) -> int:
@@ -337,7 +345,7 @@ def test_a_decision_whose_process_is_killed_after_the_refund_is_carried_out_by_t
     paid_twice, stand_in, tmp_path
 ):
     stand_in.add_fault("stall", times=1, seconds=30, path=REFUNDING)
-    arguments = ("review", "undo", str(paid_twice.pk), "--reason", "Ticket 12")
+    arguments = ("review", "undo", named(paid_twice), "--reason", "Ticket 12")
     with running_command(*arguments, stand_in=stand_in, folder=tmp_path) as command:
         wait_until(lambda: refunds())
         command.kill()
@@ -357,7 +365,7 @@ def test_a_decision_whose_process_is_killed_after_the_refund_is_carried_out_by_t
 
 def test_a_request_is_closed_with_an_answer_and_nothing_else(paid_twice, stand_in):
     run(
-        *("review", "close", str(paid_twice.pk), "--reason", "Refunded by the bank"),
+        *("review", "close", named(paid_twice), "--reason", "Refunded by the bank"),
         *("--status", "410", "--message", "Please book again."),
     )
 
@@ -392,7 +400,7 @@ def test_a_decision_on_a_request_without_a_ride_is_recorded_too(stand_in):
     IdempotencyKey.objects.update(recovery_point="started", needs_review_at="2026-01-01T00:00Z")
 
     run(
-        *("review", "close", str(the_key().pk), "--reason", "Ticket 12"),
+        *("review", "close", named(the_key()), "--reason", "Ticket 12"),
         *("--message", "Please book again."),
     )
 

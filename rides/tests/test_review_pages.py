@@ -1,5 +1,6 @@
 """The review list in the admin: a person reads why, asks Stripe, decides with a reason."""
 
+import uuid
 from datetime import timedelta
 
 import pytest
@@ -11,7 +12,7 @@ from idempotency.testing.clock import let_time_pass
 from rides import payments
 from rides.models import AuditRecord, Ride, User
 from rides.operations import RIDE_CREATED
-from rides.tests.factories import IdempotencyKeyFactory, RideFactory
+from rides.tests.factories import IdempotencyKeyFactory, RideFactory, RiderFactory
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -63,9 +64,16 @@ def listed(operator: Client, url: str) -> list[int]:
 
 def decide(operator: Client, key: IdempotencyKey, slug: str, **fields: str) -> str:
     """Fill in the form and send it; return the page that follows."""
-    response = operator.post(f"{KEYS}{key.pk}/decide/{slug}/", fields, follow=True)
+    page = f"{KEYS}{key.pk}/decide/{slug}/"
+    fields = {"lease_token": token_on(operator, page), **fields}
+    response = operator.post(page, fields, follow=True)
     assert response.status_code == 200
     return response.content.decode()
+
+
+def token_on(operator: Client, page: str) -> str:
+    """What the page's hidden field carries."""
+    return str(operator.get(page).context["form"]["lease_token"].value())
 
 
 def stored(key: IdempotencyKey) -> IdempotencyKey:
@@ -205,6 +213,27 @@ def test_a_request_that_somebody_else_decided_on_is_left_as_it_is(operator, key)
 
     assert "is not on the review list" in decide(operator, key, "undo", **REASON)
     assert stored(key).journal == before
+
+
+def test_a_page_that_was_opened_before_a_failover_decides_on_nobody_elses_request(operator, key):
+    """The new primary has lost the request, and has given its number to another rider's."""
+    seen = token_on(operator, f"{KEYS}{key.pk}/decide/close/")
+    IdempotencyKey.objects.filter(pk=key.pk).update(
+        user=RiderFactory(), lease_token=uuid.uuid4(), idempotency_key="another-riders-key-0001"
+    )
+    before = stored(key).journal
+
+    shown = decide(operator, key, "close", lease_token=seen, **ANSWER, **REASON)
+
+    assert "is not as you saw it" in shown
+    assert stored(key).is_under_review
+    assert stored(key).journal == before
+
+
+def test_a_decision_that_does_not_say_what_was_seen_is_not_taken(operator, key):
+    operator.post(f"{KEYS}{key.pk}/decide/close/", ANSWER | REASON)
+
+    assert stored(key).is_under_review
 
 
 def test_a_decision_is_recorded_with_who_took_it(operator, key):

@@ -1,11 +1,16 @@
-"""`manage.py seed`: the original's two riders, the demo's admin, and again without harm."""
+"""`manage.py seed`: the original's two riders and the demo's admin, in the embedded database only,
+and again without harm.
+"""
 
 import io
+import re
 
 import pytest
+from django.core.checks import run_checks
 from django.core.management import CommandError, call_command
 
 from rides import payments
+from rides.checks import DEMO_LOGIN
 from rides.models import User
 from rides.tests.factories import RideFactory
 from sandbox.stripe.control import StandIn
@@ -15,7 +20,7 @@ pytestmark = pytest.mark.django_db
 
 @pytest.fixture(autouse=True)
 def demo(settings, stand_in: StandIn) -> None:
-    settings.DEBUG = True
+    settings.EMBEDDED_POSTGRES = True
 
 
 def seed() -> str:
@@ -90,13 +95,50 @@ def test_a_password_that_was_changed_stays(client):
     assert client.login(username="admin@example.com", password="better")
 
 
-def test_without_debug_there_is_no_admin(settings):
-    settings.DEBUG = False
+def test_another_database_gets_an_admin_whose_password_is_printed_once(settings, client, stand_in):
+    settings.EMBEDDED_POSTGRES = False
 
-    output = seed()
+    first, second = seed(), seed()
 
-    assert not User.objects.filter(is_staff=True).exists()
-    assert "admin@example.com: not created, because DEBUG is off" in output
+    password = re.fullmatch(
+        r"admin@example\.com: password (\S{24}) \(it is not shown again\)\n", first
+    )[1]
+    assert client.login(username="admin@example.com", password=password)
+    assert not client.login(username="admin@example.com", password="rocket")
+    assert password not in second
+    assert User.objects.count() == 1
+    assert stand_in.calls()["calls"] == {}
+
+
+def test_another_database_that_has_an_admin_is_left_alone(settings):
+    settings.EMBEDDED_POSTGRES = False
+    User.objects.create_superuser("boss@example.com", "a password of their own")
+
+    seed()
+
+    assert User.objects.count() == 1
+
+
+def demo_login_errors() -> list[str]:
+    messages = run_checks(databases=["default"])
+    return [message.id for message in messages if message.id == DEMO_LOGIN]
+
+
+def test_a_check_refuses_the_demos_login_in_another_database(settings, client):
+    seed()
+    assert demo_login_errors() == []
+
+    settings.EMBEDDED_POSTGRES = False
+    assert demo_login_errors() == [DEMO_LOGIN]
+
+    User.objects.filter(email="admin@example.com").update(is_active=False)
+    assert demo_login_errors() == []
+
+    admin = User.objects.get(email="admin@example.com")
+    admin.is_active = True
+    admin.set_password("a better one")
+    admin.save()
+    assert demo_login_errors() == []
 
 
 def test_a_stripe_that_does_not_answer_is_one_clear_line(stand_in):

@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 
 import pytest
@@ -25,7 +26,10 @@ from rides.tests.factories import RiderFactory
 def api(live_server, stand_in, settings) -> str:
     """The address of the API, with the rider that the simulator books for."""
     settings.DEMO_AUTH = True
-    settings.IDEMPOTENCY = {"AUTHENTICATE": "rides.authentication.demo_rider"}
+    settings.IDEMPOTENCY = {
+        **settings.IDEMPOTENCY,
+        "AUTHENTICATE": "rides.authentication.demo_rider",
+    }
     customer_id = payments.create_customer(email=RIDER, source="tok_visa")
     RiderFactory(email=RIDER, stripe_customer_id=customer_id)
     return live_server.url
@@ -55,6 +59,39 @@ def test_clients_that_do_not_fail_book_rides(api, stand_in):
     assert len(stand_in.charges()) == Ride.objects.count() == answered["201"]
 
 
+def test_the_first_client_comes_when_somebody_listens(api, stand_in):
+    with socket.socket() as door:
+        door.bind(("127.0.0.1", 0))
+        late = f"http://127.0.0.1:{door.getsockname()[1]}"
+        simulation = Simulation(url=late, failures=0, retries=0)
+        running = threading.Thread(
+            target=simulation.run,
+            kwargs={"rate": 50, "seconds": 1, "on_progress": lambda: None},
+        )
+        running.start()
+        time.sleep(1)
+        assert simulation.tally.line().startswith("requests=0")
+        door.listen()
+        door.settimeout(10)
+        asking, _ = door.accept()  # what finds out that somebody listens
+        client, _ = door.accept()
+        with asking, client:
+            assert asking.recv(1) == b""
+            assert client.recv(4) == b"POST"
+        simulation.stop()
+    running.join(10)
+
+
+def test_a_simulation_that_is_stopped_waits_for_nobody():
+    simulation = Simulation(url="http://127.0.0.1:1", failures=0, retries=0)
+    simulation.stop()
+    began_at = time.monotonic()
+
+    simulation.run(rate=50, seconds=20, on_progress=lambda: None)
+
+    assert time.monotonic() - began_at < 5
+
+
 def test_clients_that_fail_and_do_not_retry_leave_their_keys_unfinished(api, stand_in):
     answered = simulate(api, failures=1, retries=0, until="500")
 
@@ -73,10 +110,15 @@ def test_clients_that_retry_book_once_and_see_the_replay(api, stand_in):
     assert answered["201"] == Ride.objects.count() + answered["replays"]
 
 
-def test_an_api_that_is_not_there_is_waited_for():
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        nobody = f"http://127.0.0.1:{listener.getsockname()[1]}"
+def test_an_api_that_goes_away_is_waited_for():
+    listener = socket.create_server(("127.0.0.1", 0))
+    nobody = f"http://127.0.0.1:{listener.getsockname()[1]}"
 
+    def leave_when_somebody_came() -> None:
+        with listener:
+            listener.accept()[0].close()
+
+    threading.Thread(target=leave_when_somebody_came).start()
     answered = simulate(nobody, failures=0, retries=0, until="no_answer")
 
     assert set(answered) == {"requests", "no_answer", "replays"}

@@ -42,7 +42,10 @@ urlpatterns = [path("rides", CreateRide.as_view()), path("careless", SendAgainFo
 @pytest.fixture(autouse=True)
 def mounted(settings) -> None:
     settings.ROOT_URLCONF = __name__
-    settings.IDEMPOTENCY = {"AUTHENTICATE": "rides.authentication.demo_rider"}
+    settings.IDEMPOTENCY = {
+        **settings.IDEMPOTENCY,
+        "AUTHENTICATE": "rides.authentication.demo_rider",
+    }
 
 
 def book(to: str = "/rides"):
@@ -236,3 +239,18 @@ def test_a_card_that_was_declined_is_a_definite_answer_however_late(stand_in):
 
     assert complete_due_keys(10).succeeded == 1
     assert book().status_code == 402
+
+
+def test_a_key_that_is_used_again_after_its_tombstone_books_and_pays_anew(stand_in):
+    assert book().status_code == 201
+    let_time_pass(timedelta(days=31))
+    run("reaper", "--once")
+    run("reaper", "--once")
+    stand_in.prune_keys()
+
+    again = book()
+
+    assert (again.status_code, again.json()) == (201, BOOKED)
+    assert "Idempotent-Replayed" not in again.headers
+    assert Ride.objects.count() == 2
+    assert len(stand_in.charges(status="succeeded")) == 2

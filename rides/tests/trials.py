@@ -9,26 +9,27 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
-from datetime import timedelta
 from functools import partial
 from threading import Event
 from typing import Any
 from unittest.mock import patch
 from urllib.parse import urlencode
 
+from django.core.mail import EmailMessage
 from django.db import connection, connections
 from django.test import Client
+from django_tasks_db import DatabaseBackend
 
 from idempotency import conf, jobs, reaping
 from idempotency.completing import complete_due_keys
 from idempotency.models import IdempotencyKey
-from idempotency.queue import run_queued_jobs
-from idempotency.testing import Experiment
+from idempotency.testing import Experiment, Trial, after_a_loss
 from idempotency.testing.clock import (
     let_deliveries_age,
     let_key_age,
     until_anybody_may_take_over,
 )
+from idempotency.testing.queue import run_queued_jobs
 from idempotency.testing.trials import HttpAnswer
 from rides.models import User
 from rides.operations import RESEND_WINDOW, CreateRide
@@ -37,6 +38,8 @@ from rides.tests.booking import CHARGING, COORDINATES
 from rides.tests.invariants import (
     OF_A_BOOKING,
     a_good_card_pays_in_the_end,
+    no_payment_is_on_a_foreign_ride,
+    one_mail_where_nothing_was_struck,
     past_the_window_nothing_is_sent,
 )
 from rides.tests.processes import PATIENCE_SECONDS
@@ -161,6 +164,17 @@ def overtaken_of(booking: Experiment) -> Experiment:
     return replace(booking, prepare=prepare, attempt=attempt)
 
 
+def enqueuing_for_broker_of(booking: Experiment) -> Experiment:
+    """The same where the queue is a foreign system: the receipt is given to it after the commit."""
+
+    def attempt(key: str) -> None:
+        with patch.object(jobs, "DatabaseBackend", None):
+            jobs.drain_staged_jobs(MOST_JOBS)
+
+    calls = [(DatabaseBackend, "enqueue")]
+    return replace(booking, prepare=booking.ask, attempt=attempt, calls=calls)
+
+
 def working_of(booking: Experiment) -> Experiment:
     """The worker, as it sends the receipt of a booking."""
 
@@ -168,7 +182,51 @@ def working_of(booking: Experiment) -> Experiment:
         booking.ask(key)
         jobs.drain_staged_jobs(MOST_JOBS)
 
-    return replace(booking, prepare=prepare, attempt=lambda _: run_queued_jobs(MOST_JOBS))
+    return replace(
+        booking,
+        prepare=prepare,
+        attempt=lambda _: run_queued_jobs(MOST_JOBS),
+        calls=[(EmailMessage, "send")],
+    )
+
+
+def delivered_twice_at_once_of(booking: Experiment) -> Experiment:
+    """Two workers with the same receipt: the second begins while the first sends it."""
+
+    def prepare(key: str) -> None:
+        booking.ask(key)
+        jobs.drain_staged_jobs(MOST_JOBS)
+        let_deliveries_age(conf.current().redelivery_after)
+        jobs.redeliver_overdue_jobs(MOST_JOBS)
+
+    def attempt(key: str) -> None:
+        with second_worker_during_mails():
+            run_queued_jobs(1)
+
+    invariants = (*booking.invariants, one_mail_where_nothing_was_struck)
+    return replace(booking, prepare=prepare, attempt=attempt, invariants=invariants)
+
+
+@contextmanager
+def second_worker_during_mails() -> Iterator[None]:
+    """Before the first mail is sent, another worker runs what is in the queue, to the end."""
+    send = EmailMessage.send
+    others = []
+
+    def work() -> None:
+        try:
+            run_queued_jobs(MOST_JOBS)
+        finally:
+            connections.close_all()
+
+    def send_late(mail: EmailMessage, *options: Any, **more: Any) -> int:
+        if not others:
+            others.append(pool.submit(work))
+            others[0].result(PATIENCE_SECONDS)
+        return send(mail, *options, **more)
+
+    with ThreadPoolExecutor(1) as pool, patch.object(EmailMessage, "send", send_late):
+        yield
 
 
 def restored_of(booking: Experiment) -> Experiment:
@@ -184,6 +242,31 @@ def restored_of(booking: Experiment) -> Experiment:
             cursor.execute(SET_NEXT_NUMBER, [number])
 
     return replace(booking, prepare=prepare)
+
+
+def lost_of(booking: Experiment, stand_in: StandIn) -> Experiment:
+    """A booking whose commits were lost. Its numbers may be others by then, so the charges are
+    counted and not looked up by them.
+    """
+    charged_before = 0
+
+    def prepare(key: str) -> None:
+        nonlocal charged_before
+        charged_before = len(stand_in.charges(status="succeeded"))
+
+    def one_charge_whatever_was_lost(trial: Trial) -> None:
+        taken = len(stand_in.charges(status="succeeded")) - charged_before
+        assert taken == 1, f"{taken} charges"
+
+    invariants = (one_charge_whatever_was_lost, no_payment_is_on_a_foreign_ride)
+    return after_a_loss(replace(booking, prepare=prepare, invariants=invariants))
+
+
+def lost_numbers_of(booking: Experiment, other: Experiment) -> Experiment:
+    """A booking whose commits were lost, and whose numbers the other one then has."""
+    invariants = (no_payment_is_on_a_foreign_ride,)
+    lost = after_a_loss(booking, meanwhile=lambda: other.ask(another_key()))
+    return replace(lost, invariants=invariants)
 
 
 class LateBooking:
@@ -242,7 +325,8 @@ def ask_and_lose_the_answer(booking: Experiment, key: str) -> None:
 
 def deliver_everything() -> None:
     """Enqueuer and worker at work until every job is done, those that were lost on the way too."""
-    let_deliveries_age(conf.current().redelivery_after + timedelta(seconds=1))
+    settings = conf.current()
+    let_deliveries_age(settings.redelivery_after + settings.job_limit)
     jobs.drain_staged_jobs(MOST_JOBS)
     jobs.redeliver_overdue_jobs(MOST_JOBS)
     run_queued_jobs(MOST_JOBS)

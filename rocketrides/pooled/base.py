@@ -5,6 +5,8 @@ backend, with its answers to three troubles: no connection is free, PostgreSQL g
 them, and the server has gone away.
 """
 
+import os
+import threading
 from functools import cached_property
 from types import TracebackType
 from typing import Any
@@ -84,3 +86,16 @@ class _AttentiveErrorWrapper(DatabaseErrorWrapper):
             if meaning.connection is Keep.DROP:
                 self.wrapper.meaning = meaning
             raise
+
+
+_pools_of_the_parent: list[Any] = []
+
+
+def begin_with_no_pool() -> None:
+    """In a forked process: its pool is a new one, and the parent's is left alone, never closed."""
+    _pools_of_the_parent.extend(pool_container.values())
+    pool_container.clear()
+    pool_container.lock = threading.Lock()  # another thread of the parent's may hold the old one
+
+
+os.register_at_fork(after_in_child=begin_with_no_pool)

@@ -25,13 +25,17 @@ PRODUCTION = {
     "DATABASE_URL": "postgres://nobody@127.0.0.1:1/nowhere",
     "STRIPE_API_KEY": "sk_test_of_no_consequence",
     "ALLOWED_HOSTS": "127.0.0.1",
+    "FOREIGN_KEY_NAMESPACE": "5b1c7a56-2f0c-4df1-8a35-0d3d3ce0a111",
 }
-REQUIRED = ["SECRET_KEY", "DATABASE_URL", "STRIPE_API_KEY", "ALLOWED_HOSTS"]
+REQUIRED = [
+    *["SECRET_KEY", "DATABASE_URL", "STRIPE_API_KEY", "ALLOWED_HOSTS", "FOREIGN_KEY_NAMESPACE"]
+]
 # Set to nothing, so that no .env of the developer's sets them.
 UNSET = dict.fromkeys([*REQUIRED, "STRIPE_API_BASE", "DATABASE_SESSION_OPTIONS"], "")
 
 MANAGE = ["manage.py", "check"]
 WSGI = ["-c", "import rocketrides.wsgi"]
+ASGI = ["-c", "import rocketrides.asgi"]
 
 
 def run(arguments: list[str], **variables: str) -> subprocess.CompletedProcess[str]:
@@ -53,7 +57,7 @@ def setting(name: str, **variables: str) -> str:
     return result.stdout.strip()
 
 
-@pytest.mark.parametrize("process", [MANAGE, ["manage.py", "completer", "--once"], WSGI])
+@pytest.mark.parametrize("process", [MANAGE, ["manage.py", "completer", "--once"], WSGI, ASGI])
 def test_debug_off_refuses_to_start_and_names_all_that_is_missing_in_one_line(
     process: list[str],
 ) -> None:
@@ -74,6 +78,20 @@ def test_debug_off_names_only_what_is_missing(missing: str) -> None:
     assert [name for name in REQUIRED if name in line] == [missing]
 
 
+def test_a_namespace_that_is_no_uuid_is_refused_in_one_line() -> None:
+    result = run(MANAGE, **{**PRODUCTION, "FOREIGN_KEY_NAMESPACE": "rocket-rides"})
+
+    assert result.returncode == 1
+    [line] = result.stderr.splitlines()
+    assert "FOREIGN_KEY_NAMESPACE is 'rocket-rides', which is not a UUID" in line
+
+
+def test_the_sandbox_has_a_namespace_of_its_own() -> None:
+    default = "6f1d2f0e-52c4-4a7e-9b1c-7d3a90e4c815"
+
+    assert setting("IDEMPOTENCY['FOREIGN_KEY_NAMESPACE']") == default
+
+
 def test_debug_off_refuses_the_demo_credential() -> None:
     result = run(MANAGE, **PRODUCTION, DEMO_AUTH="true")
 
@@ -82,9 +100,22 @@ def test_debug_off_refuses_the_demo_credential() -> None:
     assert "DEMO_AUTH" in line
 
 
+@pytest.mark.parametrize("key", ["sk_live_of_no_consequence", "rk_live_of_no_consequence"])
+def test_the_demo_credential_is_refused_with_a_live_key_of_stripes(key: str) -> None:
+    variables = {**PRODUCTION, "DEBUG": "true", "STRIPE_API_KEY": key}
+
+    result = run(MANAGE, **variables)
+
+    assert result.returncode == 1
+    [line] = result.stderr.splitlines()
+    assert "DEMO_AUTH is on and STRIPE_API_KEY is a live one" in line
+    assert key not in line
+    assert run(MANAGE, **variables, DEMO_AUTH="false").returncode == 0
+
+
 def test_granian_ends_with_the_same_line() -> None:
-    granian = ["-m", "granian", "--interface", "wsgi", "--port", str(free_port())]
-    result = run([*granian, "rocketrides.wsgi:application"], DEBUG="false")
+    granian = ["-m", "granian", "--interface", "asgi", "--port", str(free_port())]
+    result = run([*granian, "rocketrides.asgi:application"], DEBUG="false")
 
     assert result.returncode != 0
     assert "DEBUG is off" in result.stderr + result.stdout
@@ -99,7 +130,7 @@ def test_debug_off_starts_when_everything_is_set() -> None:
 @pytest.mark.parametrize("debug", ["true", "false"])
 def test_a_configured_process_never_imports_the_sandbox(debug: str) -> None:
     names = "[name for name in sys.modules if name.partition('.')[0] == 'sandbox']"
-    code = f"import sys, rocketrides.wsgi; print({names})"
+    code = f"import sys, rocketrides.wsgi, rocketrides.asgi; print({names})"
     result = run(["-c", code], **{**PRODUCTION, "DEBUG": debug})
 
     assert (result.stdout.strip(), result.stderr) == ("[]", "")
@@ -228,10 +259,11 @@ def test_a_dotenv_file_counts_and_the_environment_wins(tmp_path: Path) -> None:
 
 def test_env_example_lists_every_variable_that_is_read() -> None:
     sources = [
-        BASE_DIR / "rocketrides" / name for name in ("settings.py", "environment.py", "wsgi.py")
+        BASE_DIR / "rocketrides" / name
+        for name in ("settings.py", "environment.py", "wsgi.py", "asgi.py")
     ]
     text = "".join(source.read_text() for source in sources)
-    read = set(re.findall(r'(?:env\.\w+|environ\.get|number)\(\s*"(\w+)"', text))
+    read = set(re.findall(r'(?:env\.\w+|environ\.get|namespace|number)\(\s*"(\w+)"', text))
     paces = {f"{name}_SECONDS" for name in re.findall(r'"(\w+)"', pace_names(text))}
     listed = set(re.findall(r"^#(\w+)=", (BASE_DIR / ".env.example").read_text(), re.MULTILINE))
 
@@ -260,8 +292,8 @@ def granian(variables: dict[str, str]) -> Iterator[str]:
     port = free_port()
     process = subprocess.Popen(
         [
-            *[sys.executable, "-m", "granian", "--interface", "wsgi", "--port", str(port)],
-            "rocketrides.wsgi:application",
+            *[sys.executable, "-m", "granian", "--interface", "asgi", "--port", str(port)],
+            "rocketrides.asgi:application",
         ],
         cwd=BASE_DIR,
         env=os.environ | UNSET | variables,

@@ -1,32 +1,54 @@
 """`python -m sandbox.stripe`: the stand-in's command line, and its one-line refusals to start."""
 
 import argparse
+import contextlib
+import errno
 import sys
+import time
 from pathlib import Path
 
 from sandbox.stripe.api import StripeAPI
-from sandbox.stripe.journal import FileJournal, Journal, JournalError, MemoryJournal
 from sandbox.stripe.server import serve
+from sandbox.stripe.store import StoreError, StoreInUse, open_store
+
+LOOK_AGAIN_SECONDS = 0.2
 
 
 def main() -> int:
     arguments = _parse_arguments()
-    try:
-        journal: Journal = MemoryJournal() if arguments.memory else FileJournal(arguments.data)
-        api = StripeAPI(journal, latency_seconds=arguments.latency)
+    waits = False
+    while True:
+        try:
+            _serve(arguments)
+            return 0
+        except StoreInUse as error:
+            in_the_way = str(error)
+        except StoreError as error:
+            return _refuse(str(error))
+        except OSError as error:
+            in_the_way = f"cannot listen on port {arguments.port}: {error.strerror}"
+            if error.errno != errno.EADDRINUSE:
+                return _refuse(in_the_way)
+        if not arguments.stand_by:
+            return _refuse(in_the_way)
+        if not waits:
+            sys.stdout.write(f"{in_the_way}; this one begins when that has ended\n")
+            sys.stdout.flush()
+        waits = True
+        time.sleep(LOOK_AGAIN_SECONDS)
+
+
+def _serve(arguments: argparse.Namespace) -> None:
+    with contextlib.closing(open_store(None if arguments.memory else arguments.data)) as store:
+        api = StripeAPI(store, latency_seconds=arguments.latency)
         serve(api, port=arguments.port, until_stdin_closes=arguments.until_stdin_closes)
-    except JournalError as error:
-        return _refuse(str(error))
-    except OSError as error:
-        return _refuse(f"cannot listen on port {arguments.port}: {error.strerror}")
-    return 0
 
 
 def _parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m sandbox.stripe", description=__doc__)
     parser.add_argument("--port", type=int, default=12111, help="0 picks a free one")
     parser.add_argument(
-        "--data", type=Path, default=Path(".local/stripe"), help="the journal's folder"
+        "--data", type=Path, default=Path(".local/stripe"), help="the folder of its file"
     )
     parser.add_argument("--memory", action="store_true", help="keep nothing on disk")
     parser.add_argument(
@@ -34,6 +56,11 @@ def _parse_arguments() -> argparse.Namespace:
     )
     parser.add_argument(
         "--until-stdin-closes", action="store_true", help="end with the process that started this"
+    )
+    parser.add_argument(
+        "--stand-by",
+        action="store_true",
+        help="where another stand-in uses the folder or the port, take its place when it ends",
     )
     return parser.parse_args()
 

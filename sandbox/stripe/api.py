@@ -1,11 +1,12 @@
 """What happens to a call between the wire and its endpoint, in Stripe's order.
 
 The key is checked, then the idempotency layer asked, then the endpoint executed, its changes and
-its answer written to the journal, and only then the answer sent. The faults strike in between.
+its answer committed, and only then the answer sent. The faults strike in between.
 """
 
 import asyncio
 import json
+import sqlite3
 import time
 from collections import Counter
 from dataclasses import dataclass
@@ -18,12 +19,21 @@ from sandbox.stripe.errors import (
     Refused,
     StripeError,
     internal_error,
+    invalid,
     key_in_use,
     rate_limited,
 )
-from sandbox.stripe.faults import ON_ANSWER, ON_ARRIVAL, ON_EXECUTION, Fault, FaultKind, Faults
+from sandbox.stripe.faults import (
+    DECLINES,
+    HOSTILE_WORDS,
+    ON_ANSWER,
+    ON_ARRIVAL,
+    ON_EXECUTION,
+    Fault,
+    FaultKind,
+    Faults,
+)
 from sandbox.stripe.idempotency import IdempotencyKeys, KeyedRequest, SavedAnswer
-from sandbox.stripe.journal import Journal
 from sandbox.stripe.ledger import Ledger, Resource, new_id
 from sandbox.stripe.parameters import decode, fingerprint
 from sandbox.stripe.resources import ENDPOINTS
@@ -47,17 +57,13 @@ class Admitted:
 class StripeAPI:
     """The stand-in's state, and the one way in for calls of Stripe's API."""
 
-    def __init__(self, journal: Journal, *, latency_seconds: float) -> None:
-        self._journal = journal
+    def __init__(self, store: sqlite3.Connection, *, latency_seconds: float) -> None:
         self._latency_seconds = latency_seconds
-        self.ledger = Ledger(journal)
-        self.keys = IdempotencyKeys(journal)
+        self.ledger = Ledger(store)
+        self.keys = IdempotencyKeys(store)
         self.faults = Faults()
         self.calls: Counter[str] = Counter()
         self.replays = 0
-        for entry in journal.entries():
-            self.ledger.absorb(entry)
-            self.keys.absorb(entry)
 
     def reset(self) -> None:
         """Forget everything."""
@@ -66,7 +72,6 @@ class StripeAPI:
         self.faults.clear()
         self.calls.clear()
         self.replays = 0
-        self._journal.clear()
 
     async def answer(self, request: Request) -> Answer:
         """Raises `ConnectionDropped` where a fault asks for a reset."""
@@ -116,13 +121,14 @@ class StripeAPI:
         try:
             answer = _success(self._run(admitted, fired))
         except Failed as failure:
+            if FaultKind.HOSTILE_DECLINE in fired:
+                failure.error["message"] = HOSTILE_WORDS
             answer = _error_answer(failure)
         saved = _to_save(admitted.keyed, answer, admitted.request_id) if admitted.keyed else None
-        self.ledger.commit(saved)
-        if saved is None:
-            return answer
-        self.keys.save(saved)
-        return _first_answer(saved, answer)
+        if saved is not None:
+            self.keys.save(saved)
+        self.ledger.commit(saved.key if saved else None)
+        return _first_answer(saved, answer) if saved else answer
 
     def _run(self, admitted: Admitted, fired: Fired) -> Resource:
         if FaultKind.ERROR_BEFORE in fired:
@@ -135,7 +141,7 @@ class StripeAPI:
             parameters=parameters,
             path=request.path,
             object_id=admitted.object_id,
-            must_decline=FaultKind.DECLINE in fired,
+            must_decline=any(kind in fired for kind in DECLINES),
         )
         resource = render(self.ledger, admitted.endpoint(call), expand)
         if FaultKind.ERROR_AFTER in fired:
@@ -148,6 +154,8 @@ class StripeAPI:
             raise ConnectionDropped
         if FaultKind.RATE_LIMIT in fired:
             raise rate_limited(_seconds(fired, FaultKind.RATE_LIMIT))
+        if FaultKind.HOSTILE_REFUSAL in fired:
+            raise invalid(HOSTILE_WORDS)
         if FaultKind.CONFLICT in fired:
             raise key_in_use(request.headers.get("idempotency-key", ""))
 

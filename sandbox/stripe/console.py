@@ -1,7 +1,8 @@
 """The control API under `/_sandbox/`: faults, the ledger of charges, pruning, reset.
 
 It is what tests and demos use to arrange failures and to count what was really charged; Stripe has
-nothing like it. JSON in, JSON out, no credentials, never delayed by a fault.
+nothing like it. JSON in, JSON out, no credentials, never delayed by a fault, and refused to the
+page of another site.
 """
 
 import json
@@ -9,7 +10,7 @@ import os
 from collections import Counter
 from collections.abc import Callable
 from typing import Any
-from urllib.parse import parse_qs
+from urllib.parse import parse_qs, urlsplit
 
 from sandbox.stripe.api import StripeAPI
 from sandbox.stripe.faults import InvalidFault
@@ -18,6 +19,7 @@ from sandbox.stripe.shapes import present
 from sandbox.stripe.wire import Answer, Request
 
 PREFIX = "/_sandbox/"
+LOCAL_NAMES = ("127.0.0.1", "localhost", "::1")
 CHARGE_FIELDS = (
     *("id", "amount", "amount_refunded", "currency", "customer", "payment_intent"),
     *("payment_method", "status", "description", "metadata", "created"),
@@ -48,6 +50,8 @@ class Console:
         }
 
     def answer(self, request: Request) -> Answer:
+        if not _is_from_here(request):
+            return _json_answer(403, {"error": "a control call names this machine as its Host"})
         name = f"{request.method} {request.path.removeprefix(PREFIX)}"
         call = self._calls.get(name)
         if call is None:
@@ -74,19 +78,14 @@ class Console:
         wanted = parse_qs(request.query.decode("latin-1")).get("status")
         return {
             "charges": [
-                self._ledger_line(charge)
-                for charge in self._api.ledger.oldest_first("charge")
+                _ledger_line(charge, key)
+                for charge, key in self._api.ledger.charges()
                 if wanted is None or charge["status"] in wanted
             ]
         }
 
-    def _ledger_line(self, charge: Resource) -> Reply:
-        shown = present(charge)
-        line = {name: shown[name] for name in CHARGE_FIELDS}
-        return line | {"idempotency_key": self._api.ledger.charged_under.get(charge["id"])}
-
     def _payment_intents(self, request: Request) -> Reply:
-        intents = self._api.ledger.oldest_first("payment_intent")
+        intents = self._api.ledger.newest_first("payment_intent")
         by_status = Counter(intent["status"] for intent in intents)
         return {"count": by_status.total(), "by_status": by_status}
 
@@ -102,6 +101,23 @@ class Console:
     def _reset(self, request: Request) -> Reply:
         self._api.reset()
         return {"status": "ok"}
+
+
+def _ledger_line(charge: Resource, idempotency_key: str | None) -> Reply:
+    shown = present(charge)
+    line = {name: shown[name] for name in CHARGE_FIELDS}
+    return line | {"idempotency_key": idempotency_key}
+
+
+def _is_from_here(request: Request) -> bool:
+    """Whether the call is from a program of this machine, and not from a page in its browser.
+
+    A page of another site sends its `Origin`, or, where it has had its name lead to this machine,
+    that name as `Host`.
+    """
+    host = request.headers.get("host", "")
+    origin = request.headers.get("origin", f"http://{host}")
+    return urlsplit(f"//{host}").hostname in LOCAL_NAMES and origin == f"http://{host}"
 
 
 def _read_json(request: Request) -> Reply:

@@ -26,15 +26,24 @@ class FaultKind(StrEnum):
     RESET_AFTER = "reset_after"  # executed and saved, then a TCP reset
     MALFORMED_JSON = "malformed_json"  # executed and saved, half of the body is sent
     KEY_PRUNED = "key_pruned"  # answered, then the key is forgotten
+    HOSTILE_REFUSAL = "hostile_refusal"  # 400 in hostile words, not executed
+    HOSTILE_DECLINE = "hostile_decline"  # the charge of this call is declined, in such words
 
 
-ON_ARRIVAL = (FaultKind.CONFLICT, FaultKind.RATE_LIMIT, FaultKind.RESET_BEFORE)
+ON_ARRIVAL = (
+    FaultKind.CONFLICT,
+    FaultKind.RATE_LIMIT,
+    FaultKind.RESET_BEFORE,
+    FaultKind.HOSTILE_REFUSAL,
+)
 ON_EXECUTION = (
     FaultKind.LATENCY,
     FaultKind.ERROR_BEFORE,
     FaultKind.ERROR_AFTER,
     FaultKind.DECLINE,
+    FaultKind.HOSTILE_DECLINE,
 )
+DECLINES = (FaultKind.DECLINE, FaultKind.HOSTILE_DECLINE)
 ON_ANSWER = (
     FaultKind.STALL,
     FaultKind.RESET_AFTER,
@@ -44,6 +53,11 @@ ON_ANSWER = (
 
 # Only these can be declined, so a narrower fault would only be used up by other calls.
 CHARGING_CALLS = "POST /v1/payment_intents"
+
+
+# What a proxy, a bank or an attacker may have written: a NUL, what clears a terminal, what turns a
+# line around, half of a surrogate pair, and a megabyte.
+HOSTILE_WORDS = "\x00 \x1b[2J \u202e \ud800 " + "x" * 1_000_000
 
 
 class InvalidFault(Exception):
@@ -72,7 +86,7 @@ class Fault:
     def __post_init__(self) -> None:
         # Repeatable from a seed, and nothing secret.
         self._random = random.Random(self.seed)  # noqa: S311
-        if self.kind is FaultKind.DECLINE and self.path is None:
+        if self.kind in DECLINES and self.path is None:
             self.path = CHARGING_CALLS
 
     @property

@@ -5,14 +5,15 @@ request; another request under the same key, or the same one while the first sti
 Source: https://docs.stripe.com/api/idempotent_requests
 """
 
+import sqlite3
 import time
 from dataclasses import dataclass
 
 from sandbox.stripe.errors import Refused, invalid, key_in_use
-from sandbox.stripe.journal import Entry, Journal
 
 MAX_KEY_LENGTH = 255
 RETENTION_SECONDS = 24 * 3_600.0
+LOOK_EVERY_ANSWERS = 1_000  # and remove those that are older
 
 Scope = tuple[str, str]  # (account, idempotency key)
 
@@ -45,13 +46,26 @@ class SavedAnswer:
     created: float  # Unix seconds
 
 
+FIND_ANSWER = """
+SELECT account, key, path, fingerprint, status, body, request_id, created
+  FROM answer
+ WHERE account = ? AND key = ? AND created > ?
+"""
+
+SAVE_ANSWER = """
+INSERT OR REPLACE INTO answer
+       (account, key, path, fingerprint, status, body, request_id, created)
+VALUES (:account, :key, :path, :fingerprint, :status, :body, :request_id, :created)
+"""
+
+
 class IdempotencyKeys:
     """The saved answers, and the keys whose first request is still running."""
 
-    def __init__(self, journal: Journal) -> None:
-        self._journal = journal
-        self._saved: dict[Scope, SavedAnswer] = {}
+    def __init__(self, store: sqlite3.Connection) -> None:
+        self._store = store
         self._running: dict[Scope, KeyedRequest] = {}
+        self._saved = 0
 
     def claim(self, request: KeyedRequest) -> SavedAnswer | None:
         """The saved answer, or nothing and the key is taken until `release`.
@@ -61,8 +75,7 @@ class IdempotencyKeys:
         """
         if len(request.key) > MAX_KEY_LENGTH:
             raise invalid(f"Idempotency keys can have up to {MAX_KEY_LENGTH} characters.")
-        self._drop_expired()
-        first = self._saved.get(request.scope) or self._running.get(request.scope)
+        first = self._find(request.scope) or self._running.get(request.scope)
         if first is None:
             self._running[request.scope] = request
             return None
@@ -75,45 +88,36 @@ class IdempotencyKeys:
         self._running.pop(request.scope, None)
 
     def save(self, answer: SavedAnswer) -> None:
-        self._saved[answer.account, answer.key] = answer
+        """In the transaction of what the call changed."""
+        self._store.execute(
+            SAVE_ANSWER, {name: getattr(answer, name) for name in SavedAnswer.__slots__}
+        )
+        self._saved += 1
+        if self._saved % LOOK_EVERY_ANSWERS == 0:
+            self._delete_before(time.time() - RETENTION_SECONDS)
 
     def forget(self, request: KeyedRequest) -> None:
         """Prune one key, whatever its age."""
-        self._saved.pop(request.scope, None)
-        self._journal.append({"forgotten": list(request.scope)})
+        self._store.execute("DELETE FROM answer WHERE account = ? AND key = ?", request.scope)
+        self._store.commit()
 
     def prune(self, older_than_seconds: float) -> int:
         """Forget every answer older than that; returns how many."""
-        before = time.time() - older_than_seconds
-        count = self._prune_before(before)
-        self._journal.append({"pruned_before": before})
+        count = self._delete_before(time.time() - older_than_seconds)
+        self._store.commit()
         return count
 
-    def absorb(self, entry: Entry) -> None:
-        """Replay one entry of the journal."""
-        if answer := entry.get("answer"):
-            self.save(SavedAnswer(**answer))
-        if forgotten := entry.get("forgotten"):
-            self._saved.pop((forgotten[0], forgotten[1]), None)
-        if before := entry.get("pruned_before"):
-            self._prune_before(before)
-
     def clear(self) -> None:
-        self._saved.clear()
+        self._store.execute("DELETE FROM answer")
+        self._store.commit()
 
-    def _prune_before(self, before: float) -> int:
-        old = [scope for scope, answer in self._saved.items() if answer.created <= before]
-        for scope in old:
-            del self._saved[scope]
-        return len(old)
+    def _find(self, scope: Scope) -> SavedAnswer | None:
+        found = self._store.execute(FIND_ANSWER, (*scope, time.time() - RETENTION_SECONDS))
+        row = found.fetchone()
+        return SavedAnswer(**dict(zip(SavedAnswer.__slots__, row, strict=True))) if row else None
 
-    def _drop_expired(self) -> None:
-        before = time.time() - RETENTION_SECONDS
-        while self._saved:
-            oldest = next(iter(self._saved))
-            if self._saved[oldest].created > before:
-                return
-            del self._saved[oldest]
+    def _delete_before(self, moment: float) -> int:
+        return self._store.execute("DELETE FROM answer WHERE created <= ?", (moment,)).rowcount
 
 
 def _require_same_request(first: SavedAnswer | KeyedRequest, request: KeyedRequest) -> None:

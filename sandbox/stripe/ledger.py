@@ -1,18 +1,17 @@
 """The objects that the stand-in holds: customers, payment methods, intents, charges, refunds.
 
-They live in memory in the order of their creation. What a call changes is collected and goes to the
-journal as one entry, together with the answer saved under its idempotency key, so that a restart
-sees all of a call or nothing of it.
+In the order of their creation, each as its JSON. What a call changes is committed as one, together
+with the answer saved under its idempotency key, so that a restart sees all of a call or nothing.
 """
 
+import json
 import secrets
+import sqlite3
+import time
 from collections.abc import Iterator
-from dataclasses import asdict
 from typing import Any
 
 from sandbox.stripe.errors import no_such
-from sandbox.stripe.idempotency import SavedAnswer
-from sandbox.stripe.journal import Entry, Journal
 
 Resource = dict[str, Any]
 
@@ -25,6 +24,31 @@ KINDS = {
     "re": "refund",
 }
 
+PAYMENTS_KEPT_SECONDS = 3 * 24 * 3_600
+"""A stand-in that runs for weeks forgets what is older. Customers and their cards stay."""
+
+LOOK_EVERY_COMMITS = 1_000
+FORGET_AT_ONCE = 5_000
+
+PUT = """
+INSERT INTO object (id, kind, created, customer, payment_intent, body)
+VALUES (:id, :kind, :created, :customer, :payment_intent, :body)
+    ON CONFLICT (id) DO UPDATE SET customer = excluded.customer, body = excluded.body
+"""
+
+# The rows are in the order of their creation, so it reads no row that is younger, but for one.
+FORGET_OLD_PAYMENTS = """
+DELETE FROM object
+ WHERE number IN (SELECT number FROM object
+                   WHERE number < (SELECT number FROM object WHERE created >= :before
+                                    ORDER BY number LIMIT 1)
+                     AND kind <> 'customer'
+                     AND NOT (kind = 'payment_method' AND customer IS NOT NULL)
+                   ORDER BY number LIMIT :limit)
+"""
+
+INDEXED = {"customer", "payment_intent"}
+
 
 def new_id(prefix: str) -> str:
     return f"{prefix}_{secrets.token_hex(12)}"
@@ -33,61 +57,83 @@ def new_id(prefix: str) -> str:
 class Ledger:
     """Every object by kind and id; `put` changes one, `commit` makes the changes last."""
 
-    def __init__(self, journal: Journal) -> None:
-        self._journal = journal
-        self._objects: dict[str, dict[str, Resource]] = {}
-        self._changed: dict[str, Resource] = {}
-        self.charged_under: dict[str, str] = {}  # charge id -> idempotency key
-        self.clear()
+    def __init__(self, store: sqlite3.Connection) -> None:
+        self._store = store
+        self._charges: list[str] = []
+        self._commits = 0
 
     def put(self, resource: Resource) -> None:
-        self._objects[resource["object"]][resource["id"]] = resource
-        self._changed[resource["id"]] = resource
+        row = {
+            "id": resource["id"],
+            "kind": resource["object"],
+            "created": resource["created"],
+            "customer": resource.get("customer"),
+            "payment_intent": resource.get("payment_intent"),
+            "body": json.dumps(resource),
+        }
+        self._store.execute(PUT, row)
+        if resource["object"] == "charge":
+            self._charges.append(resource["id"])
 
     def get(self, kind: str, object_id: str, param: str = "id") -> Resource:
         """The object, or `Refused` naming the parameter (`id` is the URL's own)."""
-        found = self._objects[kind].get(object_id)
+        found = self._store.execute(
+            "SELECT body FROM object WHERE id = ? AND kind = ?", (object_id, kind)
+        ).fetchone()
         if found is None:
             raise no_such(kind, object_id, param)
-        return found
+        resource: Resource = json.loads(found[0])
+        return resource
 
     def look_up(self, object_id: str) -> Resource:
         """An object of any kind, by the prefix of its id."""
         return self.get(KINDS[object_id.partition("_")[0]], object_id)
 
-    def newest_first(self, kind: str) -> Iterator[Resource]:
-        return reversed(self._objects[kind].values())
+    def newest_first(
+        self, kind: str, *, before: str | None = None, **fields: str
+    ) -> Iterator[Resource]:
+        """The objects of a kind whose fields have those values; the ones older than `before`."""
+        query, values = "SELECT body FROM object WHERE kind = ?", [kind]
+        for name, value in fields.items():
+            column = name if name in INDEXED else f"json_extract(body, '$.{name}')"
+            query += f" AND {column} = ?"
+            values.append(value)
+        if before is not None:
+            query += " AND number < (SELECT number FROM object WHERE id = ?)"
+            values.append(before)
+        found = self._store.execute(f"{query} ORDER BY number DESC", values)
+        return (json.loads(body) for [body] in found)
 
-    def oldest_first(self, kind: str) -> Iterator[Resource]:
-        return iter(self._objects[kind].values())
+    def charges(self) -> Iterator[tuple[Resource, str | None]]:
+        """Every charge, oldest first, and the idempotency key of the call that made it."""
+        found = self._store.execute(
+            "SELECT body, charged_under FROM object WHERE kind = 'charge' ORDER BY number"
+        )
+        return ((json.loads(body), key) for body, key in found)
 
-    def commit(self, answer: SavedAnswer | None) -> None:
-        """Write what the call changed, and its saved answer, before anyone is told of it."""
-        if not self._changed and answer is None:
-            return
-        objects = list(self._changed.values())
-        self._changed.clear()
-        self._note_keys(objects, answer.key if answer else None)
-        saved = asdict(answer) if answer else None
-        self._journal.append({"objects": objects, "answer": saved})
+    def commit(self, key: str | None) -> None:
+        """Make what the call changed last, before anyone is told of it.
 
-    def absorb(self, entry: Entry) -> None:
-        """Replay one entry of the journal."""
-        objects = entry.get("objects", [])
-        for resource in objects:
-            self._objects[resource["object"]][resource["id"]] = resource
-        answer = entry.get("answer")
-        self._note_keys(objects, answer["key"] if answer else None)
+        Args:
+            key: the idempotency key of the call, which its charges are remembered by. A refund
+                changes the charge later, under a key of its own.
+        """
+        for charge in self._charges:
+            self._store.execute(
+                "UPDATE object SET charged_under = ? WHERE id = ? AND charged_under IS NULL",
+                (key, charge),
+            )
+        self._charges.clear()
+        self._commits += 1
+        if self._commits % LOOK_EVERY_COMMITS == 0:
+            self._forget_old_payments()
+        self._store.commit()
 
     def clear(self) -> None:
-        self._objects = {kind: {} for kind in KINDS.values()}
-        self._changed.clear()
-        self.charged_under.clear()
+        self._charges.clear()
+        self._store.execute("DELETE FROM object")
+        self._store.commit()
 
-    def _note_keys(self, objects: list[Resource], key: str | None) -> None:
-        if key is None:
-            return
-        for resource in objects:
-            if resource["object"] == "charge":
-                # A refund changes the charge later, under a key of its own.
-                self.charged_under.setdefault(resource["id"], key)
+    def _forget_old_payments(self) -> None:
+        before = time.time() - PAYMENTS_KEPT_SECONDS
+        self._store.execute(FORGET_OLD_PAYMENTS, {"before": before, "limit": FORGET_AT_ONCE})

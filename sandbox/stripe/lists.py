@@ -5,7 +5,7 @@ Source: https://docs.stripe.com/api/pagination
 
 from collections import deque
 from collections.abc import Iterator
-from itertools import dropwhile, islice, takewhile
+from itertools import islice, takewhile
 from math import inf
 
 from sandbox.stripe.calls import Call
@@ -24,23 +24,17 @@ def list_page(call: Call, kind: str, **filters: str | None) -> Resource:
     earliest, latest = _read_created(call.parameters)
     wanted = {name: value for name, value in filters.items() if value is not None}
     # Newest first, so the scan may end at the first object that is too old.
-    recent = takewhile(lambda each: each["created"] >= earliest, _after_cursor(call, kind))
-    matching = (
-        each
-        for each in recent
-        if each["created"] <= latest and all(each.get(name) == wanted[name] for name in wanted)
-    )
+    recent = takewhile(lambda each: each["created"] >= earliest, _after_cursor(call, kind, wanted))
+    matching = (each for each in recent if each["created"] <= latest)
     page, has_more = _cut(call, kind, matching, limit)
     return {"object": "list", "url": call.path, "has_more": has_more, "data": page}
 
 
-def _after_cursor(call: Call, kind: str) -> Iterator[Resource]:
+def _after_cursor(call: Call, kind: str, wanted: dict[str, str]) -> Iterator[Resource]:
     cursor = call.parameters.text("starting_after")
-    objects = call.ledger.newest_first(kind)
-    if cursor is None:
-        return objects
-    call.ledger.get(kind, cursor, "starting_after")
-    return islice(dropwhile(lambda each: each["id"] != cursor, objects), 1, None)
+    if cursor is not None:
+        call.ledger.get(kind, cursor, "starting_after")
+    return call.ledger.newest_first(kind, before=cursor, **wanted)
 
 
 def _cut(

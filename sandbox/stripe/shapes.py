@@ -1,7 +1,7 @@
 """How an object of the ledger looks on the wire: all of Stripe's fields, and `expand`.
 
 The ledger keeps only the fields that the stand-in fills; the others, always the same, are added
-here on the way out, so that a million charges cost little memory and little journal.
+here on the way out, so that a million charges take little room.
 Source: the objects' pages under https://docs.stripe.com/api and
 https://docs.stripe.com/api/expanding_objects
 """

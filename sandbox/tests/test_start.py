@@ -73,7 +73,7 @@ def environment() -> Iterator[dict[str, str]]:
 @contextlib.contextmanager
 def running_demo(environment: dict[str, str]) -> Iterator[Demo]:
     """Start the demo as the Makefile does, wait for its last line, and leave nothing of it."""
-    log = Path(environment["LOCAL_DIR"]) / "lines"
+    log = Path(environment["LOCAL_DIR"]) / f"lines of {environment['PORT']}"
     with log.open("w") as lines:
         process = psutil.Popen(
             [sys.executable, "-m", "sandbox", "start"],
@@ -212,3 +212,68 @@ def test_a_taken_port_is_one_clear_line(environment: dict[str, str]) -> None:
     [line] = result.stderr.splitlines()
     assert f"Port {environment['PORT']} cannot be used" in line
     assert postgres.server_process(Path(environment["LOCAL_DIR"]) / "postgres") is None
+
+
+@pytest.mark.parametrize("delay", [0.0, 0.9, 3.0])
+def test_two_signals_at_once_end_a_demo_at_any_moment_of_its_start(
+    environment: dict[str, str], delay: float
+) -> None:
+    """As `timeout 60 make start` sends them: from make, and to all of its group."""
+    process = psutil.Popen(
+        [sys.executable, "-m", "sandbox", "start"],
+        cwd=BASE_DIR,
+        env=environment,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    with contextlib.suppress(psutil.NoSuchProcess, ProcessLookupError):
+        while not handles_signals(process):
+            time.sleep(0.01)
+        time.sleep(delay)
+        for _ in range(20):
+            process.send_signal(signal.SIGTERM)
+            process.send_signal(signal.SIGINT)
+
+    process.wait(60)
+    assert not [each for each in psutil.process_iter() if is_of(environment, each)]
+
+
+def test_a_demo_that_is_killed_while_it_ends_leaves_no_process(environment: dict[str, str]) -> None:
+    with running_demo(environment) as demo:
+        server = postgres.server_process(demo.data_dir)
+        others = [process for process in demo.everything() if process != server]
+        demo.process.send_signal(signal.SIGTERM)
+        demo.process.kill()
+
+        assert remaining(others) == []
+
+
+def test_two_demos_of_one_folder_end_one_by_one_and_the_other_keeps_its_stripe(
+    environment: dict[str, str],
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as port:
+        second_port = str(port.getsockname()[1])
+    other = {**environment, "PORT": second_port}
+    with running_demo(environment) as first, running_demo(other) as second:
+        assert answers(second)
+        first.process.send_signal(signal.SIGINT)
+        first.process.wait(END_WITHIN_SECONDS)
+
+        wait_until(lambda: "listening on" in second.log.read_text(), second.log)
+        wait_until(lambda: answers(second), second.log)
+        assert "this one begins when that has ended" in second.log.read_text()
+
+
+def handles_signals(process: psutil.Process) -> bool:
+    """Whether the interpreter is as far as `sandbox.__main__`, which takes both signals."""
+    status = Path(f"/proc/{process.pid}/status").read_text()
+    caught = int(re.search(r"SigCgt:\s*(\w+)", status)[1], 16)
+    return bool(caught >> (signal.SIGTERM - 1) & 1)
+
+
+def is_of(environment: dict[str, str], process: psutil.Process) -> bool:
+    """Whether it runs in that demo's folder; the kernel shows it to its owner only."""
+    with contextlib.suppress(psutil.Error):
+        return process.environ().get("LOCAL_DIR") == environment["LOCAL_DIR"]
+    return False

@@ -13,18 +13,23 @@ from sandbox.stripe.control import StandIn
 from sandbox.stripe.process import ROOT, StandInFailed, running_stand_in
 from sandbox.tests.conftest import client_of
 
-COMMAND = [sys.executable, "-m", "sandbox.stripe", "--memory"]
+COMMAND = [sys.executable, "-m", "sandbox.stripe"]
 
 
-def start(*arguments, **options):
+def start(*arguments, keep=("--memory",), **options):
     return subprocess.Popen(
-        [*COMMAND, *arguments],
+        [*COMMAND, *keep, *arguments],
         cwd=ROOT,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
         **options,
     )
+
+
+def free_port():
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        return probe.getsockname()[1]
 
 
 @pytest.mark.parametrize("signal_number", [signal.SIGTERM, signal.SIGINT])
@@ -70,13 +75,39 @@ def test_a_folder_in_use_is_one_clear_line(tmp_path, capfd):
     assert stderr == f"stripe stand-in: another stand-in is using {tmp_path}\n"
 
 
-def test_a_damaged_journal_is_one_clear_line(tmp_path, capfd):
-    (tmp_path / "journal.jsonl").write_text("not json\n")
+def test_a_damaged_file_is_one_clear_line(tmp_path, capfd):
+    (tmp_path / "stand-in.sqlite3").write_text("not a database\n" * 100)
     with pytest.raises(StandInFailed), running_stand_in(tmp_path):
         pass
     stderr = capfd.readouterr().err
     assert stderr.count("\n") == 1
-    assert "line 1" in stderr
+    assert "not a database" in stderr
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_one_that_stands_by_takes_the_place_of_one_that_ends(tmp_path, number):
+    keep, port = ["--data", str(tmp_path)], str(free_port())
+    with start("--port", port, keep=keep) as first:
+        first.stdout.readline()
+        stand_in = StandIn(f"http://127.0.0.1:{port}")
+        customer = client_of(stand_in).v1.customers.create({"source": "tok_visa"})
+        with start("--port", port, "--stand-by", keep=keep) as second:
+            assert "this one begins when that has ended" in second.stdout.readline()
+            first.send_signal(number)
+            assert second.stdout.readline().startswith("listening on ")
+
+            assert client_of(stand_in).v1.customers.retrieve(customer.id).id == customer.id
+            second.terminate()
+
+
+def test_one_that_stands_by_waits_for_a_port_too():
+    with running_stand_in() as other:
+        port = other.base_url.rpartition(":")[2]
+        with start("--port", port, "--stand-by") as process:
+            assert f"cannot listen on port {port}" in process.stdout.readline()
+            os.kill(other.pid, signal.SIGKILL)
+            assert process.stdout.readline().startswith("listening on ")
+            process.terminate()
 
 
 def test_it_ends_with_the_block():

@@ -3,6 +3,7 @@ from typing import Any
 
 from idempotency.completing import complete_due_keys
 from idempotency.management.worker_command import WorkerCommand, positive
+from idempotency.positions import Position
 from idempotency.worker import Batch
 
 
@@ -21,10 +22,11 @@ class Command(WorkerCommand):
 
     def execute(self, *args: Any, **options: Any) -> str | None:
         self.concurrency = options["concurrency"]
+        self.position = Position()
         return super().execute(*args, **options)
 
     def run_batch(self, limit: int) -> Batch:
-        done = complete_due_keys(limit, concurrency=self.concurrency)
+        done = complete_due_keys(limit, concurrency=self.concurrency, position=self.position)
         return Batch(
             f"succeeded={done.succeeded} failed={done.failed}",
             did_something=done.total > 0,

@@ -1,13 +1,19 @@
+from typing import Any
+
 from idempotency.management.worker_command import WorkerCommand
-from idempotency.reaping import reap
+from idempotency.reaping import Overdue, reap
 from idempotency.worker import Batch
 
 
 class Command(WorkerCommand):
     help = "Takes old finished keys away in two steps; sends old unfinished ones to review."
 
+    def handle(self, **options: Any) -> None:
+        self.overdue = Overdue()
+        super().handle(**options)
+
     def run_batch(self, limit: int) -> Batch:
-        done = reap(limit)
+        done = reap(limit, self.overdue)
         fullest = max(done.reaped, done.removed, done.needs_review)
         return Batch(
             f"reaped={done.reaped}",

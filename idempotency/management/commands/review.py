@@ -8,9 +8,11 @@ from django.core.management.base import BaseCommand, CommandError
 
 from idempotency import reviewing
 from idempotency.exceptions import IdempotencyError, ReviewRefused
+from idempotency.management.printing import ending_with_the_reader
 from idempotency.models import IdempotencyKey
 from idempotency.phases import Response
 from idempotency.reviewing import Decision
+from idempotency.storable import described, escaped
 
 
 class Command(BaseCommand):
@@ -20,7 +22,7 @@ class Command(BaseCommand):
         actions = parser.add_subparsers(dest="action", metavar="ACTION")
         actions.add_parser("list", help="Every request that waits for a person (the default).")
         show = actions.add_parser("show", help="All about one: what was tried, what is known.")
-        show.add_argument("id", type=int)
+        show.add_argument("request", help="As the list names it, or its number.")
         for name, help_text in [
             ("run-again", "Go on with it, as a retry would."),
             ("adopt", "Go on with what you found at the foreign system."),
@@ -35,50 +37,87 @@ class Command(BaseCommand):
         actions.choices["close"].add_argument("--message", required=True, help="For the client.")
 
     def _add_decision(self, parser: ArgumentParser) -> None:
-        parser.add_argument("id", type=int)
+        parser.add_argument("request", help="As `list` and `show` name it, such as 1450-3fa2c1d9.")
         parser.add_argument("--reason", required=True, help="Why; kept with the request.")
         parser.add_argument(
             "--reviewer", default=getpass.getuser(), help="Who decides (default: %(default)s)."
         )
 
     def handle(self, *, action: str | None, **options: Any) -> None:
-        if action in (None, "list"):
-            self._list()
-        elif action == "show":
-            self._show(options["id"])
-        else:
-            self._decide(str(action), options)
+        with ending_with_the_reader():
+            if action in (None, "list"):
+                self._list()
+            elif action == "show":
+                self._show(options["request"])
+            else:
+                self._decide(str(action), options)
+
+    def _print(self, line: str) -> None:
+        """Much of it was said by a client or a foreign system, and none of it may steer a terminal
+        or begin a line.
+        """
+        self.stdout.write(escaped(line))
 
     def _list(self) -> None:
         count = 0
         for key in reviewing.keys_under_review().select_related("user").iterator():
             count += 1
-            self.stdout.write(
-                f"{key.pk}  since {key.needs_review_at:%Y-%m-%d %H:%M}  {key.recovery_point}  "
-                f"attempts={key.attempt}  {key.last_error}"
+            self._print(
+                f"{_name_of(key)}  since {key.needs_review_at:%Y-%m-%d %H:%M}  "
+                f"{key.recovery_point}  attempts={key.attempt}  {key.last_error}"
             )
-        self.stdout.write(f"needs_review={count}")
+        self._print(f"needs_review={count}")
 
-    def _show(self, key_id: int) -> None:
-        key = IdempotencyKey.objects.select_related("user").filter(pk=key_id).first()
-        if key is None:
-            raise CommandError(f"There is no request {key_id}.")
-        self.stdout.write(f"{key}\nuser            {key.user}")
+    def _show(self, name: str) -> None:
+        key = _find(name)
+        self._print(str(key))
+        self._print(f"request         {_name_of(key)}")
+        self._print(f"user            {key.user}")
         for name in ("recovery_point", "foreign_key", "foreign_sent_at", "last_error"):
-            self.stdout.write(f"{name:<16}{getattr(key, name)}")
+            self._print(f"{name:<16}{getattr(key, name)}")
         for entry in key.journal:
-            self.stdout.write(f"  {entry.pop('at')}  {entry.pop('event')}  {json.dumps(entry)}")
-        self.stdout.write(f"foreign system  {reviewing.ask_foreign_system(key)}")
+            self._print(f"  {entry.pop('at')}  {entry.pop('event')}  {json.dumps(entry)}")
+        self._print(f"foreign system  {reviewing.ask_foreign_system(key)}")
 
     def _decide(self, action: str, options: dict[str, Any]) -> None:
+        key = _find(options["request"])
+        if not options["request"].startswith(_name_of(key)):
+            raise CommandError(
+                f"Say which request you have seen, as `review show {key.pk}` names it: another one "
+                "may have its number after a failover."
+            )
         decision = Decision(
-            key_id=options["id"], reviewer=options["reviewer"], reason=options["reason"]
+            key_id=key.pk,
+            lease_token=key.lease_token,
+            reviewer=options["reviewer"],
+            reason=options["reason"],
         )
         try:
             response = _decision_named(action, decision, options)()
         except (ReviewRefused, IdempotencyError) as error:
-            raise CommandError(str(error)) from error
-        self.stdout.write(f"finished with {response.status}: {response.text}")
+            raise CommandError(described(error)) from error
+        self._print(f"finished with {response.status}: {response.text}")
+
+
+def _name_of(key: IdempotencyKey) -> str:
+    """The request as it stands now: its number, and the beginning of its lease's token."""
+    return f"{key.pk}-{key.lease_token.hex[:8]}"
+
+
+def _find(name: str) -> IdempotencyKey:
+    """*Raises* `CommandError` where there is no such request, or it is not as it was named."""
+    number, _, token = name.partition("-")
+    if not (number.isascii() and number.isdigit()):
+        raise CommandError(f"{name!r} names no request.")
+    key = IdempotencyKey.objects.select_related("user").filter(pk=number).first()
+    if key is None:
+        raise CommandError(f"There is no request {number}.")
+    if not key.lease_token.hex.startswith(token):
+        raise CommandError(
+            f"Request {number} is not as you saw it: somebody has worked on it, or it is another "
+            f"request. Look at it again: it is {_name_of(key)} now."
+        )
+    return key
 
 
 def _decision_named(

@@ -12,6 +12,8 @@ from django.db import connection
 from tqdm import tqdm
 
 from idempotency.exceptions import Indeterminate, NeedsReview
+from idempotency.management.printing import ending_with_the_reader
+from idempotency.storable import described, escaped
 from rides.reconciling import Reconciled, reconcile
 
 DEFAULT_RANGE = timedelta(hours=24)
@@ -60,8 +62,11 @@ class Command(BaseCommand):
             with tqdm(unit=" charges and rides", disable=None) as progress:
                 report = reconcile(start, end, advance=progress.update)
         except (Indeterminate, NeedsReview) as error:
-            raise CommandError(f"Stripe did not show its ledger: {error}", returncode=2) from error
-        self.stdout.write(as_json_text(start, end, report) if as_json else "\n".join(lines(report)))
+            said = described(error)
+            raise CommandError(f"Stripe did not show its ledger: {said}", returncode=2) from error
+        with ending_with_the_reader():
+            for line in [as_json_text(start, end, report)] if as_json else lines(report):
+                self.stdout.write(escaped(line))  # what stands at Stripe may say anything
         if report.discrepancies:
             raise CommandError(f"{len(report.discrepancies)} off, from {start} to {end}.")
 

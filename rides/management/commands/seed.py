@@ -1,5 +1,10 @@
-"""`manage.py seed`: the people that the demonstration needs, in the database and at Stripe."""
+"""`manage.py seed`: the people that the demonstration needs, in the database and at Stripe.
 
+They exist in the embedded database only, since their names and the admin's password are in the
+README. Any other database gets an admin with a password that nobody else knows.
+"""
+
+import secrets
 from typing import Any
 
 from django.conf import settings
@@ -14,21 +19,26 @@ RIDERS = {
     "user-bad-source@example.com": "tok_chargeCustomerFail",
 }
 ADMIN_EMAIL = "admin@example.com"
-ADMIN_PASSWORD = "rocket"  # noqa: S105 (of the demonstration; see `seed_admin`)
+ADMIN_PASSWORD = "rocket"  # noqa: S105 (of the demonstration; see `seed_demo_admin`)
+PASSWORD_BYTES = 18
 
 
 class Command(BaseCommand):
     """Seeds; run again, it changes only what is missing."""
 
     help = (
-        "Create the demo's people: user@example.com, whose card is charged, "
-        "user-bad-source@example.com, whose card is declined, each with a customer at Stripe "
-        "(or its stand-in); and, with DEBUG on, the admin login admin@example.com. "
-        "Safe to run again: what is there stays, and a customer that Stripe no longer knows is "
-        "created anew."
+        "In the embedded database, create the demo's people: user@example.com, whose card is "
+        "charged, user-bad-source@example.com, whose card is declined, each with a customer at "
+        "Stripe (or its stand-in), and the admin login admin@example.com. In any other database, "
+        "create an admin with a random password, which is printed once, where there is no admin "
+        "yet. Safe to run again: what is there stays, and a customer that Stripe no longer knows "
+        "is created anew."
     )
 
     def handle(self, *args: Any, **options: Any) -> None:
+        if not settings.EMBEDDED_POSTGRES:
+            self.stdout.write(seed_first_admin())
+            return
         try:
             for email, source in RIDERS.items():
                 self.stdout.write(f"{email}: {seed_rider(email, source)}")
@@ -36,7 +46,7 @@ class Command(BaseCommand):
             raise CommandError(
                 f"Stripe at {settings.STRIPE_API_BASE} gave no customer: {error}"
             ) from error
-        self.stdout.write(f"{ADMIN_EMAIL}: {seed_admin()}")
+        self.stdout.write(f"{ADMIN_EMAIL}: {seed_demo_admin()}")
 
 
 def seed_rider(email: str, source: str) -> str:
@@ -52,10 +62,22 @@ def seed_rider(email: str, source: str) -> str:
     return customer_id
 
 
-def seed_admin() -> str:
-    """Say what there is to say about the admin's login, which only a demonstration gets."""
-    if not settings.DEBUG:
-        return "not created, because DEBUG is off"
+def seed_demo_admin() -> str:
+    """Return what there is to say about the demo's login, after making sure that it exists."""
     if not User.objects.filter(email=ADMIN_EMAIL).exists():
         User.objects.create_superuser(ADMIN_EMAIL, ADMIN_PASSWORD)
     return f"password {ADMIN_PASSWORD}"
+
+
+def seed_first_admin() -> str:
+    """Return what there is to say about the admin of a database that is not the demo's.
+
+    The password is in the returned text and nowhere else.
+    """
+    if User.objects.filter(is_superuser=True, is_active=True).exists():
+        return "There is an admin already; the demo's people exist in the embedded database only."
+    if User.objects.filter(email=ADMIN_EMAIL).exists():
+        return f"{ADMIN_EMAIL} exists and is no admin; manage.py createsuperuser makes one."
+    password = secrets.token_urlsafe(PASSWORD_BYTES)
+    User.objects.create_superuser(ADMIN_EMAIL, password)
+    return f"{ADMIN_EMAIL}: password {password} (it is not shown again)"

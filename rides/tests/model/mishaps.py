@@ -22,7 +22,7 @@ from sandbox.stripe.control import StandIn
 
 Work = Callable[[], Any]
 
-CRASHES = (Fault.RAISE, Fault.DISCONNECT, Fault.ABORT, Fault.FREEZE)
+CRASHES = (Fault.RAISE, Fault.DISCONNECT, Fault.ABORT, Fault.FREEZE, Fault.HOSTILE)
 """Of the ways to fail. An abort leaves what a kill does, and costs no process."""
 
 

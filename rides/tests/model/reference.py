@@ -14,8 +14,10 @@ from rides.operations import CHARGE_CREATED, RESEND_WINDOW
 from rides.tests.model.states import (
     ANSWER_LOST,
     BAD_CARD,
+    DECLINES,
     NOT_DELIVERED,
     NOWHERE,
+    REFUSED,
     STRIPE_FORGETS,
     Attempt,
     Ledger,
@@ -28,6 +30,7 @@ ON_THE_WAY = ""
 NO_ANSWER = "no answer"
 TOLD_WHEN_INTERRUPTED = (
     *(NO_ANSWER, "internal_error", "database_unavailable", "request_in_progress"),
+    "outcome_unknown",
 )
 
 
@@ -107,11 +110,15 @@ def worked_on(state: State, attempt: Attempt) -> Way:
 
 
 def paid_for(state: State, attempt: Attempt) -> tuple[State, Ledger | None]:
-    """Sent, or looked up where it is too late for that; None where the outcome is not known."""
+    """Sent, or looked up where it is too late for that; None where the outcome is not known. What
+    Stripe refuses for ever is for a person, whatever it has of the ride.
+    """
     if state.since_sent >= RESEND_WINDOW:
         return state, state.ledger
     if attempt.weather in NOT_DELIVERED:
         return state, None
+    if attempt.weather == REFUSED:
+        return state, Ledger.NOTHING
     was_saved = state.saved
     if was_saved is Saved.NOTHING:
         state = executed(state, attempt)
@@ -127,7 +134,7 @@ def executed(state: State, attempt: Attempt) -> State:
     """Stripe does it, and saves what it answers."""
     if attempt.weather == "error_before":
         return replace(state, saved=Saved.ERROR)
-    if state.card == BAD_CARD or attempt.weather == "decline":
+    if state.card == BAD_CARD or attempt.weather in DECLINES:
         return replace(state, saved=Saved.ANSWER, ledger=Ledger.DECLINED)
     saved = Saved.ERROR if attempt.weather == "error_after" else Saved.ANSWER
     return replace(state, saved=saved, ledger=Ledger.PAID)

@@ -76,6 +76,7 @@ class Stage(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.known: list[Known] = []
+        self.of_removed_keys: set[str] = set()
         self.frozen: list[Frozen] = []
         self.went_wrong = False
         self.deploy(OLD_POINT)
@@ -125,10 +126,17 @@ class Stage(RuleBasedStateMachine):
         rows = {row.idempotency_key: row for row in IdempotencyKey.objects.defer("journal")}
         charges = defaultdict(list)
         for charge in self.stand_in.charges():
-            charges[charge["metadata"]["foreign_key"]].append(charge["status"])
+            charges[charge["metadata"]["foreign_key"]].append(charge)
         for known in self.known:
             row = rows.get(known.key)
-            known.see(seen_in(row, charges[str(row.foreign_key)]) if row else Seen())
+            known.see(self.seen_of(row, charges[str(row.foreign_key)]) if row else Seen())
+        # A key that is free again is used again under the same foreign key, as another request.
+        gone = charges.keys() - {str(row.foreign_key) for row in rows.values()}
+        self.of_removed_keys |= {charge["id"] for key in gone for charge in charges[key]}
+
+    def seen_of(self, row: IdempotencyKey, charges: list[dict[str, Any]]) -> Seen:
+        mine = [charge for charge in charges if charge["id"] not in self.of_removed_keys]
+        return seen_in(row, [charge["status"] for charge in mine])
 
     def wake(self, one: Frozen) -> None:
         one.process.thaw()

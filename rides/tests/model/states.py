@@ -15,7 +15,9 @@ GOOD_CARD, BAD_CARD = "good card", "bad card"
 NOT_DELIVERED = ("conflict", "rate_limit", "reset_before")
 ANSWER_LOST = ("reset_after", "malformed_json")
 SAVED_ERRORS = ("error_before", "error_after")
-WEATHERS = (*NOT_DELIVERED, *ANSWER_LOST, *SAVED_ERRORS, "decline")
+REFUSED = "hostile_refusal"
+DECLINES = ("decline", "hostile_decline")
+WEATHERS = (*NOT_DELIVERED, *ANSWER_LOST, *SAVED_ERRORS, *DECLINES, REFUSED)
 FINE = "fine weather"
 
 

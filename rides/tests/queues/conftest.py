@@ -10,7 +10,6 @@ from dataclasses import astuple, dataclass, fields
 from urllib.parse import urlsplit
 
 import pytest
-from django.conf import settings
 from django.db import connection, transaction
 
 from idempotency.jobs import stage_job
@@ -21,10 +20,12 @@ from rides.tests.factories import RideFactory
 from rides.tests.queues.brokers import QUEUES, why_not
 from rides.tests.queues.mail_server import MailServer, running_mail_server
 from rides.tests.queues.nursery import Nursery, running_nursery
+from rocketrides.settings import database_url
 
 KILLS = int(os.environ.get("KILLS", "10"))
 PATIENCE_SECONDS = 30 + KILLS
 LOOK_AGAIN_SECONDS = 0.02
+JOB_LIMIT_SECONDS = 3
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,7 @@ LATENCIES: list[str] = []
 
 
 @pytest.fixture(scope="session", params=os.environ.get("QUEUES", "database").split())
-def queue(request) -> str:
+def broker(request) -> str:
     """The kind of queue."""
     if reason := why_not(request.param):
         pytest.skip(reason)
@@ -53,9 +54,23 @@ def queue(request) -> str:
 
 
 @pytest.fixture(scope="session")
-def broker_url(queue: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    with QUEUES[queue](tmp_path_factory.mktemp(queue)) as url:
+def broker_url(broker: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with QUEUES[broker](tmp_path_factory.mktemp(broker)) as url:
         yield url
+
+
+@pytest.fixture(params=["prefork", "threads"])
+def pool(request, broker: str) -> str:
+    """How Celery's worker runs jobs: in processes that it forks, or in threads."""
+    if broker == "database" and request.param != "prefork":
+        pytest.skip("its worker runs one job at a time, in the process itself")
+    return request.param
+
+
+@pytest.fixture
+def queue(broker: str, pool: str) -> str:
+    """The queue and its worker, as the tables name them."""
+    return broker if broker == "database" else f"{broker}, {pool}"
 
 
 @pytest.fixture
@@ -65,9 +80,11 @@ def mail_server() -> Iterator[MailServer]:
 
 
 @pytest.fixture
-def environment(broker_url: str, mail_server: MailServer, transactional_db: None) -> dict[str, str]:
+def environment(
+    broker_url: str, pool: str, mail_server: MailServer, transactional_db: None
+) -> dict[str, str]:
     """For processes on the queue and on the test's database, in a hurry to deliver again."""
-    database = urlsplit(settings.DATABASE_URL)._replace(path=f"/{connection.settings_dict['NAME']}")
+    database = urlsplit(database_url)._replace(path=f"/{connection.settings_dict['NAME']}")
     return {
         **os.environ,
         "DJANGO_SETTINGS_MODULE": "rocketrides.settings",
@@ -75,7 +92,9 @@ def environment(broker_url: str, mail_server: MailServer, transactional_db: None
         "STRIPE_API_KEY": "sk_test_nobody_calls",
         "EMAIL_URL": mail_server.url,
         "TASKS_BROKER_URL": broker_url,
+        "WORKER_POOL": pool,
         "REDELIVERY_AFTER_SECONDS": "1",
+        "JOB_LIMIT_SECONDS": str(JOB_LIMIT_SECONDS),
     }
 
 

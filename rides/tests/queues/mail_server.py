@@ -1,7 +1,7 @@
 """A real mail server, in a thread, that can act in the middle of a delivery.
 
-It is the tests' handle on a worker in the middle of a job: the receipt's row is written when the
-mail is offered, and not committed before the mail is accepted.
+It is the tests' handle on a worker in the middle of a job: nothing of the receipt is written before
+the mail was accepted.
 """
 
 import contextlib
@@ -16,8 +16,8 @@ from threading import Thread
 class Moment(Enum):
     """Where a delivery stands."""
 
-    OFFERED = "after settling, before the e-mail"
-    ACCEPTED = "after the e-mail, before commit"
+    OFFERED = "before the e-mail"
+    ACCEPTED = "after the e-mail, before settling"
 
 
 Act = Callable[[Moment, str, int], bool]

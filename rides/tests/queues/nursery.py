@@ -1,4 +1,4 @@
-"""Real processes of the worker commands, without the half second that each takes to start up.
+"""Real enqueuers and workers, without the half second that each takes to start up.
 
 One process does the start-up and forks a child for each line that it reads, so that a test can
 kill them by the hundred. Run as a program it is that process; `Nursery` is the test's end of it.
@@ -18,14 +18,14 @@ from rocketrides.environment import BASE_DIR
 
 
 class Nursery:
-    """Starts commands, and knows which of them run."""
+    """Starts processes, and knows which of them run."""
 
     def __init__(self, process: "subprocess.Popen[str]") -> None:
         self.process = process
         self.running: set[int] = set()
 
     def start(self, command: str) -> int:
-        """Start `manage.py command` and return its process id."""
+        """Start an enqueuer or a worker, and return its process id."""
         assert self.process.stdin is not None
         assert self.process.stdout is not None
         self.process.stdin.write(f"{command}\n")
@@ -35,15 +35,34 @@ class Nursery:
         return pid
 
     def kill(self, pid: int) -> None:
-        os.kill(pid, signal.SIGKILL)
+        """End it with all its children, as a power cut would."""
+        for process in family(pid):
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.kill()
         self.running.discard(pid)
 
+    def freeze(self, pid: int) -> None:
+        for process in family(pid):
+            process.suspend()
+
+    def thaw(self, pid: int) -> None:
+        for process in family(pid):
+            process.resume()
+
     def whose_is(self, port: int) -> int:
-        """Return the id of the child at whose end a connection has this port."""
+        """Return the id of the process at whose end, or its children's, a connection has a port."""
         for pid in self.running:
-            if any(found.laddr.port == port for found in psutil.Process(pid).net_connections()):
-                return pid
+            for process in family(pid):
+                if any(found.laddr.port == port for found in process.net_connections()):
+                    return pid
         raise AssertionError(f"no child of the nursery is connected from port {port}")
+
+
+def family(pid: int) -> list[psutil.Process]:
+    with contextlib.suppress(psutil.NoSuchProcess):
+        process = psutil.Process(pid)
+        return [process, *process.children(recursive=True)]
+    return []
 
 
 @contextlib.contextmanager
@@ -73,13 +92,10 @@ def main() -> None:
 
     django.setup()
 
-    from django.conf import settings
-    from django.core.management import call_command
-
     import rides.tasks  # noqa: F401 - what each child would otherwise import
 
-    if settings.TASKS_BROKER_URL:
-        import idempotency.broker  # noqa: F401
+    if "CELERY_BROKER_URL" in os.environ:
+        import rocketrides.celery  # noqa: F401
 
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     for line in sys.stdin:
@@ -88,10 +104,38 @@ def main() -> None:
             sys.stdout.flush()
         else:
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-            call_command(line.strip(), skip_checks=True)
+            os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # Celery greets
+            run(line.strip())
             os._exit(0)
     # The test is gone, however it ended: so are its processes.
     os.killpg(0, signal.SIGKILL)
+
+
+def run(what: str) -> None:
+    """As the documentation says: an enqueuer, or the worker of the queue that is configured."""
+    from django.core.management import call_command
+    from django.db import connection
+
+    if what == "enqueuer":
+        call_command("enqueuer", skip_checks=True)
+    elif "CELERY_BROKER_URL" in os.environ:
+        from rocketrides.celery import app
+
+        if what == "worker whose parent has a connection":
+            connection.ensure_connection()
+        quick_start = ["--without-gossip", "--without-mingle"]
+        pool = f"--pool={os.environ['WORKER_POOL']}"
+        app.worker_main(["--quiet", "worker", pool, "--concurrency=1", *quick_start])
+    else:
+        call_command(
+            "db_worker",
+            queue_name="*",
+            interval=0.1,
+            startup_delay=False,
+            reload=False,
+            verbosity=0,
+            skip_checks=True,
+        )
 
 
 if __name__ == "__main__":

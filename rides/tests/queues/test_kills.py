@@ -69,7 +69,7 @@ def test_a_worker_killed_in_the_middle_of_a_job_loses_and_doubles_nothing(
 
 
 @pytest.mark.usefixtures("own_session")
-def test_an_enqueuer_killed_between_handing_over_and_its_commit_loses_and_doubles_nothing(
+def test_an_enqueuer_killed_in_its_commit_loses_and_doubles_nothing(
     queue, nursery, mail_server: MailServer
 ):
     began_at = time.monotonic()
@@ -89,14 +89,15 @@ def test_an_enqueuer_killed_between_handing_over_and_its_commit_loses_and_double
 
     wait_until(nothing_is_owed)
 
-    note(queue, "enqueuer, before its commit", len(rides), rides, mail_server, began_at)
+    note(queue, "enqueuer, in its commit", len(rides), rides, mail_server, began_at)
     assert receipts_of(rides) == [1] * len(rides)
     assert set(mail_server.accepted.values()) == {1}
 
 
-# A deferred trigger runs inside COMMIT, when everything was handed over, and waits there for a lock
-# that the test holds. What PostgreSQL does once it notices that its client has died (the session
-# is ended), or does before it notices (the commit goes on), the test decides.
+# A deferred trigger runs inside COMMIT, and waits there for a lock that the test holds. By then a
+# queue in the database has the job, in the same transaction; a broker has not. What PostgreSQL does
+# once it notices that its client has died (the session is ended), or does before it notices (the
+# commit goes on), the test decides.
 
 GATE = 20_11_04
 

@@ -1,14 +1,15 @@
 """Bugs of the foreign call: what is sent, under which key, and what its answer is taken for."""
 
+import uuid
 from collections.abc import Iterator
 from typing import Any
 from unittest.mock import patch
 
 from django.db import transaction
 
-from idempotency import claims
+from idempotency import claims, views
 from idempotency.operations import Operation
-from idempotency.testing import Fault, Moment
+from idempotency.testing import Fault, Moment, after_a_loss
 from rides import payments
 from rides.operations import CreateRide
 from rides.payments import charging
@@ -58,10 +59,16 @@ def new_foreign_key_for_each_attempt(bed: Bed) -> None:
     rewrite(bed, claims, "TAKE_OVER_KEY", "   SET ", fresh)
 
 
+@bug("at_most_one_charge_for_a_key", experiment=of_booking(after_a_loss), plan=undisturbed)
+def drawn_foreign_key(bed: Bed) -> None:
+    """A request whose rows were lost is sent under a key that Stripe has never seen."""
+    bed.enter_context(patch.object(views, "foreign_key_for", lambda *request: uuid.uuid4()))
+
+
 @bug("a_good_card_pays_in_the_end", experiment=of_booking(restored_of), plan=undisturbed)
 def foreign_key_from_the_serial_id(bed: Bed) -> None:
     """A restored database hands the number out again, and Stripe knows it as another request's."""
-    rewrite(bed, claims, "INSERT_KEY", "gen_random_uuid()", UUID_OF_THE_NUMBER)
+    rewrite(bed, claims, "INSERT_KEY", "%(foreign_key)s", UUID_OF_THE_NUMBER)
 
 
 @bug(

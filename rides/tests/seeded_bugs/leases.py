@@ -14,14 +14,17 @@ from rides.tests.seeded_bugs.planting import (
     at,
     booking,
     bug,
+    overtaken_by_another_rider,
     rewrite,
 )
 
 KEY = "idempotency_idempotencykey"
-THE_TOKEN = "\n   AND attempt = %(attempt)s"
+THE_TOKEN = "\n   AND lease_token = %(lease_token)s"
+THE_COUNTER = "\n   AND attempt = (%(entries)s::jsonb -> 0 ->> 'attempt')::int"
 UNFINISHED = "\n   AND recovery_point <> 'finished'"
+LEASE_HAS_ENDED = " OR locked_at < statement_timestamp() - %(lock_timeout)s"
 LEASE_IS_FREE = (
-    "\n   AND (locked_at IS NULL OR locked_at < statement_timestamp() - %(lock_timeout)s)"
+    f"\n   AND (locked_at IS NULL{LEASE_HAS_ENDED}\n        OR locked_at = %(impossible_lease)s)"
 )
 
 
@@ -34,6 +37,16 @@ LEASE_IS_FREE = (
 def no_fence(bed: Bed) -> None:
     """A process that wakes after others have finished its request finishes it once more."""
     rewrite(bed, leases, "WRITE_PROGRESS", THE_TOKEN + UNFINISHED, "")
+
+
+@bug(
+    "no_payment_is_on_a_foreign_ride",
+    experiment=overtaken_by_another_rider,
+    plan=at(Fault.FREEZE, Moment.AFTER, "charge_rider"),
+)
+def fence_by_counter(bed: Bed) -> None:
+    """The attempt's number is compared, which another rider's request has as well, after a loss."""
+    rewrite(bed, leases, "WRITE_PROGRESS", THE_TOKEN, THE_COUNTER)
 
 
 @bug(
@@ -83,18 +96,18 @@ def live_lease_is_taken(bed: Bed) -> None:
 def lease_that_never_runs_out(bed: Bed) -> None:
     """Locked is locked: nobody takes over what a killed process held."""
     for name in ("TAKE_OVER_KEY", "TAKE_OVER_NEXT_DUE_KEY"):
-        rewrite(bed, claims, name, LEASE_IS_FREE, "\n   AND locked_at IS NULL")
+        rewrite(bed, claims, name, LEASE_HAS_ENDED, "")
 
 
 @bug("a_lease_is_taken_with_a_new_token_only", experiment=booking, plan=KILLED_BEFORE_THE_CHARGE)
 def take_over_keeps_the_token(bed: Bed) -> None:
-    """A claim does not raise the token, so the one before it passes the fence."""
-    rewrite(bed, claims, "TAKE_OVER_KEY", "attempt + 1", "attempt")
+    """A claim does not change the token, so the one before it passes the fence."""
+    rewrite(bed, claims, "TAKE_OVER_KEY", "lease_token = %(lease_token)s,", "")
 
 
-@bug("fencing_tokens_never_fall", experiment=booking, plan=KILLED_BEFORE_THE_CHARGE)
-def token_begins_anew(bed: Bed) -> None:
-    """A key that is moved gets its first token back, which an old process still has."""
+@bug("attempts_never_fall", experiment=booking, plan=KILLED_BEFORE_THE_CHARGE)
+def attempt_begins_anew(bed: Bed) -> None:
+    """A key that is moved gets its first number back, and nobody can tell its attempts apart."""
     rewrite(bed, leases, "WRITE_PROGRESS", "   SET ", "   SET attempt = 1, ")
 
 

@@ -63,6 +63,16 @@ def failure_goes_back_to_the_start(bed: Bed) -> None:
 
 
 @bug(
+    "a_failed_call_is_written_down",
+    experiment=booking,
+    plan=at(Fault.HOSTILE, Moment.BEFORE, "charge_rider"),
+)
+def failure_recorded_as_it_came(bed: Bed) -> None:
+    """The words of a failure go to the database as they are, which does not take them."""
+    bed.enter_context(patch.object(failures, "described", str))
+
+
+@bug(
     "one_audit_record_for_a_transition",
     experiment=booking,
     plan=at(Fault.KILL, Moment.BEFORE, "COMMIT"),

@@ -21,6 +21,7 @@ from rides.tests.trials import (
     declining_of,
     looking_up_in_vain_of,
     looking_up_of,
+    lost_numbers_of,
 )
 from sandbox.stripe.control import StandIn
 
@@ -95,6 +96,13 @@ def looking_up_in_vain(scene: Scene) -> Experiment:
 
 def after_a_saved_failure(scene: Scene) -> Experiment:
     return after_a_saved_failure_of(booking(scene), scene.stand_in)
+
+
+def overtaken_by_another_rider(scene: Scene) -> Experiment:
+    return lost_numbers_of(
+        booking(scene),
+        booking_of(scene.rider_with_bad_card, scene.stand_in, raise_error="true"),
+    )
 
 
 def undisturbed(boundaries: list[Boundary]) -> Iterator[Case]:

@@ -1,14 +1,17 @@
 """Bugs of jobs: a receipt that is never sent, or sent twice."""
 
 import json
+from contextlib import nullcontext, suppress
 from typing import Any
 from unittest.mock import patch
 
 from django.db import connection, transaction
 from django.utils.module_loading import import_string
 
-from idempotency import jobs
+from idempotency import job_leases, jobs, settling, working
 from idempotency.compat import task
+from idempotency.exceptions import JobLeaseLost
+from idempotency.job_leases import JobLease
 from idempotency.models import JobDelivery
 from idempotency.testing import Fault, Moment
 from rides import operations
@@ -23,7 +26,13 @@ from rides.tests.seeded_bugs.planting import (
     rewrite,
     undisturbed,
 )
-from rides.tests.trials import enqueuing_of, overtaken_of, working_of
+from rides.tests.trials import (
+    delivered_twice_at_once_of,
+    enqueuing_for_broker_of,
+    enqueuing_of,
+    overtaken_of,
+    working_of,
+)
 
 KILLED_IN_THE_JOB = at(Fault.KILL, Moment.BEFORE, "INSERT rides_auditrecord")
 STAGE_JOB_ELSEWHERE = """
@@ -99,27 +108,67 @@ def settled_before_the_work(bed: Bed) -> None:
 @bug(
     "one_receipt_for_a_booked_ride",
     experiment=of_booking(working_of),
-    plan=at(Fault.FREEZE, Moment.BEFORE, "DELETE idempotency_jobdelivery"),
+    plan=at(Fault.FREEZE, Moment.BEFORE, "INSERT rides_auditrecord"),
 )
-def job_without_record_is_done_again(bed: Bed) -> None:
-    """Nobody looks whether the job was still owed."""
-    settle = jobs._settle
-    done_anyway = lambda cursor, job_id: settle(cursor, job_id) or True  # noqa: E731
-    bed.enter_context(patch.object(jobs, "_settle", done_anyway))
+def settling_without_a_fence(bed: Bed) -> None:
+    """Whoever has lost the job keeps what it wrote: nobody looks whether the job was still owed."""
+    settle = settling.settle_delivery
+
+    def settle_anyway(lease: JobLease) -> None:
+        with suppress(JobLeaseLost):
+            settle(lease)
+
+    bed.enter_context(patch.object(settling, "settle_delivery", settle_anyway))
+
+
+@bug(
+    "one_mail_where_nothing_was_struck",
+    experiment=of_booking(delivered_twice_at_once_of),
+    plan=undisturbed,
+)
+def live_lease_of_a_job_is_taken(bed: Bed) -> None:
+    """A second delivery does the job that another worker has in hand."""
+    live = "leased_until IS NULL OR leased_until <= statement_timestamp()"
+    rewrite(bed, job_leases, "LEASE_DELIVERY", live, "true")
+
+
+@bug(
+    "no_transaction_is_open_during_a_foreign_call",
+    experiment=of_booking(working_of),
+    plan=undisturbed,
+)
+def mail_inside_the_settling_transaction(bed: Bed) -> None:
+    """The mail server is spoken to while the transaction is open that settles the job."""
+
+    def run_whole(job: Any, block: Any, args: Any, kwargs: Any) -> None:
+        with transaction.atomic():
+            job.call(*args, **kwargs, settling=nullcontext)
+            settling.settle_delivery(block._lease)
+
+    bed.enter_context(patch.object(working, "_run_with_settling", run_whole))
+
+
+@bug(
+    "no_transaction_is_open_during_a_foreign_call",
+    experiment=of_booking(enqueuing_for_broker_of),
+    plan=undisturbed,
+)
+def handed_to_the_broker_inside_the_drain(bed: Bed) -> None:
+    """The staged rows stay locked for as long as the broker takes."""
+    bed.enter_context(patch.object(jobs, "_is_in_this_database", lambda queued: True))
 
 
 def hand_over(rows: list[tuple[Any, str, str]]) -> None:
     for job_id, job_name, job_args in rows:
         arguments = json.loads(job_args)
         JobDelivery.objects.create(job_id=job_id, job_name=job_name, job_args=arguments)
-        jobs._hand_over(job_id, job_name, arguments)
+        jobs.run_job.enqueue(str(job_id), job_name, arguments["args"], arguments["kwargs"])
 
 
 @task()
 def settle_and_then_run(
     job_id: str, job_name: str, args: list[Any], kwargs: dict[str, Any]
 ) -> None:
-    with connection.cursor() as cursor:
-        owed = jobs._settle(cursor, job_id)
+    owed, _ = JobDelivery.objects.filter(job_id=job_id).delete()
     if owed:
-        import_string(job_name).call(*args, **kwargs)
+        import_string(job_name).call(*args, **kwargs, settling=transaction.atomic)

@@ -1,0 +1,65 @@
+"""Two addresses for whoever watches the service: `/healthz` and `/readyz`.
+
+A project mounts them itself: `path("healthz", healthz)`. What makes an instance ready is the list
+`READINESS_CHECKS`, of functions that return what is in the way.
+"""
+
+import threading
+from collections.abc import Sequence
+
+from django.db import Error as DatabaseFailure
+from django.db import connection
+from django.db.migrations.executor import MigrationExecutor
+from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.utils.module_loading import import_string
+
+from idempotency import conf, stopping
+from idempotency.transactions import drop_broken_connection
+
+
+def healthz(request: HttpRequest) -> HttpResponse:
+    """Answer that the process is alive, whatever else is the matter. If it does not: restart it."""
+    return JsonResponse({"alive": True})
+
+
+def readyz(request: HttpRequest) -> HttpResponse:
+    """Answer whether requests should be sent here: 200, or 503 with the reasons."""
+    checks = map(import_string, conf.current().readiness_checks)
+    complaints = [complaint for check in checks for complaint in check()]
+    response = JsonResponse(
+        {"ready": not complaints, "complaints": complaints}, status=503 if complaints else 200
+    )
+    response._has_been_logged = True  # type: ignore[attr-defined]  # an answer, not an error
+    return response
+
+
+def not_asked_to_stop() -> Sequence[str]:
+    return ["The process was asked to stop."] if stopping.was_asked_to_stop() else []
+
+
+def database_answers() -> Sequence[str]:
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT 1")
+    except DatabaseFailure as error:
+        drop_broken_connection(error)
+        return ["The database does not answer."]
+    return []
+
+
+def migrations_are_applied() -> Sequence[str]:
+    """Compare the code's migrations with the database's, until they agree once."""
+    try:
+        if not (_migrated.is_set() or _unapplied_migrations()):
+            _migrated.set()
+    except DatabaseFailure as error:
+        drop_broken_connection(error)
+    return [] if _migrated.is_set() else ["The database lacks migrations of this code."]
+
+
+_migrated = threading.Event()
+
+
+def _unapplied_migrations() -> Sequence[object]:
+    executor = MigrationExecutor(connection)
+    return executor.migration_plan(executor.loader.graph.leaf_nodes())

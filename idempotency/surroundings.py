@@ -1,0 +1,87 @@
+"""System checks of what the keys stand in: their database, what points at them, how long they stay.
+
+Those of operations and of single settings are in `checks`.
+"""
+
+from collections.abc import Iterator
+from datetime import timedelta
+from typing import Any
+
+from django.apps import apps
+from django.core.checks import CheckMessage, Error, Warning, register
+from django.db import DEFAULT_DB_ALIAS, models, router
+
+from idempotency import conf
+from idempotency.checks import all_operations
+from idempotency.models import IdempotencyKey
+from idempotency.phases import ForeignPhase, UndoPhase
+from idempotency.positions import LOOK_AT_ALL_EVERY_SECONDS
+
+
+@register()
+def check_database(**_: Any) -> Iterator[CheckMessage]:
+    """The statements that hold the guarantees are sent to `default`, whatever a router says."""
+    for model in apps.get_app_config("idempotency").get_models():
+        elsewhere = {router.db_for_write(model), router.db_for_read(model)} - {DEFAULT_DB_ALIAS}
+        if elsewhere or not router.allow_migrate_model(DEFAULT_DB_ALIAS, model):
+            yield Error(
+                f"A database router leads {model._meta.label} away from {DEFAULT_DB_ALIAS!r}, "
+                "where the app's own statements go.",
+                hint="Let the router leave the app `idempotency` to `default`, with the tables "
+                "that its operations write in the same transactions.",
+                obj=model,
+                id="idempotency.E050",
+            )
+
+
+@register()
+def check_retention(**_: Any) -> Iterator[CheckMessage]:
+    """The reaper takes no answer before a key that may yet finish. It looks for those once a
+    minute, and sees none that an open transaction has claimed, which ends before its lease does.
+    """
+    settings = conf.current()
+    least = 2 * settings.lock_timeout + timedelta(seconds=LOOK_AT_ALL_EVERY_SECONDS)
+    if settings.retention < least:
+        yield Error(
+            f"RETENTION is {settings.retention}, and a key that is being finished may be that old: "
+            f"its lease lasts {settings.lock_timeout}.",
+            hint=f"Set it to {least} or more.",
+            id="idempotency.E051",
+        )
+
+
+@register(deploy=True)
+def check_retention_and_windows(**_: Any) -> Iterator[CheckMessage]:
+    """What waits for a foreign system in an outage goes to a person when its retention ends."""
+    windows = [
+        (phase.window, f"{operation.__qualname__}.{phase.name}")
+        for operation in all_operations()
+        for phase in operation.phases()
+        if isinstance(phase, ForeignPhase) and not isinstance(phase, UndoPhase)
+    ]
+    longest, where = max(windows, default=(timedelta(0), ""))
+    if conf.current().retention <= longest:
+        yield Warning(
+            f"RETENTION is {conf.current().retention}, and the foreign phase {where} may send "
+            f"again for {longest}: a request would be put before a person while it could still "
+            "finish.",
+            hint="Raise RETENTION above the window.",
+            id="idempotency.W050",
+        )
+
+
+@register()
+def check_what_points_at_keys(**_: Any) -> Iterator[CheckMessage]:
+    """A key that something protects is never removed."""
+    for relation in IdempotencyKey._meta.get_fields(include_hidden=True):
+        if not isinstance(relation, models.ForeignObjectRel):
+            continue
+        if relation.on_delete in (models.PROTECT, models.RESTRICT):
+            yield Warning(
+                f"{relation.related_model._meta.label}.{relation.field.name} protects the keys "
+                "that it points at: the reaper cannot remove them, and tries again every minute.",
+                hint="Use on_delete=SET_NULL, or CASCADE: a key goes TOMBSTONE_RETENTION after "
+                "its last run.",
+                obj=relation.field,
+                id="idempotency.W051",
+            )

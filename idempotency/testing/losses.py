@@ -1,0 +1,88 @@
+"""A database that lost its last commits, and hands their serial ids out again.
+
+So it is after a failover to a standby whose replay was behind, and after a restore. What the lost
+commits changed in rows that were there before is not taken back.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+from django.apps import apps
+from django.db import connection, transaction
+from django.db.models import Model
+
+from idempotency.testing.activity import end_idle_transactions
+from idempotency.testing.histories import forget_changes_after, last_change
+from idempotency.testing.trials import Experiment, nothing
+
+READ_SEQUENCES = """
+SELECT format('%I.%I', schemaname, sequencename), COALESCE(last_value, start_value),
+       last_value IS NOT NULL
+  FROM pg_sequences
+"""
+
+SET_SEQUENCE = "SELECT setval(%s, %s, %s)"
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """What a standby has replayed: the rows of each table, and where its sequences stand."""
+
+    rows: dict[type[Model], list[Any]]
+    sequences: list[tuple[str, int, bool]]
+    last_change: int
+
+
+def what_is_kept() -> Kept:
+    """Everything that is committed now."""
+    rows = {
+        model: list(model._base_manager.values_list("pk", flat=True))
+        for model in apps.get_models(include_auto_created=True)
+        if model._meta.managed and not model._meta.proxy
+    }
+    with connection.cursor() as cursor:
+        cursor.execute(READ_SEQUENCES)
+        return Kept(rows, cursor.fetchall(), last_change())
+
+
+def lose_commits_since(kept: Kept) -> None:
+    """Has the database be the standby that kept no more than that. Open transactions are lost."""
+    end_idle_transactions()
+    with transaction.atomic(), connection.cursor() as cursor:
+        for model, rows in kept.rows.items():
+            # Directly: no cascade, no signal, and foreign keys are looked at when all are gone.
+            model._base_manager.exclude(pk__in=rows)._raw_delete(using=connection.alias)
+        forget_changes_after(kept.last_change)
+        cursor.executemany(SET_SEQUENCE, kept.sequences)
+
+
+def after_a_loss(experiment: Experiment, meanwhile: Callable[[], object] = nothing) -> Experiment:
+    """The same attempt, whose commits are lost before its client comes back.
+
+    What the attempt answered was said in a history that nobody has any more, so it does not count.
+
+    Args:
+        meanwhile: what others do in between; they are given the lost serial ids.
+    """
+    kept: Kept | None = None
+
+    def prepare(key: str) -> None:
+        nonlocal kept
+        experiment.prepare(key)
+        kept = what_is_kept()
+
+    def send(key: str) -> Any:
+        nonlocal kept
+        if kept is not None:
+            lost, kept = kept, None
+            lose_commits_since(lost)
+            meanwhile()
+        return experiment.send(key)
+
+    return replace(
+        experiment,
+        prepare=prepare,
+        send=send,
+        attempt=experiment.attempt or experiment.send,
+    )

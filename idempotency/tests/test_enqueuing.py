@@ -1,0 +1,227 @@
+"""What the enqueuer's looks and batches cost: no more for rows that are dead, and never more than
+the limit, whatever plan PostgreSQL believes in."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+
+import pytest
+from django.db import connection, transaction
+
+from idempotency import enqueuing, jobs
+from idempotency.enqueuing import NUMBERS_LOOKED_BACK, Lookout
+from idempotency.models import JobDelivery, StagedJob
+from idempotency.testing.clock import let_time_pass
+from idempotency.tests.test_indexes import nodes, pages_read
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+DEAD = 20_000
+STAGED = 1_000
+BATCH = 100
+MOST_ROWS_TOUCHED = 10 * BATCH
+
+STAGE_MANY = """
+INSERT INTO idempotency_stagedjob (job_id, job_name, job_args, created_at)
+SELECT gen_random_uuid(), 'idempotency.tests.tasks.note',
+       '{"args": [], "kwargs": {"what": "many", "user_id": 1}}', now()
+  FROM generate_series(1, %s)
+"""
+
+HAND_OVER_MANY = """
+INSERT INTO idempotency_jobdelivery
+       (job_id, job_name, job_args, created_at, handed_over_at, deliveries, last_error)
+SELECT gen_random_uuid(), 'job', '{}', now(), now() - interval '1 day', %s, ''
+  FROM generate_series(1, %s)
+"""
+
+BAD_PLANS = "SET LOCAL enable_hashjoin = off; SET LOCAL enable_material = off"
+
+
+def execute(statement, *values):
+    with connection.cursor() as cursor:
+        cursor.execute(statement, values or None)
+
+
+@contextmanager
+def old_snapshot() -> Iterator[None]:
+    """A transaction that somebody forgot, which keeps every dead row in place."""
+    forgotten = connection.copy()
+    with forgotten.cursor() as cursor:
+        cursor.execute("BEGIN ISOLATION LEVEL REPEATABLE READ")
+        cursor.execute("SELECT 1")
+        try:
+            yield
+        finally:
+            forgotten.close()
+
+
+@pytest.fixture
+def dead_rows(db):
+    """Many jobs that have been staged and taken, under an old snapshot."""
+    with old_snapshot():
+        execute(STAGE_MANY, DEAD)
+        execute("DELETE FROM idempotency_stagedjob")
+        execute(HAND_OVER_MANY, 1, DEAD)
+        execute("DELETE FROM idempotency_jobdelivery")
+        yield
+
+
+@pytest.fixture
+def statistics_of_empty_tables(db):
+    """What autovacuum leaves behind when it came at a quiet time."""
+    StagedJob.objects.all().delete()
+    JobDelivery.objects.all().delete()
+    execute("VACUUM ANALYZE idempotency_stagedjob, idempotency_jobdelivery")
+
+
+def explained(statement, values):
+    """The nodes of a plan that was carried out, badly, and taken back."""
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute(BAD_PLANS)
+        cursor.execute(f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {statement}", values)
+        [plan] = cursor.fetchone()[0]
+        transaction.set_rollback(True)
+    return list(nodes(plan["Plan"]))
+
+
+@pytest.fixture
+def looks(monkeypatch):
+    """The pages that each look has read."""
+    pages = []
+    asked = enqueuing._asked
+
+    def measured(statement, values):
+        pages.append(pages_read(explained(statement, values)))
+        return asked(statement, values)
+
+    monkeypatch.setattr(enqueuing, "_asked", measured)
+    return pages
+
+
+# Looks.
+
+
+def test_a_look_reads_no_more_under_an_old_snapshot(dead_rows, looks):
+    lookout = Lookout()
+
+    for _ in range(5):
+        assert lookout.enqueue(BATCH).count == 0
+
+    everything, *usual = looks
+    assert everything > DEAD / 100
+    assert max(usual) <= 50, "a thousand numbers are looked back over, and nothing more"
+    assert everything > 5 * max(usual)
+
+
+def test_a_batch_under_an_old_snapshot_begins_where_the_look_found_something(dead_rows):
+    execute(STAGE_MANY, BATCH)
+    first_id = StagedJob.objects.order_by("id").values_list("id", flat=True)[0]
+
+    taken = explained(jobs.DRAIN_STAGED_JOBS, {"limit": BATCH, "first_id": first_id})
+
+    assert pages_read(taken) < 40 * BATCH
+    assert pages_read(taken) < pages_read(
+        explained(jobs.DRAIN_STAGED_JOBS, {"limit": BATCH, "first_id": 0})
+    )
+
+
+def test_jobs_far_below_the_position_are_found_by_the_look_at_everything(stage, settings):
+    """They were staged by a transaction that took long."""
+    settings.IDEMPOTENCY = {"REDELIVERY_AFTER": timedelta(hours=1)}
+    lookout = Lookout()
+    lookout.enqueue(BATCH)
+    late = stage(what="late")
+    execute(
+        "SELECT setval('idempotency_stagedjob_id_seq', last_value + %s)"
+        " FROM idempotency_stagedjob_id_seq",
+        2 * NUMBERS_LOOKED_BACK,
+    )
+    assert lookout.enqueue(BATCH).count == 1  # not so far: its number was known when it was asked
+
+    stage(what="latest")
+    StagedJob.objects.update(id=1)
+    assert lookout.enqueue(BATCH).count == 0
+    lookout._everything_due_at = 0.0
+    assert lookout.enqueue(BATCH).count == 1
+    assert JobDelivery.objects.filter(job_id=late).exists()
+
+
+def test_a_backlog_is_handed_over_batch_by_batch_from_its_beginning():
+    execute(STAGE_MANY, 2 * NUMBERS_LOOKED_BACK)
+    numbers = list(StagedJob.objects.order_by("id").values_list("id", flat=True))
+    lookout = Lookout()
+
+    batches = []
+    while (done := lookout.enqueue(3 * BATCH)).count:
+        batches.append(done.count)
+        left = StagedJob.objects.order_by("id").values_list("id", flat=True)
+        assert list(left) == numbers[sum(batches) :]
+
+    assert sum(batches) == 2 * NUMBERS_LOOKED_BACK
+
+
+def test_overdue_jobs_are_looked_for_in_their_own_time(stage, settings):
+    settings.IDEMPOTENCY = {"REDELIVERY_AFTER": timedelta(seconds=60)}
+    lookout = Lookout()
+    stage(what="one")
+    assert lookout.enqueue(BATCH).count == 1
+    let_time_pass(timedelta(seconds=61))
+
+    assert lookout.enqueue(BATCH).count == 0
+    lookout._everything_due_at = 0.0
+    assert lookout.enqueue(BATCH).count == 1
+
+
+# Batches.
+
+
+def most_rows(plan):
+    return max(
+        (node["Actual Rows"] + node.get("Rows Removed by Filter", 0)) * node["Actual Loops"]
+        for node in plan
+    )
+
+
+def rows_of(plan, *kinds):
+    return sum(
+        node["Actual Rows"] * node["Actual Loops"]
+        for node in plan
+        if node["Node Type"] == "ModifyTable" and node["Operation"] in kinds
+    )
+
+
+def test_a_drain_takes_its_limit_under_the_worst_plan(statistics_of_empty_tables):
+    execute(STAGE_MANY, STAGED)
+
+    plan = explained(jobs.DRAIN_STAGED_JOBS, {"limit": BATCH, "first_id": 0})
+
+    assert rows_of(plan, "Delete") == BATCH
+    assert most_rows(plan) <= MOST_ROWS_TOUCHED
+    with transaction.atomic():
+        execute(BAD_PLANS)
+        assert jobs.drain_staged_jobs(BATCH) == BATCH
+    assert StagedJob.objects.count() == STAGED - BATCH
+
+
+@pytest.mark.parametrize(
+    ("statement", "deliveries"),
+    [(jobs.TAKE_OVERDUE_JOBS, 1), (jobs.SET_EXHAUSTED_JOBS_ASIDE, 10)],
+)
+def test_a_redelivery_takes_its_limit_under_the_worst_plan(
+    statistics_of_empty_tables, statement, deliveries
+):
+    execute(HAND_OVER_MANY, deliveries, STAGED)
+    values = {
+        "limit": BATCH,
+        "redelivery_after": timedelta(seconds=60),
+        "max_deliveries": 10,
+    }
+
+    plan = explained(statement, values)
+
+    assert most_rows(plan) <= MOST_ROWS_TOUCHED
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute(BAD_PLANS)
+        cursor.execute(statement, values)
+        assert cursor.rowcount == BATCH

@@ -1,0 +1,46 @@
+"""A key's journal has a limit, whatever a phase appends to it and however often."""
+
+from datetime import timedelta
+
+import pytest
+from django.urls import path
+
+from idempotency import STARTED, NoOp, Operation, atomic_phase, foreign_phase
+from idempotency.leases import JOURNAL_LIMIT
+from idempotency.phases import RecoveryPoint
+from idempotency.tests.bookshop import OrderForm
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+POLLS = 330
+
+
+class WaitForStock(Operation):
+    """A foreign phase that polls: each time it commits that there is nothing yet."""
+
+    params_form = OrderForm
+
+    @atomic_phase(STARTED)
+    def begin(self):
+        return RecoveryPoint("waiting")
+
+    @foreign_phase("waiting", window=timedelta(hours=1), worst_case=timedelta(seconds=1))
+    def ask(self):
+        return "not yet"
+
+    @ask.commit
+    def wait(self, answer):
+        return NoOp()
+
+
+urlpatterns = [path("stock", WaitForStock.as_view())]
+
+
+def test_a_phase_that_polls_keeps_its_journal_within_the_limit(customer, key, stored):
+    for _ in range(POLLS):
+        assert customer.send(key, to="/stock").json()["code"] == "postponed"
+
+    journal = stored().journal
+    assert JOURNAL_LIMIT - 10 < len(journal) <= JOURNAL_LIMIT
+    assert journal[0]["event"] == "claimed"
+    assert journal[-1]["attempt"] == POLLS

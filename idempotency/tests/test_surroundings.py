@@ -1,0 +1,148 @@
+"""The system checks of a project: the keys' database, what points at them, how long they stay."""
+
+import gc
+from datetime import timedelta
+
+import pytest
+from django.core.checks import run_checks
+from django.db import models
+from django.test.utils import isolate_apps
+
+from idempotency import STARTED, Operation, Response, foreign_phase, surroundings
+from idempotency.models import IdempotencyKey, JobDelivery, ReaperPosition, StagedJob
+
+
+@pytest.fixture(autouse=True)
+def forget_the_broken_operations():
+    """So that no later `manage.py check` of this process finds them."""
+    yield
+    Operation.phases.__func__.cache_clear()
+    gc.collect()
+
+
+def ids(messages):
+    return [message.id for message in messages]
+
+
+def test_the_project_as_it_is_has_no_messages():
+    messages = run_checks(include_deployment_checks=True)
+
+    found = {message.id for message in messages}
+    assert found.isdisjoint({f"idempotency.{name}" for name in ("E050", "E051", "W050", "W051")})
+
+
+# The database.
+
+
+class Elsewhere:
+    """A router that sends an app's tables to a database of its own, as projects do."""
+
+    def db_for_read(self, model, **_):
+        return "other" if model._meta.app_label == "idempotency" else None
+
+    db_for_write = db_for_read
+
+
+class OnlyReplicaReads:
+    def db_for_read(self, model, **_):
+        return "other" if model is StagedJob else None
+
+
+class NotInDefault:
+    def allow_migrate(self, db, app_label, **_):
+        return not (db == "default" and app_label == "idempotency")
+
+
+@pytest.mark.parametrize(
+    ("router", "tables"),
+    [
+        (Elsewhere, {IdempotencyKey, StagedJob, JobDelivery, ReaperPosition}),
+        (OnlyReplicaReads, {StagedJob}),
+        (NotInDefault, {IdempotencyKey, StagedJob, JobDelivery, ReaperPosition}),
+    ],
+)
+def test_a_router_that_leads_the_tables_elsewhere_is_an_error(settings, router, tables):
+    settings.DATABASE_ROUTERS = [router()]
+
+    messages = list(surroundings.check_database())
+
+    assert tables <= {message.obj for message in messages}
+    assert set(ids(messages)) == {"idempotency.E050"}
+    assert all(message.hint for message in messages)
+
+
+def test_a_router_for_other_apps_is_none(settings):
+    class Others:
+        def db_for_write(self, model, **_):
+            return "other" if model._meta.app_label == "sessions" else None
+
+    settings.DATABASE_ROUTERS = [Others()]
+
+    assert list(surroundings.check_database()) == []
+
+
+# How long keys stay.
+
+
+@pytest.mark.parametrize(
+    ("seconds", "expected"), [(239, ["idempotency.E051"]), (240, []), (600, [])]
+)
+def test_a_retention_is_longer_than_a_key_may_take_to_finish(settings, seconds, expected):
+    """Twice a lease of 90 seconds, and the minute between two looks of the reaper."""
+    settings.IDEMPOTENCY = {**settings.IDEMPOTENCY, "RETENTION": timedelta(seconds=seconds)}
+
+    assert ids(surroundings.check_retention()) == expected
+
+
+@pytest.mark.parametrize(("hours", "expected"), [(200, ["idempotency.W050"]), (201, [])])
+def test_a_retention_is_longer_than_a_foreign_window_in_production(settings, hours, expected):
+    class Patient(Operation):
+        @foreign_phase(STARTED, window=timedelta(hours=200), worst_case=timedelta(seconds=1))
+        def call(self):
+            return None
+
+        @call.commit
+        def keep(self, result):
+            return Response(201, {})
+
+    settings.IDEMPOTENCY = {**settings.IDEMPOTENCY, "RETENTION": timedelta(hours=hours)}
+
+    messages = list(surroundings.check_retention_and_windows())
+
+    assert ids(messages) == expected
+    assert all("Patient.call" in message.msg for message in messages)
+
+
+# What points at keys.
+
+
+@pytest.mark.parametrize(
+    ("on_delete", "expected"),
+    [
+        (models.PROTECT, ["idempotency.W051"]),
+        (models.RESTRICT, ["idempotency.W051"]),
+        (models.SET_NULL, []),
+        (models.CASCADE, []),
+    ],
+)
+def test_a_row_that_protects_its_key_is_told(monkeypatch, on_delete, expected):
+    with isolate_apps("idempotency"):
+
+        class Note(models.Model):  # noqa: DJ008
+            key = models.ForeignKey(
+                IdempotencyKey, on_delete=on_delete, null=True, related_name="+"
+            )
+
+            class Meta:
+                app_label = "idempotency"
+
+        relation = Note._meta.get_field("key").remote_field
+    fields = IdempotencyKey._meta.get_fields(include_hidden=True)
+    monkeypatch.setattr(
+        type(IdempotencyKey._meta), "get_fields", lambda *_, **__: [*fields, relation]
+    )
+
+    messages = list(surroundings.check_what_points_at_keys())
+
+    assert ids(messages) == expected
+    assert all("Note.key" in message.msg for message in messages)

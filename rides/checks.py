@@ -1,0 +1,41 @@
+"""System checks of the service: what the demonstration leaves behind must not reach production.
+
+`manage.py check --database default` runs those that ask the database.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+from django.conf import settings
+from django.core.checks import CheckMessage, Error, Tags, register
+from django.db.utils import ProgrammingError
+
+from rides.management.commands.seed import ADMIN_EMAIL, ADMIN_PASSWORD
+from rides.models import User
+
+DEMO_LOGIN = "rides.E001"
+
+
+@register(Tags.database)
+def check_demo_login(*, databases: Sequence[str] | None = None, **_: Any) -> list[CheckMessage]:
+    """Refuses the demo's admin with the password of the README, anywhere but in the demo."""
+    if settings.EMBEDDED_POSTGRES:
+        return []
+    return [_demo_login(alias) for alias in databases or () if _has_demo_login(alias)]
+
+
+def _has_demo_login(alias: str) -> bool:
+    try:
+        admin = User.objects.using(alias).filter(email=ADMIN_EMAIL, is_active=True).first()
+    except ProgrammingError:  # the tables are not there yet
+        return False
+    return admin is not None and admin.check_password(ADMIN_PASSWORD)
+
+
+def _demo_login(alias: str) -> CheckMessage:
+    return Error(
+        f"{ADMIN_EMAIL} of the demonstration can log in to the database {alias!r} with the "
+        "password that the README tells everybody.",
+        hint=f"manage.py changepassword {ADMIN_EMAIL}, or remove the user.",
+        id=DEMO_LOGIN,
+    )

@@ -1,0 +1,141 @@
+"""An ASGI application that has a request whole before a thread of Django's sees it.
+
+Whatever is refused here has touched no database, and whoever is waited for here holds nothing that
+others need.
+"""
+
+import asyncio
+import io
+from collections.abc import Awaitable, Callable
+from functools import lru_cache
+from typing import Any
+
+from django.conf import settings
+from django.core.handlers.wsgi import WSGIRequest
+from django.http import HttpRequest
+from django.urls import Resolver404, resolve
+
+from idempotency import conf
+from idempotency.claims import request_in_progress
+from idempotency.exceptions import BodyTooLarge, IdempotencyError
+from idempotency.views import error_response
+from rocketrides.door.answers import Answer, answer_of, django_answer
+from rocketrides.door.scopes import environ_of
+from rocketrides.door.stopping import live
+from rocketrides.door.turns import Disconnected, Turns
+
+Message = dict[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+
+HEALTH = ("/healthz", "/readyz")
+LONGEST_PATH = 255
+
+
+class RequestTimeout(IdempotencyError):
+    """The body did not come within `BODY_SECONDS`."""
+
+    status, code, retryable = 408, "request_timeout", True
+
+    @property
+    def headers(self) -> dict[str, str]:
+        return {"Connection": "close"}  # nobody reads what may still come of the body
+
+
+class Door:
+    """Awaits a request's body, then its turn, then Django's answer."""
+
+    def __init__(self) -> None:
+        self._turns = Turns(
+            django_answer,
+            threads=settings.API_THREADS,
+            active=settings.API_ACTIVE,
+            longest=settings.API_QUEUE,
+        )
+        # An instance that has too much to do is alive, and says so on threads of their own.
+        self._health = Turns(django_answer, threads=2, active=2, longest=20)
+        self._in_hand: set[tuple[str, ...]] = set()
+
+    async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            await live(receive, send, self._turns)
+            return
+        try:
+            status, headers, content = await self._answer(scope, receive)
+        except IdempotencyError as error:
+            status, headers, content = answer_of(error_response(error))
+        except Disconnected:
+            return
+        await send({"type": "http.response.start", "status": status, "headers": headers})
+        await send({"type": "http.response.body", "body": content})
+
+    async def _answer(self, scope: Message, receive: Receive) -> Answer:
+        """*Raises* an `IdempotencyError` where Django is not asked, `Disconnected`."""
+        body = io.BytesIO()
+        request = WSGIRequest(environ_of(scope, body))
+        if request.path_info in HEALTH:
+            return await self._health.take(request, receive)
+        self._turns.refuse_when_full()
+        if refuse_unread := check_of(request.path_info):
+            refuse_unread(request)
+        asked = question_of(request)
+        self._refuse_in_hand(asked)
+        await read_body(request, body, receive)
+        self._refuse_in_hand(asked)
+        self._in_hand.add(asked)
+        try:
+            return await self._turns.take(request, receive)
+        finally:
+            self._in_hand.discard(asked)
+
+    def _refuse_in_hand(self, asked: tuple[str, ...]) -> None:
+        """A retry whose first is still worked on by this process needs no database to learn it."""
+        if asked and asked in self._in_hand:
+            raise request_in_progress(retry_after_seconds=1)
+
+
+def question_of(request: HttpRequest) -> tuple[str, ...]:
+    """Return what makes a request the same as another: key, address, credential. Empty without.
+
+    Two clients never have the credential in common, so none learns here of another's key.
+    """
+    key = request.headers.get("Idempotency-Key")
+    credential = [request.headers.get(name, "") for name in conf.current().credential_headers]
+    return (key, request.path_info, *credential) if key and any(credential) else ()
+
+
+@lru_cache(maxsize=1024)
+def check_of(path: str) -> Callable[[HttpRequest], None] | None:
+    """Return what a view wants to refuse before the body is read, such as an operation's view."""
+    if len(path) > LONGEST_PATH:
+        return None
+    try:
+        return getattr(resolve(path).func, "refuse_unread", None)
+    except Resolver404:
+        return None
+
+
+async def read_body(request: HttpRequest, body: io.BytesIO, receive: Receive) -> None:
+    """Await the whole body, and keep it in `body`.
+
+    *Raises* `BodyTooLarge`, `RequestTimeout`, `Disconnected`.
+    """
+    limit = conf.current().max_body_bytes
+    announced = int(request.META.get("CONTENT_LENGTH") or 0)  # a number: the server has read it
+    is_chunked = "HTTP_TRANSFER_ENCODING" in request.META
+    try:
+        async with asyncio.timeout(settings.BODY_SECONDS):
+            while is_chunked or body.tell() < announced <= limit:
+                message = await receive()
+                if message["type"] == "http.disconnect":
+                    raise Disconnected
+                is_chunked &= message.get("more_body", False) and body.tell() <= limit
+                body.write(message.get("body", b""))
+    except TimeoutError:
+        raise RequestTimeout(
+            f"The body did not arrive within {settings.BODY_SECONDS} s. Nothing was done. "
+            "Retry with the same Idempotency-Key."
+        ) from None
+    if max(announced, body.tell()) > limit:
+        raise BodyTooLarge(f"The body is larger than {limit} bytes.")
+    body.seek(0)

@@ -1,0 +1,183 @@
+"""Whose turn it is: a bounded number of threads, and a bounded queue before them.
+
+What waits is bounded in number and in time, because clients wait for no longer either. Without a
+bound each request would be worked on in its turn for clients that hung up long ago, and so would
+their retries (`docs/operating.md`, "More requests than it can serve").
+"""
+
+import asyncio
+import contextlib
+import threading
+import time
+from collections import deque
+from collections.abc import Awaitable, Callable
+from queue import SimpleQueue
+from typing import Any
+
+from django.conf import settings
+from django.core.handlers.wsgi import WSGIRequest
+
+from idempotency.calls import count_calls, watch_calls
+from idempotency.exceptions import IdempotencyError
+from rocketrides.door.answers import Answer
+
+Receive = Callable[[], Awaitable[Any]]
+Work = tuple[WSGIRequest, "asyncio.Future[Answer]"]
+
+
+class Overloaded(IdempotencyError):
+    """More requests wait than can be served soon."""
+
+    status, code, retryable = 503, "overloaded", True
+
+
+class Disconnected(Exception):
+    """The client hung up: there is nobody to answer."""
+
+
+class Turns:
+    """Runs `respond` for some requests at a time, while others wait.
+
+    Args:
+        threads: the most that are worked on.
+        active: the most of these that do something, in place of waiting for a foreign call. More
+            would only wait for each other, for a processor or a connection to the database.
+        longest: the most that wait.
+
+    All of it but `_work_on` and `_call_begins` runs in the event loop, so nothing needs a lock.
+    """
+
+    def __init__(
+        self, respond: Callable[[WSGIRequest], Answer], *, threads: int, active: int, longest: int
+    ) -> None:
+        self._respond = respond
+        self._threads, self._active, self._longest = threads, active, longest
+        self._queue: deque[_Place] = deque()
+        self._in_hand = 0
+        self._started = 0
+        self._answers: set[asyncio.Future[Answer]] = set()
+        self._work: SimpleQueue[Work] = SimpleQueue()
+        self._ended: IdempotencyError | None = None
+        watch_calls(self._call_begins)
+
+    def refuse_when_full(self) -> None:
+        """*Raises* `Overloaded` where a request that came now would wait for too long.
+
+        The first of the queue has waited for as long as the last will. Half of what is allowed is
+        left for work that takes longer than that before it.
+        """
+        if self._ended:
+            raise self._ended
+        self._drop_those_gone()
+        if not self._queue:
+            return
+        waited = time.monotonic() - self._queue[0].since
+        if len(self._queue) >= self._longest or waited > settings.API_QUEUE_SECONDS / 2:
+            raise overloaded()
+
+    async def take(self, request: WSGIRequest, receive: Receive) -> Answer:
+        """Wait for a turn, and have the request answered.
+
+        *Raises* `Overloaded`, `Disconnected` where its client hung up before its turn.
+        """
+        self.refuse_when_full()
+        if self._has_room() and not self._queue:
+            self._in_hand += 1
+        else:
+            await self._wait(receive)
+        try:
+            return await self._run(request)
+        finally:
+            self._in_hand -= 1
+            self._let_in()
+
+    def abandon(self, error: IdempotencyError) -> int:
+        """Answer all that is in hand, or comes from now on, with `error`; return how many were."""
+        self._ended = error
+        abandoned = [answer for answer in self._answers if not answer.done()]
+        for answer in abandoned:
+            answer.set_exception(error)
+        return len(abandoned)
+
+    def _has_room(self) -> bool:
+        return self._in_hand < self._threads and self._in_hand - count_calls() < self._active
+
+    def _let_in(self) -> None:
+        self._drop_those_gone()
+        while self._queue and self._has_room():
+            self._in_hand += 1
+            self._queue.popleft().turn.set_result(None)
+            self._drop_those_gone()
+
+    def _drop_those_gone(self) -> None:
+        while self._queue and self._queue[0].turn.done():
+            self._queue.popleft()
+
+    async def _wait(self, receive: Receive) -> None:
+        place = _Place(asyncio.get_running_loop())
+        self._queue.append(place)
+        hung_up = asyncio.ensure_future(_hung_up(receive))
+        await asyncio.wait(
+            {place.turn, hung_up},
+            timeout=settings.API_QUEUE_SECONDS,
+            return_when=asyncio.FIRST_COMPLETED,
+        )
+        hung_up.cancel()
+        if not place.turn.done():
+            place.turn.cancel()
+            raise Disconnected if hung_up.done() else overloaded()
+
+    async def _run(self, request: WSGIRequest) -> Answer:
+        if self._ended:
+            raise self._ended
+        answer = asyncio.get_running_loop().create_future()
+        self._answers.add(answer)
+        if self._in_hand > self._started:
+            self._started += 1
+            # A daemon, since a thread in a foreign call must not hold up the end of the process.
+            threading.Thread(target=self._work_on, daemon=True).start()
+        self._work.put((request, answer))
+        try:
+            return await answer
+        finally:
+            self._answers.discard(answer)
+
+    def _work_on(self) -> None:
+        while True:
+            request, answer = self._work.get()
+            content = self._respond(request)
+            with contextlib.suppress(RuntimeError):  # the loop has ended, and the process ends
+                answer.get_loop().call_soon_threadsafe(_settle, answer, content)
+
+    def _call_begins(self) -> None:
+        """A thread waits for another system now: somebody else may have its turn."""
+        with contextlib.suppress(IndexError):  # nobody waits
+            self._queue[0].loop.call_soon_threadsafe(self._let_in)
+
+
+class _Place:
+    """A place in the queue."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.loop = loop
+        self.since = time.monotonic()
+        self.turn: asyncio.Future[None] = loop.create_future()
+
+
+def overloaded() -> Overloaded:
+    return Overloaded(
+        "The service has more requests than it can answer soon. Nothing was done. "
+        "Retry with the same Idempotency-Key.",
+        retry_after_seconds=1,
+    )
+
+
+def _settle(answer: "asyncio.Future[Answer]", content: Answer) -> None:
+    if not answer.done():  # as one that was abandoned is
+        answer.set_result(content)
+
+
+async def _hung_up(receive: Receive) -> None:
+    """Wait until the client is gone: nothing else can come once the body is read."""
+    while (await receive())["type"] != "http.disconnect":
+        pass
