@@ -53,13 +53,13 @@ def wait_for_keys() -> float:
     return seconds_until(lambda: not unfinished.exists(), KEYS_AT_REST_WITHIN_SECONDS)
 
 
-def wait_for_jobs(within_seconds: float = JOBS_AT_REST_WITHIN_SECONDS) -> float:
+def wait_for_jobs() -> float:
     """Return after how many seconds every job was done."""
 
     def are_done() -> bool:
         return not (StagedJob.objects.exists() or JobDelivery.objects.exists())
 
-    return seconds_until(are_done, within_seconds)
+    return seconds_until(are_done, JOBS_AT_REST_WITHIN_SECONDS)
 
 
 def seconds_until(is_so: Callable[[], bool], limit: float) -> float:
