@@ -14,8 +14,9 @@ class EmailBackend(filebased.EmailBackend):
 
     def close(self) -> None:
         super().close()
-        mails = sorted(Path(self.file_path).glob("*.log"))  # each name begins with its time
+        mails = list(Path(self.file_path).glob("*.log"))
         if len(mails) >= MAILS_KEPT + REMOVED_AT_ONCE:
-            for mail in mails[:-MAILS_KEPT]:
-                with contextlib.suppress(FileNotFoundError):  # another worker was first
+            with contextlib.suppress(FileNotFoundError):  # another worker is at it
+                mails.sort(key=lambda mail: mail.stat().st_mtime_ns)
+                for mail in mails[:-MAILS_KEPT]:
                     mail.unlink()
