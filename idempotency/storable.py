@@ -15,7 +15,15 @@ from typing import Any
 
 from django.db import DatabaseError, InterfaceError, OperationalError
 
-from idempotency.exceptions import LEAVING, IdempotencyError, OperationMisuse, ReviewRefused
+from idempotency.exceptions import (
+    LEAVING,
+    IdempotencyError,
+    JobFailed,
+    JobLeaseLost,
+    JobOverLimit,
+    OperationMisuse,
+    ReviewRefused,
+)
 
 TEXT_LIMIT = 2_000
 """Characters of a text that are kept, the note that says where it was cut included."""
@@ -110,7 +118,7 @@ def described(error: BaseException) -> str:
       words may be anybody's. An author who wants words kept raises one of this app's from it.
     """
     try:
-        if isinstance(error, OperationMisuse):
+        if isinstance(error, OperationMisuse | JobFailed | JobLeaseLost | JobOverLimit):
             return storable_text(f"{type(error).__name__}: {_text_of(error)}")
         if isinstance(error, IdempotencyError | ReviewRefused):
             return storable_text(error)

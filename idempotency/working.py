@@ -14,15 +14,14 @@ from django.db import Error, connection, transaction
 from django.utils.module_loading import import_string
 
 from idempotency.compat import Task
-from idempotency.exceptions import JobFailed, JobOverLimit
+from idempotency.exceptions import JobFailed, JobOverLimit, JobUnknown
 from idempotency.job_leases import JobLease, lease_delivery, release_delivery, settle_delivery
 from idempotency.job_limits import interrupted_after, limit_of
 from idempotency.settling import Settling
+from idempotency.storable import described, described_traceback
 from idempotency.transactions import refuse_open_transaction
 
 logger = logging.getLogger(__name__)
-
-LONGEST_ERROR = 2_000
 
 KEEP_JOB_ERROR = """
 UPDATE idempotency_jobdelivery SET last_error = %(last_error)s WHERE job_id = %(job_id)s
@@ -49,7 +48,8 @@ def run_under_lease(job_id: str, job_name: str, args: list[Any], kwargs: dict[st
     try:
         _run(job, lease, args, kwargs)
     except (Exception, JobOverLimit) as error:
-        logger.warning("job failed: job_id=%s job_name=%s", job_id, job_name, exc_info=True)
+        said = described_traceback(error)
+        logger.warning("job failed: job_id=%s job_name=%s: %s", job_id, job_name, said)
         _let_go(lease, error)
         raise JobFailed(described(error)) from None
 
@@ -57,7 +57,7 @@ def run_under_lease(job_id: str, job_name: str, args: list[Any], kwargs: dict[st
 def task_named(job_name: str) -> Task:
     found = import_string(job_name)
     if not isinstance(found, Task):
-        raise TypeError(f"{job_name} is not a task")
+        raise JobUnknown(f"{job_name} is not a task.")
     return found
 
 
@@ -69,11 +69,6 @@ def passed_to(job: Task, settling: Callable[..., Any] | None) -> dict[str, Any]:
 def keep_error(job_id: str, error: BaseException) -> None:
     with connection.cursor() as cursor:
         cursor.execute(KEEP_JOB_ERROR, {"job_id": job_id, "last_error": described(error)})
-
-
-def described(error: BaseException) -> str:
-    """What is kept of an error."""
-    return repr(error)[:LONGEST_ERROR]
 
 
 def _run(job: Task, lease: JobLease, args: list[Any], kwargs: dict[str, Any]) -> None:
@@ -107,7 +102,8 @@ def _let_go(lease: JobLease, error: BaseException) -> None:
     try:
         release_delivery(lease, described(error))
     except Error as away:
-        logger.warning("error of a job not kept: job_id=%s error=%r", lease.job_id, away)
+        said = described(away)
+        logger.warning("error of a job not kept: job_id=%s error=%s", lease.job_id, said)
 
 
 def _give_connection_up() -> None:
