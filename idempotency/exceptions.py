@@ -240,17 +240,17 @@ class JobLeaseLost(JobError):
     """This worker's lease of a job has ended, so it settles nothing and keeps nothing."""
 
 
-class JobMisuse(JobError):
-    """A job's code did what the library forbids."""
+class JobUnknown(OperationMisuse):
+    """A job names no task of this code, or one that does not take its arguments."""
 
 
-class WriteOutsideSettling(JobMisuse):
+class WriteOutsideSettling(OperationMisuse):
     """A job that calls out ran a statement other than a SELECT outside of its settling block."""
 
 
-class SettlingOpenedTwice(JobMisuse):
+class SettlingOpenedTwice(OperationMisuse):
     """A job opened its settling block a second time."""
 
 
-class SettlingNotKept(JobMisuse):
+class SettlingNotKept(OperationMisuse):
     """A job went on as if nothing were wrong after its settling block had been rolled back."""

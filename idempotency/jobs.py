@@ -18,6 +18,7 @@ from django.db import DEFAULT_DB_ALIAS, Error, connection, router, transaction
 
 from idempotency import conf
 from idempotency.compat import DatabaseBackend, Task, task
+from idempotency.exceptions import JobUnknown
 from idempotency.staging import recording_staged_jobs, stage_job
 from idempotency.storable import TEXT_LIMIT, described, storable_text
 from idempotency.transactions import give_connection_back, refuse_open_transaction
@@ -115,6 +116,7 @@ UPDATE idempotency_jobdelivery
 PUT_BACK = """
 UPDATE idempotency_jobdelivery
    SET set_aside_at = NULL, deliveries = 0,
+       handed_over_at = statement_timestamp() - %(redelivery_after)s,
        last_error   = left('put back by ' || %(who)s || ': ' || %(reason)s || '; ' || last_error,
                            %(longest)s)
  WHERE set_aside_at IS NOT NULL AND job_id = ANY(%(job_ids)s::uuid[])
@@ -176,22 +178,19 @@ def redeliver_overdue_jobs(limit: int) -> int:
 
 def put_back(job_ids: Sequence[Any], *, who: str, reason: str) -> int:
     """Owes jobs again that were set aside, as a person decided; returns how many there were."""
+    values: dict[str, Any] = {
+        "job_ids": list(job_ids),
+        "who": storable_text(who),
+        "reason": storable_text(reason),
+        "longest": TEXT_LIMIT,
+        "redelivery_after": conf.current().redelivery_after,
+    }
     with connection.cursor() as cursor:
-        values: dict[str, Any] = {
-            "job_ids": list(job_ids),
-            "who": storable_text(who),
-            "reason": storable_text(reason),
-            "longest": TEXT_LIMIT,
-        }
         cursor.execute(PUT_BACK, values)
         found = [job_id for (job_id,) in cursor.fetchall()]
     for job_id in found:
-        logger.info(
-            "job put back: job_id=%s by=%s reason=%s",
-            job_id,
-            storable_text(who),
-            storable_text(reason),
-        )
+        said = values["who"], values["reason"]
+        logger.info("job put back: job_id=%s by=%s reason=%s", job_id, *said)
     return len(found)
 
 
@@ -240,7 +239,10 @@ def _prepared(job: OwedJob) -> tuple[Task, Sequence[Any]]:
     found = task_named(job.job_name)
     arguments = json.loads(job.arguments)
     args, kwargs = arguments["args"], arguments["kwargs"]
-    inspect.signature(found.func).bind(*args, **kwargs, **passed_to(found, None))
+    try:
+        inspect.signature(found.func).bind(*args, **kwargs, **passed_to(found, None))
+    except TypeError as error:  # which names an argument, and no value
+        raise JobUnknown(f"The task does not take these arguments: {error}.") from error
     queued = run_job.using(
         queue_name=found.queue_name, priority=found.priority, backend=found.backend
     )
@@ -269,7 +271,7 @@ def _keep_refusal(job: OwedJob, error: Exception) -> None:
     logger.error(
         "job not handed over: job_id=%s job_name=%s error=%s",
         job.job_id,
-        job.job_name,
+        storable_text(job.job_name),
         described(error),
     )
     keep_error(job.job_id, error)

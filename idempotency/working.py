@@ -15,7 +15,7 @@ from django.utils.module_loading import import_string
 
 from idempotency import doors
 from idempotency.compat import Task
-from idempotency.exceptions import JobFailed, JobOverLimit
+from idempotency.exceptions import JobFailed, JobOverLimit, JobUnknown
 from idempotency.job_leases import JobLease, lease_delivery, release_delivery, settle_delivery
 from idempotency.job_limits import interrupted_after, limit_of
 from idempotency.settling import Settling
@@ -54,9 +54,8 @@ def run_under_lease(job_id: str, job_name: str, args: list[Any], kwargs: dict[st
     try:
         _run(job, lease, args, kwargs)
     except (Exception, JobOverLimit) as error:
-        logger.warning(
-            "job failed: job_id=%s job_name=%s: %s", job_id, job_name, described_traceback(error)
-        )
+        said = described_traceback(error)
+        logger.warning("job failed: job_id=%s job_name=%s: %s", job_id, job_name, said)
         _let_go(lease, error)
         raise JobFailed(described(error)) from None
 
@@ -64,7 +63,7 @@ def run_under_lease(job_id: str, job_name: str, args: list[Any], kwargs: dict[st
 def task_named(job_name: str) -> Task:
     found = import_string(job_name)
     if not isinstance(found, Task):
-        raise TypeError(f"{job_name} is not a task")
+        raise JobUnknown(f"{job_name} is not a task.")
     return found
 
 
@@ -109,7 +108,8 @@ def _let_go(lease: JobLease, error: BaseException) -> None:
     try:
         release_delivery(lease, described(error))
     except Error as away:
-        logger.warning("error of a job not kept: job_id=%s error=%s", lease.job_id, described(away))
+        said = described(away)
+        logger.warning("error of a job not kept: job_id=%s error=%s", lease.job_id, said)
 
 
 def _give_connection_up() -> None:

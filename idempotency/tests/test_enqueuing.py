@@ -35,7 +35,10 @@ SELECT gen_random_uuid(), 'job', '{}', now(), now() - interval '1 day', %s, ''
   FROM generate_series(1, %s)
 """
 
-BAD_PLANS = "SET LOCAL enable_hashjoin = off; SET LOCAL enable_material = off"
+BAD_PLANS = "; ".join(
+    f"SET LOCAL enable_{way} = off"
+    for way in ("hashjoin", "mergejoin", "hashagg", "sort", "material")
+)
 
 
 def execute(statement, *values):
@@ -147,18 +150,20 @@ def test_jobs_far_below_the_position_are_found_by_the_look_at_everything(stage, 
     assert JobDelivery.objects.filter(job_id=late).exists()
 
 
-def test_a_backlog_is_handed_over_batch_by_batch_from_its_beginning():
-    execute(STAGE_MANY, 2 * NUMBERS_LOOKED_BACK)
+def test_a_backlog_is_handed_over_batch_by_batch_from_its_beginning(monkeypatch):
+    """It is longer than what is looked back over."""
+    monkeypatch.setattr(enqueuing, "NUMBERS_LOOKED_BACK", BATCH // 2)
+    execute(STAGE_MANY, BATCH)
     numbers = list(StagedJob.objects.order_by("id").values_list("id", flat=True))
     lookout = Lookout()
 
     batches = []
-    while (done := lookout.enqueue(3 * BATCH)).count:
+    while (done := lookout.enqueue(BATCH // 7)).count:
         batches.append(done.count)
         left = StagedJob.objects.order_by("id").values_list("id", flat=True)
         assert list(left) == numbers[sum(batches) :]
 
-    assert sum(batches) == 2 * NUMBERS_LOOKED_BACK
+    assert sum(batches) == BATCH
 
 
 def test_overdue_jobs_are_looked_for_in_their_own_time(stage, settings):

@@ -64,7 +64,7 @@ def test_a_job_that_the_broker_refuses_keeps_its_error_and_the_rest_goes_on(stag
     drain_staged_jobs(10)
 
     assert broker.got == [str(before), str(after)]
-    assert JobDelivery.objects.get(job_id=refused).last_error.startswith("ValueError at ")
+    assert "ValueError" in JobDelivery.objects.get(job_id=refused).last_error
     let_time_pass(REDELIVERY)
     broker.refused.clear()
     redeliver_overdue_jobs(10)

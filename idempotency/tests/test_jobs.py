@@ -211,7 +211,7 @@ def test_a_job_that_its_queue_refuses_blocks_nobody(stage, settings, monkeypatch
 
     assert len(queued()) == 2
     assert len(delivered()) == 3
-    assert "DataError" in JobDelivery.objects.get(job_id=refused).last_error
+    assert "StringDataRightTruncation" in JobDelivery.objects.get(job_id=refused).last_error
 
 
 def test_a_job_is_handed_to_the_backend_that_its_task_names(stage, settings, monkeypatch):

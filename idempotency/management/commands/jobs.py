@@ -7,7 +7,9 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError
 
 from idempotency.jobs import put_back
+from idempotency.management.printing import ending_with_the_reader
 from idempotency.models import JobDelivery
+from idempotency.storable import storable_text
 
 
 class Command(BaseCommand):
@@ -29,7 +31,8 @@ class Command(BaseCommand):
         if action == "put-back":
             self._put_back(options)
         else:
-            self._list()
+            with ending_with_the_reader():
+                self._list()
 
     def _list(self) -> None:
         count = 0
@@ -37,7 +40,8 @@ class Command(BaseCommand):
             count += 1
             self.stdout.write(
                 f"{job.job_id}  since {job.set_aside_at:%Y-%m-%d %H:%M}  {job.job_name}  "
-                f"deliveries={job.deliveries}  {json.dumps(job.job_args)}  {job.last_error}"
+                f"deliveries={job.deliveries}  {json.dumps(job.job_args)}  "
+                f"{storable_text(job.last_error)}"
             )
         self.stdout.write(f"set_aside={count}")
 
