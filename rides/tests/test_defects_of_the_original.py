@@ -178,7 +178,7 @@ def test_the_key_at_stripe_is_a_uuid_and_says_nothing_of_a_serial_id(api, stand_
 
     [charge] = stand_in.charges()
     assert charge["idempotency_key"] == str(the_key().foreign_key)
-    assert uuid.UUID(charge["idempotency_key"]).version == 4
+    assert uuid.UUID(charge["idempotency_key"]).version == 5
 
 
 @pytest.mark.parametrize("column", ["request_method", "request_path"])
