@@ -8,12 +8,15 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 
+from django.db import connections
+
 from proof.world import World
 
 Nemesis = Callable[[World, random.Random], None]
 
 KEYS_AGE_SECONDS = 40.0  # Stripe's 24 hours, where the window of 20 is 10 s
 MOST_AT_ONCE = 3
+RIDERS_THAT_PAY = 90  # the first ones of a run; the last ones' cards are declined
 PAUSE_SECONDS = (0.3, 1.5)
 SKIPPED_SECONDS = 0.05
 STALL_SECONDS = 1.5  # longer than the client waits
@@ -75,6 +78,17 @@ def stripe_forgets_keys(world: World, dice: random.Random) -> None:
     world.stand_in.prune_keys(older_than_seconds=KEYS_AGE_SECONDS)
 
 
+def replace_customer(world: World, dice: random.Random) -> None:
+    """A rider gets another customer at Stripe, with a card that pays as the first one did."""
+    from rides import payments  # only now: they import models
+    from rides.models import User
+
+    rider = f"rider-{dice.randrange(RIDERS_THAT_PAY)}@example.com"
+    customer = payments.create_customer(email=rider, source="tok_visa")
+    User.objects.filter(email=rider).update(stripe_customer_id=customer)
+    connections.close_all()  # this thread's
+
+
 NEMESES: dict[str, Nemesis] = {
     **{f"kill -9 {name}": partial(kill, name) for name in ("api", "completer", "enqueuer")},
     "kill -9 worker": partial(kill, "worker"),
@@ -86,6 +100,7 @@ NEMESES: dict[str, Nemesis] = {
     "backends terminated": terminate_backends,
     **{f"Stripe: {kind}": partial(stripe_fails, kind) for kind in FAULTS},
     "Stripe forgets keys": stripe_forgets_keys,
+    "a rider's customer replaced": replace_customer,
 }
 
 

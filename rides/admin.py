@@ -1,5 +1,6 @@
 """Rides, audit records and users for an operator's eyes; of these, only users can be changed."""
 
+import re
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -17,6 +18,8 @@ from idempotency.ledgers import AgeFilter, KeysetAdmin, LedgerAdmin, is_id, link
 from idempotency.stories import Trace
 from rides.models import AuditRecord, Ride, User
 from rides.wording import amount, place
+
+UUID_TEXT = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 admin.site.site_header = "Rocket Rides"
 admin.site.site_title = "Rocket Rides"
@@ -45,14 +48,17 @@ class RideAdmin(LedgerAdmin):
     list_filter = (PaidFilter, AgeFilter)
     list_select_related = ("user", "idempotency_key")
     search_help_text = (
-        "A charge (ch_…), a payment intent (pi_…), a rider's whole e-mail address, "
-        "an idempotency key, or a ride's number"
+        "A charge (ch_…), a payment intent (pi_…), what it was sent under (a UUID), a rider's "
+        "whole e-mail address, an idempotency key, or a ride's number"
     )
     fields = (
         *("user", "created", "origin", "target", "fare"),
-        *("stripe_charge_id", "stripe_payment_intent_id", "key", "audit"),
+        *("stripe_charge_id", "stripe_payment_intent_id", "stripe_customer_id", "foreign_key"),
+        *("public_id", "key", "audit"),
     )
-    readonly_fields = ("created", "origin", "target", "fare", "key", "audit")
+    readonly_fields = (
+        *("created", "origin", "target", "fare", "foreign_key", "public_id", "key", "audit"),
+    )
 
     def matching(self, term: str) -> Q:
         if "@" in term:
@@ -61,6 +67,8 @@ class RideAdmin(LedgerAdmin):
             return Q(pk=term)
         if term.startswith(("ch_", "pi_")):
             return Q(stripe_charge_id=term) | Q(stripe_payment_intent_id=term)
+        if UUID_TEXT.fullmatch(term):
+            return Q(foreign_key=term) | Q(idempotency_key__idempotency_key=term)
         return Q(idempotency_key__idempotency_key=term)
 
     def traces_of(self, ride: Ride) -> Iterator[Trace]:

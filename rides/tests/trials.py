@@ -290,10 +290,24 @@ def numbered_anew_of(booking: Experiment) -> Experiment:
 
 
 def lost_numbers_of(booking: Experiment, other: Experiment) -> Experiment:
-    """A booking whose commits were lost, and whose numbers the other one then has."""
-    invariants = (no_payment_is_on_a_foreign_ride,)
-    lost = after_a_loss(booking, meanwhile=lambda: other.ask(another_key()))
-    return replace(lost, invariants=invariants)
+    """A booking whose commits were lost, and whose numbers the other one then has. The first one's
+    client comes back late, or its own ride would have the charge already.
+    """
+    numbers_are_free = False
+
+    def prepare(key: str) -> None:
+        nonlocal numbers_are_free
+        numbers_are_free = True
+
+    def send(key: str) -> HttpAnswer:
+        nonlocal numbers_are_free
+        if numbers_are_free:
+            numbers_are_free = False
+            return other.send(another_key())
+        return booking.send(key)
+
+    overtaken = replace(booking, prepare=prepare, send=send, attempt=booking.send)
+    return replace(after_a_loss(overtaken), invariants=(no_payment_is_on_a_foreign_ride,))
 
 
 class LateBooking:
