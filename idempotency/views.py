@@ -109,6 +109,7 @@ def _answer(
     # The body is read whole before the first statement, and authenticating may be one: a client
     # with a slow line holds no connection to the database while its bytes are waited for.
     refuse_unread(request)
+    doors.refuse_while_closed()
     read_bytes(request)
     user = _authenticate(request)
     key = read_key(request)

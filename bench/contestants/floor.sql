@@ -7,23 +7,24 @@
 BEGIN;
 
 INSERT INTO idempotency_idempotencykey
-       (user_id, idempotency_key, request_method, request_path, request_params, fingerprint,
-        origin_ip, foreign_key, recovery_point, attempt,
+       (user_id, idempotency_key, operation, path_kwargs, request_method, request_path,
+        request_params, fingerprint, origin_ip, foreign_key, recovery_point, attempt, lease_token,
         created_at, last_run_at, locked_at, foreign_sent_at, run_after, last_error, journal)
-SELECT :rider, 'floor-' || gen_random_uuid() || '-0000000000', 'POST', '/rides',
+SELECT :rider, 'floor-' || gen_random_uuid() || '-0000000000', 'rides.CreateRide', '{}'::jsonb, 'POST', '/rides',
        '{"origin_lat": "37.7793", "origin_lon": "-122.4192", "target_lat": "37.6213", "target_lon": "-122.379"}'::jsonb,
        '6d6157257c701e4505e7923589787d21e26dd618a1dc3ff5fb9a946a7a4b0b7b',
-       '127.0.0.1'::inet, gen_random_uuid(), 'started', 1,
+       '127.0.0.1'::inet, gen_random_uuid(), 'started', 1, gen_random_uuid(),
        now, now, now, NULL, now + '300 seconds'::interval, '',
        jsonb_build_array(jsonb_build_object('at', now, 'event', 'claimed', 'attempt', 1))
   FROM (SELECT clock_timestamp() AS now) AS clock
     ON CONFLICT (user_id, idempotency_key) DO NOTHING
-RETURNING id AS key_id \gset
+RETURNING id AS key_id, lease_token AS token \gset
 
 INSERT INTO rides_ride
-       (user_id, idempotency_key_id, created_at, origin_lat, origin_lon, target_lat, target_lon,
+       (user_id, idempotency_key_id, foreign_key, stripe_customer_id, created_at,
+        origin_lat, origin_lon, target_lat, target_lon,
         amount_cents, currency, stripe_payment_intent_id, stripe_charge_id, cancelled_at)
-VALUES (:rider, :key_id, DEFAULT, '37.7793', '-122.4192', '37.6213', '-122.379',
+VALUES (:rider, :key_id, gen_random_uuid(), 'cus_' || :rider, DEFAULT, '37.7793', '-122.4192', '37.6213', '-122.379',
         2000, 'usd', NULL, NULL, NULL)
 RETURNING id AS ride_id \gset
 
@@ -42,7 +43,7 @@ UPDATE idempotency_idempotencykey
                          || jsonb_build_object(
                               'at', clock_timestamp(), 'event', 'create_ride', 'attempt', 1,
                               'recovery_point', 'ride_created', 'ms', 0.6)
- WHERE id = :key_id AND attempt = 1 AND recovery_point <> 'finished';
+ WHERE id = :key_id AND lease_token = :'token' AND recovery_point <> 'finished';
 
 COMMIT;
 
@@ -78,6 +79,6 @@ UPDATE idempotency_idempotencykey
          jsonb_build_object('at', clock_timestamp(), 'event', 'send_receipt', 'attempt', 1,
                             'recovery_point', 'finished', 'ms', 0.4,
                             'jobs', jsonb_build_array(gen_random_uuid())))
- WHERE id = :key_id AND attempt = 1 AND recovery_point <> 'finished';
+ WHERE id = :key_id AND lease_token = :'token' AND recovery_point <> 'finished';
 
 COMMIT;

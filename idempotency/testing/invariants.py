@@ -103,8 +103,11 @@ def only_the_owner_writes(trial: Trial) -> None:
 
 
 def a_failed_call_is_written_down(trial: Trial) -> None:
-    """On the key, which is let go with it, whatever the foreign system said; and within limits."""
-    if trial.fault is not Fault.HOSTILE or not trial.was_struck:
+    """On the key, which is let go with it, whatever the foreign system said; and within limits.
+
+    What a job calls is written down with its delivery, not here.
+    """
+    if trial.fault is not Fault.HOSTILE or not trial.was_struck or not _is_of_a_phase(trial):
         return
     errors = [c.after["last_error"] for c in trial.history if c.after and not c.after["locked_at"]]
     assert any(errors), "an attempt failed, and nothing says so"
@@ -159,6 +162,12 @@ def _key(trial: Trial) -> IdempotencyKey:
     key = trial.key
     assert key is not None, "the key is not there"
     return key
+
+
+def _is_of_a_phase(trial: Trial) -> bool:
+    phases = trial.experiment.operation.phases()
+    names = {name for p in phases for name in (p.name, getattr(p, "lookup_name", None))}
+    return trial.boundary is not None and trial.boundary.step in names
 
 
 def _is_claim(change: Change) -> bool:

@@ -24,7 +24,7 @@ from idempotency.tests.test_views_of_ones_own import order_page
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
-COMMANDS = ["completer", "enqueuer", "reaper", "worker"]
+COMMANDS = ["completer", "enqueuer", "reaper"]
 GRACE = timedelta(seconds=300)
 
 urlpatterns = [*bookshop.urlpatterns, path("page", order_page)]

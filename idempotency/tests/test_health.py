@@ -65,7 +65,10 @@ def test_an_instance_whose_database_lacks_a_migration_is_not_ready(monkeypatch):
 
 
 def test_a_project_adds_checks_of_its_own(settings):
-    settings.IDEMPOTENCY = {"READINESS_CHECKS": ("idempotency.tests.test_health.doors",)}
+    settings.IDEMPOTENCY = {
+        **settings.IDEMPOTENCY,
+        "READINESS_CHECKS": ("idempotency.tests.test_health.doors",),
+    }
 
     assert complaints() == (503, ["The doors are closed."])
 
@@ -77,7 +80,10 @@ def test_an_instance_behind_closed_doors_is_not_ready(monkeypatch):
 
 
 def test_a_warning_is_told_and_takes_no_instance_out(settings):
-    settings.IDEMPOTENCY = {"READINESS_WARNINGS": ("idempotency.tests.test_health.slow_clock",)}
+    settings.IDEMPOTENCY = {
+        **settings.IDEMPOTENCY,
+        "READINESS_WARNINGS": ("idempotency.tests.test_health.slow_clock",),
+    }
 
     answer = Client().get("/readyz")
 

@@ -161,7 +161,7 @@ def test_an_error_that_nobody_expected_is_logged_with_its_lines_and_without_the_
 
 @pytest.fixture
 def browser(customer, settings):
-    settings.IDEMPOTENCY = {}
+    settings.IDEMPOTENCY = {"FOREIGN_KEY_NAMESPACE": settings.IDEMPOTENCY["FOREIGN_KEY_NAMESPACE"]}
     browser = Client(enforce_csrf_checks=True)
     browser.force_login(customer.user)
     return browser

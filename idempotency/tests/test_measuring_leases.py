@@ -49,6 +49,8 @@ def claiming_a_fresh_key(customer, row):
         foreign_key=uuid.uuid4(),
         request_method="POST",
         request_path="/orders",
+        operation="idempotency.PlaceOrder",
+        path_kwargs={},
         request_params={},
         fingerprint="",
         origin_ip=None,

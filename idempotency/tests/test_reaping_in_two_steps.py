@@ -314,7 +314,10 @@ def test_a_tombstone_that_something_protects_stays_and_the_others_go(
     assert remove_tombstones(10) == 4
 
     assert IdempotencyKey.objects.get() == kept
-    assert f"count=1 for example id={kept.pk} error=ProtectedError" in caplog.text
+    assert (
+        f"count=1 for example id={kept.pk} error=django.db.models.deletion.ProtectedError"
+        in caplog.text
+    )
 
 
 def test_a_whole_batch_of_protected_tombstones_hides_none_behind_it(

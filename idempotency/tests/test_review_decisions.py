@@ -29,7 +29,7 @@ def under_review(customer, key, ledger, stored) -> IdempotencyKey:
 
 def decision(key: IdempotencyKey, **changes: str) -> Decision:
     said = {"reviewer": "boss@example.com", "reason": "It was us.", **changes}
-    return Decision(key_id=key.pk, **said)
+    return Decision(key_id=key.pk, lease_token=key.lease_token, **said)
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import os
 import time
 import uuid
 from collections.abc import Callable
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -22,7 +22,9 @@ from rides.reconciling import Reconciled, reconcile
 from rides.tests.factories import RideFactory
 from rides.tests.processes import running_command
 from sandbox.stripe.control import StandIn
+from sandbox.stripe.ledger import Ledger
 from sandbox.stripe.process import running_stand_in
+from sandbox.stripe.store import open_store
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -385,8 +387,8 @@ def test_the_command_says_so_when_stripe_does_not_answer(stand_in, booked):
 def ledger_of(count: int, rider: User, folder: Path) -> AbstractContextManager[StandIn]:
     """A stand-in that starts with so many charges, whose rides are in the database."""
     an_hour_ago = int(time.time()) - 3600
-    folder.mkdir()
-    with (folder / "journal.jsonl").open("w") as journal:
+    with closing(open_store(folder)) as store:
+        ledger = Ledger(store)
         # A few at a time, for a process that is started counts the memory of its parent as its own.
         for first in range(0, count, 500):
             rides = Ride.objects.bulk_create(
@@ -400,8 +402,8 @@ def ledger_of(count: int, rider: User, folder: Path) -> AbstractContextManager[S
                 for n in range(first, min(first + 500, count))
             )
             for ride in rides:
-                charge = charge_of(ride, an_hour_ago)
-                journal.write(json.dumps({"objects": [charge], "answer": None}) + "\n")
+                ledger.put(charge_of(ride, an_hour_ago))
+            ledger.commit(None)
     return running_stand_in(folder)
 
 

@@ -6,8 +6,10 @@ others need.
 
 import asyncio
 import io
+import time
 from collections.abc import Awaitable, Callable
 from functools import lru_cache
+from math import inf
 from typing import Any
 
 from django.conf import settings
@@ -30,6 +32,7 @@ Send = Callable[[Message], Awaitable[None]]
 
 HEALTH = ("/healthz", "/readyz")
 LONGEST_PATH = 255
+LONGEST_REPLAY_SECONDS = 0.1
 
 
 class RequestTimeout(IdempotencyError):
@@ -55,7 +58,7 @@ class Door:
         # An instance that has too much to do is alive, and says so on threads of their own.
         self._health = Turns(django_answer, threads=2, active=2, longest=20)
         self._overloaded = answer_of(error_response(overloaded()))
-        self._in_hand: set[tuple[str, ...]] = set()
+        self._in_hand: dict[tuple[str, ...], float] = {}
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
@@ -86,15 +89,21 @@ class Door:
         self._refuse_in_hand(asked)
         await read_body(request, body, receive)
         self._refuse_in_hand(asked)
-        self._in_hand.add(asked)
+        began_at = time.monotonic()
+        is_first = self._in_hand.setdefault(asked, began_at) == began_at
         try:
             return await self._turns.take(request, receive)
         finally:
-            self._in_hand.discard(asked)
+            if is_first:
+                del self._in_hand[asked]
 
     def _refuse_in_hand(self, asked: tuple[str, ...]) -> None:
-        """A retry whose first is still worked on by this process needs no database to learn it."""
-        if asked and asked in self._in_hand:
+        """A retry whose first is still worked on by this process needs no database to learn it.
+
+        Not in the first moments, since the first may be a replay, of which each gets the answer.
+        """
+        began_at = self._in_hand.get(asked, inf) if asked else inf
+        if time.monotonic() - began_at >= LONGEST_REPLAY_SECONDS:
             raise request_in_progress(retry_after_seconds=1)
 
 

@@ -38,7 +38,7 @@ def test_a_retry_gets_the_first_answer_byte_for_byte(stand_in, post):
     assert again.headers["Original-Request"] == first.headers["Request-Id"]
     assert again.headers["Request-Id"] != first.headers["Request-Id"]
     assert len(stand_in.charges()) == 1
-    assert stand_in.calls() == {"calls": {f"POST {PATH}": 2}, "replays": 1}
+    assert stand_in.calls() == {"calls": {f"POST {PATH}": 2}, "replays": 1, "mismatches": 0}
 
 
 def test_the_order_of_parameters_does_not_matter(stand_in, post):

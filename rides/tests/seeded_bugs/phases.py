@@ -151,3 +151,6 @@ def reap_unfinished(bed: Bed) -> None:
     """Old is old: a key goes whose outcome nobody knows, and its retry begins anew."""
     finished = "WHERE recovery_point = 'finished'\n   AND response_body IS NULL\n   AND"
     rewrite(bed, reaping, "FIND_OLD_TOMBSTONES", finished, "WHERE")
+    of_all = "WHERE recovery_point = 'finished' AND last_run_at >="
+    for look in ("KEYS_ARE_OVERDUE", "FINISHED_KEYS_ARE_OVERDUE"):
+        rewrite(bed, reaping, look, of_all, "WHERE last_run_at >=")
