@@ -15,6 +15,7 @@ from idempotency import (
     atomic_phase,
     foreign_phase,
 )
+from idempotency.completing import complete_due_keys
 from idempotency.models import StagedJob
 from idempotency.testing.clock import let_time_pass
 from idempotency.tests import bookshop
