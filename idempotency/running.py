@@ -344,8 +344,7 @@ class Runner:
         key = untouched(claim.key)
         anew = self.for_key(key, user=key.user, transient=self._sent_transient)
         self.__dict__ = anew.__dict__
-        self.hold(claim)
-        self.key = key
+        self._claim, self.key, self.lease = claim, key, claim.lease
 
     def _claimed(self) -> Claim:
         assert self._claim is not None, "an operation runs on a key that it holds"

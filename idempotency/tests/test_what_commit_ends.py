@@ -21,7 +21,10 @@ from idempotency import (
     foreign_phase,
 )
 from idempotency import stretches as running_stretches
-from idempotency.tests import bookshop
+from idempotency.jobs import drain_staged_jobs
+from idempotency.models import JobDelivery
+from idempotency.testing.queue import run_queued_jobs
+from idempotency.tests import bookshop, tasks
 from idempotency.tests.test_memory import raise_conflict, raise_mishap
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -148,6 +151,25 @@ def test_the_hooks_behind_one_that_fails_run(customer, key, trouble):
 
     assert customer.post({}, key, to="/pay").status_code == 201
     assert ran == ["tell"]
+
+
+@pytest.mark.parametrize("job", [tasks.note, tasks.announce])
+def test_a_hook_of_a_job_that_fails_leaves_the_job_done(stage, ledger, monkeypatch, caplog, job):
+    def audit_and_hook(what, user_id):
+        bookshop.audit(what, user_id)
+        transaction.on_commit(raise_mishap)
+
+    monkeypatch.setattr(tasks, "audit", audit_and_hook)
+    stage(job, **({"what": "done"} if job is tasks.note else {"title": "Emma"}))
+
+    drain_staged_jobs(10)
+    run_queued_jobs(10)
+
+    assert len(bookshop.audit_trail()) == 1
+    assert not JobDelivery.objects.exists()
+    assert [r.getMessage()[:24] for r in caplog.records if r.levelno >= logging.ERROR] == [
+        "a hook after COMMIT fail"
+    ]
 
 
 # What COMMIT refuses.
