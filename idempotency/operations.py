@@ -12,6 +12,7 @@ from django.apps import apps
 from django.http import HttpResponseBase
 from django.utils.functional import classproperty
 
+from idempotency.afresh import copied
 from idempotency.models import IdempotencyKey
 from idempotency.parameters import Parameters, keep_all, parameters_of
 from idempotency.phases import AtomicPhase, ForeignPhase, Phase, Response
@@ -50,7 +51,8 @@ class Operation(Runner):
     ) -> None:
         self.user = user
         self.params = _unchangeable(params)
-        self.transient = transient or {}
+        self._sent_transient = transient or {}
+        self.transient = copied(self._sent_transient)
         self.path_kwargs = _unchangeable(path_kwargs or {})
 
     def __init_subclass__(cls, **options: Any) -> None:

@@ -326,7 +326,7 @@ def _send_to_review(claim: Claim) -> None:
 
 
 def _clean_up(operation: Operation, claim: Claim) -> None:
-    operation.key, operation.lease = claim.key, claim.lease
+    operation.hold(claim)
     progress = Progress(
         recovery_point=claim.key.recovery_point, keeps_lease=True, journal=[{"event": "clean_up"}]
     )

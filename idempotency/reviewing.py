@@ -28,6 +28,7 @@ from idempotency.phases import ForeignPhase, Phase, Response, UndoPhase, undo_po
 from idempotency.registry import operation_for
 from idempotency.storable import described, storable_json_text, storable_text
 from idempotency.stretches import Step, Stretch
+from idempotency.transactions import hooks_logged
 
 logger = logging.getLogger(__name__)
 
@@ -148,7 +149,7 @@ def _carry_out(
 
 def _claim(action: str, decision: Decision, operation: Operation, point: str) -> Claim:
     """Takes the key off the list, with the decision in its journal and in the audit records."""
-    with transaction.atomic():
+    with transaction.atomic(), hooks_logged():
         claim = reopen_key(
             operation.key,
             recovery_point=point,
@@ -183,10 +184,11 @@ def _or_back_to_review(operation: Operation, first: Callable[[], Stretch]) -> St
     """What is refused, or could not be checked, leaves the request on the list for the reason that
     had put it there.
     """
+    reason = operation.key.last_error
     try:
         return first()
     except (ReviewRefused, Indeterminate) as error:
-        reason, refused = operation.key.last_error, ReviewRefused(described(error))
+        refused = ReviewRefused(described(error))
         raise NeedsReview(reason, evidence={"refused": described(error)}) from refused
 
 

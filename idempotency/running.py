@@ -3,15 +3,19 @@
 It enters at the key's recovery point and runs phase after phase. Consecutive atomic phases share
 one transaction, which ends with the one fenced statement that moves the key; a foreign phase runs
 between two transactions.
+
+A roll-back takes back memory too: the next run gets an operation that no phase has touched.
 """
 
+import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar, Self, TypeVar
 from uuid import UUID
 
 from idempotency import failures, stopping, transactions
+from idempotency.afresh import as_it_was, untouched
 from idempotency.calls import call_under_way
 from idempotency.claims import Claim, NewKey, insert_key
 from idempotency.exceptions import (
@@ -28,8 +32,19 @@ from idempotency.leases import JournalEntry, Lease, Progress, lease_lost, write_
 from idempotency.models import STARTED, IdempotencyKey
 from idempotency.parameters import Parameters
 from idempotency.phases import AtomicPhase, ForeignPhase, Phase, Response
-from idempotency.stretches import LaterPhaseFailed, Step, Stretch, phase_step, run_stretch, took
+from idempotency.storable import described
+from idempotency.stretches import (
+    Extent,
+    LaterPhaseFailed,
+    Step,
+    Stretch,
+    phase_step,
+    run_stretch,
+    took,
+)
 from idempotency.transactions import give_connection_back, refuse_open_transaction
+
+logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
@@ -45,6 +60,12 @@ class Runner:
     lease: Lease
 
     foreign_phase_in_hand: ForeignPhase | None = None
+
+    _claim: Claim | None = None
+    """What the library holds of the key, which no phase sees: `key` is a copy of it."""
+    _sent_transient: Mapping[str, Any]
+    _is_touched = False
+    """Whether a run that was not committed had the operation in hand."""
 
     @property
     def foreign_key(self) -> UUID:
@@ -79,6 +100,12 @@ class Runner:
         self.params, self.path_kwargs = self.params.afresh(), self.path_kwargs.afresh()
 
     @classmethod
+    def for_key(
+        cls, key: IdempotencyKey, *, user: Any, transient: Mapping[str, Any] | None = None
+    ) -> Self:
+        raise NotImplementedError
+
+    @classmethod
     def phases(cls) -> tuple[Phase, ...]:
         raise NotImplementedError
 
@@ -111,8 +138,13 @@ class Runner:
 
     def enter(self, claim: Claim, first: Callable[[], Stretch]) -> Response:
         """Goes on with a claimed key by `first`, and from where that leads to the end."""
-        self.key, self.lease = claim.key, claim.lease
+        self.hold(claim)
         return self._run_to_the_end(first)
+
+    def hold(self, claim: Claim) -> None:
+        """Takes a claim in hand, and gives the phases a copy of its key."""
+        self._claim = claim
+        self.key, self.lease = untouched(claim.key), claim.lease
 
     # The loop.
 
@@ -124,7 +156,8 @@ class Runner:
         except (LeaseLost, *LEAVING):
             raise
         except BaseException as error:
-            answer = failures.let_go(self.key, self.lease, error)
+            claim = self._claimed()
+            answer = failures.let_go(claim.key, claim.lease, error)
             raise answer from (error if answer is not error else error.__cause__)
         return response
 
@@ -139,30 +172,33 @@ class Runner:
             )
         if isinstance(phase, ForeignPhase):
             return self.call_foreign(phase, partial(self._send_or_look_up, phase))
-        self.foreign_phase_in_hand = None
         return self.run_stretch(phase_step(self, phase))
 
     def _adopt(self, stretch: Stretch) -> Response | None:
         """Takes over what a transaction did, now that it has committed."""
-        self.lease = stretch.lease
-        self.key.recovery_point = stretch.progress.recovery_point or self.key.recovery_point
+        key = self._claimed().key
+        key.recovery_point = stretch.progress.recovery_point or key.recovery_point
         if stretch.progress.begins_foreign_phase:
-            self.key.foreign_sent_at = self.key.last_run_at
+            key.foreign_sent_at = key.last_run_at
+        self._claim = Claim(key, stretch.lease)
+        self.lease = stretch.lease
+        self.key.recovery_point = key.recovery_point
+        self.key.foreign_sent_at = key.foreign_sent_at
         if stretch.failure is not None:
             raise stretch.failure
         return stretch.progress.response
 
     # Claiming.
 
-    def _claim_and_run(self, new_key: NewKey, *, failed: LaterPhaseFailed | None) -> Stretch | None:
+    def _claim_and_run(self, new_key: NewKey, *, extent: Extent) -> Stretch | None:
         first = self.phase_at(STARTED)
         begins_foreign_phase = isinstance(first, ForeignPhase)
         claim = insert_key(new_key, begins_foreign_phase=begins_foreign_phase)
         if claim is None:
             return None
-        self.key, self.lease = claim.key, claim.lease
+        self.hold(claim)
         if isinstance(first, AtomicPhase):
-            return run_stretch(self, phase_step(self, first), failed=failed)
+            return run_stretch(self, phase_step(self, first), extent=extent)
         return Stretch(
             Progress(recovery_point=STARTED, begins_foreign_phase=begins_foreign_phase), self.lease
         )
@@ -207,7 +243,7 @@ class Runner:
             handler = phase.rejection_of(error)
             if handler is None:
                 raise
-            step = Step(handler, partial(getattr(self, handler), error))
+            step = self._outcome_step(phase, handler, error)
         entry: JournalEntry = {
             "event": event or self._way_to_ask(phase),
             "recovery_point": phase.recovery_point,
@@ -242,7 +278,12 @@ class Runner:
     def _commit_step(self, phase: ForeignPhase, result: Any) -> Step:
         if phase.commit_name is None:
             raise InvalidTransition(f"{phase.name} has no commit.")
-        return Step(phase.commit_name, partial(getattr(self, phase.commit_name), result))
+        return self._outcome_step(phase, phase.commit_name, result)
+
+    def _outcome_step(self, phase: ForeignPhase, method_name: str, outcome: Any) -> Step:
+        """Each run gets the outcome as the call left it, not as a run before it did."""
+        handed = as_it_was(outcome)
+        return Step(method_name, lambda: getattr(self, method_name)(handed()), phase)
 
     def _commit_intent(self) -> None:
         """Records that a call is about to be made, where no phase before it did."""
@@ -260,24 +301,51 @@ class Runner:
         return self._in_stretch(partial(run_stretch, self, first, *journal))
 
     def _in_stretch(self, work: Callable[..., T]) -> T:
-        """Runs a stretch, and again without the phase that failed in it, if not its first."""
-        failed = None
+        """Runs a stretch, and after a roll-back what of it can be kept: it without the phase that
+        failed in it, if not its first; or its first phase alone, where what failed is the
+        transaction that it shared. The loop goes on from there with a transaction for the next.
+        """
+        extent = Extent()
         while True:
             try:
-                return self.in_transaction(partial(work, failed=failed))
+                return self.in_transaction(partial(work, extent=extent))
             except LaterPhaseFailed as failure:
-                failed = failure
+                extent = Extent(ends_before=failure)
+            except (LeaseLost, RequestInProgress):
+                raise
+            except Exception as error:
+                if not extent.was_rolled_back_with_others(error):
+                    raise
+                logger.warning("phases are committed one by one: error=%s", described(error))
+                extent = Extent(first_only=True)
 
     def in_transaction(self, work: Callable[[], T]) -> T:
-        """Runs `work` in a transaction. What a rolled-back one set on the operation is undone."""
-        before = dict(self.__dict__)
+        """Runs `work` in a transaction, each time on an operation that no phase has touched which
+        was rolled back.
+        """
 
-        def work_from_before() -> T:
-            self.__dict__ = dict(before)
+        def work_untouched() -> T:
+            if self._is_touched:
+                self._make_anew()
+            self._is_touched = True
             return work()
 
-        try:
-            return transactions.in_transaction(work_from_before, isolation=self.isolation)
-        except BaseException:
-            self.__dict__ = before
-            raise
+        result = transactions.in_transaction(work_untouched, isolation=self.isolation)
+        self._is_touched = False
+        return result
+
+    def _make_anew(self) -> None:
+        """Puts in the place of everything in memory what a process would have that takes the key
+        over: read again, from the key and the database. What the request sent besides is its own.
+        """
+        claim = self._claim
+        if claim is None:
+            return  # no phase has run yet
+        key = untouched(claim.key)
+        anew = self.for_key(key, user=key.user, transient=self._sent_transient)
+        self.__dict__ = anew.__dict__
+        self._claim, self.key, self.lease = claim, key, claim.lease
+
+    def _claimed(self) -> Claim:
+        assert self._claim is not None, "an operation runs on a key that it holds"
+        return self._claim

@@ -9,7 +9,7 @@ from django.db import DEFAULT_DB_ALIAS, connection, connections, transaction
 
 from idempotency.exceptions import SettlingNotKept, SettlingOpenedTwice, WriteOutsideSettling
 from idempotency.job_leases import JobLease, settle_delivery
-from idempotency.transactions import give_connection_back, refuse_open_transaction
+from idempotency.transactions import give_connection_back, hooks_logged, refuse_open_transaction
 
 _QUOTED = re.compile(r"'(?:[^']|'')*'|\"(?:[^\"]|\"\")*\"|--[^\n]*|/\*.*?\*/", re.DOTALL)
 _READING = re.compile(r"[\s(]*(?:SELECT|WITH|VALUES|TABLE|SHOW|EXPLAIN)\b", re.IGNORECASE)
@@ -40,7 +40,7 @@ class Settling:
             raise SettlingOpenedTwice("A job settles once. What it writes goes into one block.")
         self._was_opened = self._may_write = True
         try:
-            with transaction.atomic(durable=True):
+            with transaction.atomic(durable=True), hooks_logged():
                 yield
                 settle_delivery(self._lease)
                 # An interruption in the middle of COMMIT would leave the connection in no state.

@@ -2,7 +2,9 @@
 
 The outcome is that of separate transactions, and every commit saved is a disk flush saved. Where a
 phase after the first one fails, the transaction is rolled back and run again up to that phase: so
-it takes back its own changes only, and the usual case pays for no savepoint.
+it takes back its own changes only, and the usual case pays for no savepoint. Where no phase's own
+lines failed but the transaction that several share, the first of them is committed alone, and so on
+for the rest: what a foreign call answered is never lost for a later phase's sake.
 """
 
 import time
@@ -24,7 +26,7 @@ from idempotency.phases import (
     RecoveryPoint,
     Response,
 )
-from idempotency.transactions import database_is_away, may_succeed_when_repeated
+from idempotency.transactions import database_is_away, may_succeed_when_repeated, was_refused
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +35,8 @@ class Step:
 
     name: str
     run: Callable[[], PhaseResult]
+    foreign_phase: ForeignPhase | None = None
+    """The phase whose outcome it commits."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +70,38 @@ class LaterPhaseFailed(Exception):
         self.error = error
 
 
+@dataclass(slots=True)
+class Extent:
+    """How far a stretch is to go, and how far the latest run of it came.
+
+    - `ends_before`: the phase that failed in an earlier run, which is left out.
+    - `first_only`: the first step is to have a transaction for itself.
+    """
+
+    ends_before: LaterPhaseFailed | None = None
+    first_only: bool = False
+    steps_begun: int = 0
+    is_at_commit: bool = False
+
+    def may_go_on_with(self, phase: AtomicPhase) -> bool:
+        return not (self.first_only or self._failed_in(phase))
+
+    def failure_before(self, phase: AtomicPhase | None) -> BaseException | None:
+        """Why the stretch ends before a phase, if that is since it failed."""
+        return self.ends_before.error if self.ends_before and phase else None
+
+    def was_rolled_back_with_others(self, error: BaseException) -> bool:
+        """Whether the latest run is known to be rolled back, and took several phases with it.
+
+        At COMMIT only the server's own no says so.
+        """
+        is_known = not self.is_at_commit or was_refused(error)
+        return self.steps_begun > 1 and is_known and not database_is_away(error)
+
+    def _failed_in(self, phase: AtomicPhase) -> bool:
+        return self.ends_before is not None and self.ends_before.phase is phase
+
+
 class Phased(Protocol):
     """What a stretch needs of an operation."""
 
@@ -85,29 +121,31 @@ def phase_step(operation: Phased, phase: AtomicPhase) -> Step:
     return Step(phase.name, partial(phase.method, operation))
 
 
-def run_stretch(
-    operation: Phased, first: Step, *journal: JournalEntry, failed: LaterPhaseFailed | None
-) -> Stretch:
+def run_stretch(operation: Phased, first: Step, *journal: JournalEntry, extent: Extent) -> Stretch:
     """Runs a step and the atomic phases that follow it, in the caller's transaction, and then moves
     the key, once for all of them.
 
     Args:
-        failed: what an earlier run of it raised. The stretch then ends before that phase.
+        extent: how far to go; how far it came is noted there.
 
     *Raises* `LaterPhaseFailed`, after which it is to be run again; `LeaseLost` where the lease is
     no longer the operation's; and what the first step does.
     """
+    extent.steps_begun, extent.is_at_commit = 1, False
     reached = _run_step(operation, first, Reached(operation.key.recovery_point, None, journal))
-    while (phase := _atomic_phase_after(operation, reached)) and not _is_where(failed, phase):
+    while (phase := _atomic_phase_after(operation, reached)) and extent.may_go_on_with(phase):
+        extent.steps_begun += 1
         reached = _run_later_step(operation, phase, reached)
-    failure = failed.error if failed and phase else None
+    failure = extent.failure_before(phase)
     if isinstance(reached.result, NoOp):
         failure = Postponed(
             "There is something to wait for before this request can go on. What was done so "
             "far is kept. Retry with the same Idempotency-Key."
         )
     progress = _progress_to(operation, reached)
-    return Stretch(progress, write_progress(operation.lease, progress), failure)
+    lease = write_progress(operation.lease, progress)
+    extent.is_at_commit = True
+    return Stretch(progress, lease, failure)
 
 
 def took(began_at: float) -> dict[str, float]:
@@ -117,6 +155,7 @@ def took(began_at: float) -> dict[str, float]:
 
 def _run_step(operation: Phased, step: Step, reached: Reached) -> Reached:
     began_at = time.monotonic()
+    operation.foreign_phase_in_hand = step.foreign_phase
     operation.read_instances_anew()
     with recording_staged_jobs() as jobs:
         result = step.run()
@@ -128,7 +167,6 @@ def _run_step(operation: Phased, step: Step, reached: Reached) -> Reached:
 
 
 def _run_later_step(operation: Phased, phase: AtomicPhase, reached: Reached) -> Reached:
-    operation.foreign_phase_in_hand = None
     try:
         return _run_step(operation, phase_step(operation, phase), reached)
     except LEAVING:
@@ -137,10 +175,6 @@ def _run_later_step(operation: Phased, phase: AtomicPhase, reached: Reached) -> 
         if may_succeed_when_repeated(error) or database_is_away(error):
             raise  # what failed is not this phase but the whole transaction
         raise LaterPhaseFailed(phase, error) from error
-
-
-def _is_where(failed: LaterPhaseFailed | None, phase: AtomicPhase) -> bool:
-    return failed is not None and failed.phase is phase
 
 
 def _progress_to(operation: Phased, reached: Reached) -> Progress:

@@ -3,25 +3,30 @@
 Everything that depends on PostgreSQL's error codes stands here, in one table.
 """
 
+import logging
 import random
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from enum import Enum, auto
+from functools import partial
 from typing import Any, TypeVar
 
 from django.db import DatabaseError, InterfaceError, OperationalError, connection, transaction
 from django.db import Error as DatabaseFailure
 
 from idempotency import conf
-from idempotency.exceptions import ConflictPersists, ForeignCallInsideTransaction
+from idempotency.exceptions import LEAVING, ConflictPersists, ForeignCallInsideTransaction
 from idempotency.statements import text_of
+from idempotency.storable import described_traceback, storable_text
 
 READ_COMMITTED = "READ COMMITTED"
 SERIALIZABLE = "SERIALIZABLE"
 
 _LONGEST_PAUSE_SECONDS = 0.1
+
+logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
@@ -138,6 +143,13 @@ def database_is_away(error: BaseException) -> bool:
     return meaning_of(error).is_away
 
 
+def was_refused(error: BaseException) -> bool:
+    """Whether the server itself said that the transaction is rolled back."""
+    if isinstance(error, ConflictPersists):
+        return True
+    return _sqlstate_of(error) is not None and meaning_of(error).statement is not Statement.UNKNOWN
+
+
 def in_transaction(work: Callable[[], T], *, isolation: str = READ_COMMITTED) -> T:
     """Runs `work` in a transaction of its own, and again after a serialization failure.
 
@@ -223,13 +235,48 @@ def _begin_again_after_a_restart(work: Callable[[], T], isolation: str) -> T:
 
 def _in_one_transaction(work: Callable[[], T], isolation: str) -> T:
     try:
-        with transaction.atomic(durable=True):
+        with transaction.atomic(durable=True), hooks_logged():
             if isolation != READ_COMMITTED:
                 _set_isolation(isolation)
             return work()
     except DatabaseFailure as error:
         drop_broken_connection(error)
         raise
+
+
+@contextmanager
+def hooks_logged() -> Iterator[None]:
+    """Has what `transaction.on_commit` registered in the block log its errors, and not raise them.
+
+    For the innermost block of a transaction of ours: COMMIT is the end of it. An error of a hook
+    would be taken for one of the work, which would be done again. Django's `robust` does the same
+    for those that ask for it, and logs an error's own words.
+    """
+    yield
+    if connection.savepoint_ids:
+        return  # a test case holds the transaction open around ours
+    hooks: list[Any] = connection.run_on_commit
+    hooks[:] = [
+        (savepoints, partial(_run_hook, hook), robust) for savepoints, hook, robust in hooks
+    ]
+
+
+def _run_hook(hook: Callable[[], object]) -> None:
+    try:
+        hook()
+    except LEAVING:
+        raise
+    except BaseException as error:
+        said = described_traceback(error)
+        logger.error("a hook after COMMIT failed: hook=%s: %s", _name_of(hook), said)
+        drop_broken_connection(error)
+
+
+def _name_of(hook: Any) -> str:
+    while isinstance(hook, partial):
+        hook = hook.func
+    name = getattr(hook, "__qualname__", type(hook).__qualname__)
+    return storable_text(f"{getattr(hook, '__module__', '')}.{name}")
 
 
 def refuse_server_that_only_reads() -> None:

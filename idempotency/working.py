@@ -20,7 +20,7 @@ from idempotency.job_leases import JobLease, lease_delivery, release_delivery, s
 from idempotency.job_limits import interrupted_after, limit_of
 from idempotency.settling import Settling
 from idempotency.storable import described, described_traceback
-from idempotency.transactions import refuse_open_transaction
+from idempotency.transactions import hooks_logged, refuse_open_transaction
 
 logger = logging.getLogger(__name__)
 
@@ -82,7 +82,7 @@ def _run(job: Task, lease: JobLease, args: list[Any], kwargs: dict[str, Any]) ->
         if _calls_out(job):
             _run_with_settling(job, Settling(lease, call_off_limit), args, kwargs)
             return
-        with transaction.atomic(durable=True):
+        with transaction.atomic(durable=True), hooks_logged():
             job.call(*args, **kwargs)
             settle_delivery(lease)
             # An interruption in the middle of COMMIT would leave the connection in no state.

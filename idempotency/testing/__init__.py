@@ -12,6 +12,7 @@ from idempotency.testing.invariants import INVARIANTS
 from idempotency.testing.losses import after_a_loss
 from idempotency.testing.plans import by_turns, every_combination
 from idempotency.testing.recoveries import Recovery
+from idempotency.testing.repetitions import Repetitions, fail_each_phase_once
 from idempotency.testing.trials import Answer, Experiment, Trial
 
 __all__ = [
@@ -23,10 +24,12 @@ __all__ = [
     "Kind",
     "Moment",
     "Recovery",
+    "Repetitions",
     "Report",
     "Trial",
     "after_a_loss",
     "by_turns",
     "every_combination",
     "explore",
+    "fail_each_phase_once",
 ]

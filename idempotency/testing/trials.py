@@ -69,6 +69,7 @@ class Experiment:
         attempt: what is crashed, where that is not the request: a completer, an enqueuer.
         calls: what else calls another system, such as the sending of a mail by a job.
         settle: does what other processes would do in the end, such as running the jobs.
+        outcome: what is compared between a run that failed on its way and one that did not.
         after_fork: gives up, in a forked process, the connections that it must not share.
     """
 
@@ -80,6 +81,9 @@ class Experiment:
     attempt: Callable[[str], object] | None = None
     calls: Calls = ()
     settle: Callable[[], object] = nothing
+    outcome: Callable[["Trial"], object] = lambda trial: (
+        trial.final_answer and trial.final_answer.status
+    )
     after_fork: Callable[[], None] = nothing
 
     def ask(self, key: str) -> Answer:

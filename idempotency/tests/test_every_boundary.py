@@ -27,6 +27,7 @@ from idempotency.testing import (
     by_turns,
     every_combination,
     explore,
+    fail_each_phase_once,
 )
 from idempotency.testing.boundaries import AnswerNotLost, named
 from idempotency.tests import ledger as provider
@@ -96,6 +97,17 @@ def test_an_order_whose_commits_were_lost_is_paid_for_once(crash_everywhere, ord
 
 def test_an_order_whose_lost_numbers_somebody_else_has_is_paid_for_once(crash_everywhere, order):
     crash_everywhere(after_a_loss(order, lambda: order.ask(str(uuid.uuid4()))), PLAN)
+
+
+def test_an_order_is_the_same_when_each_phase_fails_once_after_its_last_line(order):
+    tried = fail_each_phase_once(order)
+
+    assert tried.violations == []
+    assert [case.rpartition(" ")[2] for case in tried.failed] == [
+        *["place_order"] * 2,
+        *["record_payment"] * 2,
+        *["confirm"] * 2,
+    ]
 
 
 # What the harness finds.

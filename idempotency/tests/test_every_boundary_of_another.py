@@ -30,6 +30,7 @@ from idempotency.testing import (
     by_turns,
     every_combination,
     explore,
+    fail_each_phase_once,
 )
 from idempotency.tests import ledger as provider
 from idempotency.tests.school import (
@@ -120,7 +121,28 @@ def test_a_completer_finishes_what_a_dutch_user_began(crash_everywhere, enrolmen
     crash_everywhere(enrolment, plan)
 
 
+def test_an_enrolment_is_the_same_when_each_phase_fails_once_after_its_last_line(enrolment):
+    tried = fail_each_phase_once(enrolment)
+
+    assert tried.violations == []
+    assert [case.rpartition(" ")[2] for case in tried.failed] == [
+        *["take_seat"] * 2,
+        *["record_payment"] * 2,
+        *["confirm"] * 2,
+    ]
+
+
 # What it must not miss.
+
+
+def test_memory_that_outlives_a_roll_back_is_a_violation(enrolment, monkeypatch):
+    """A seat more is taken of the object that the rolled-back run has changed."""
+    monkeypatch.setattr(Enrol, "_make_anew", lambda self: None)
+    monkeypatch.setattr(Enrol, "read_instances_anew", lambda self: None)
+
+    tried = fail_each_phase_once(enrolment)
+
+    assert "a_seat_is_taken_and_paid_for_once" in {v.invariant for v in tried.violations}
 
 
 def assert_found(experiment: Experiment, *invariants: str) -> None:

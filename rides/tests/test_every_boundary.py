@@ -18,6 +18,7 @@ from idempotency.testing import (
     Recovery,
     by_turns,
     every_combination,
+    fail_each_phase_once,
 )
 from idempotency.testing.plans import Case
 from rides.operations import CreateRide
@@ -65,6 +66,13 @@ def test_a_booking_survives_every_fault_at_every_boundary(crash_everywhere, ride
     report = crash_everywhere(booking_of(rider, stand_in), every_combination)
 
     assert report.struck == set(report.boundaries)
+
+
+def test_a_booking_is_the_same_when_each_phase_fails_once_after_its_last_line(rider, stand_in):
+    tried = fail_each_phase_once(booking_of(rider, stand_in))
+
+    assert tried.violations == []
+    assert len(tried.failed) == 6
 
 
 @pytest.mark.skipif(not KILLS, reason="set KILLS to how many there are to be")

@@ -9,11 +9,21 @@ from uuid import uuid4
 from django.db import transaction
 from django.http import HttpResponse
 
-from idempotency import STARTED, RecoveryPoint, failures, leases, reaping, stretches, views
+from idempotency import (
+    STARTED,
+    RecoveryPoint,
+    Response,
+    failures,
+    leases,
+    reaping,
+    stretches,
+    views,
+)
 from idempotency.models import IdempotencyKey
 from idempotency.testing import Fault, Moment
+from idempotency.testing.repetitions import meet_deadlock
 from rides import operations, payments, records
-from rides.models import Ride, User
+from rides.models import AuditRecord, Ride, User
 from rides.operations import CHARGE_CREATED, CreateRide
 from rides.tests.seeded_bugs.planting import (
     Bed,
@@ -105,6 +115,48 @@ def charge_is_not_recorded(bed: Bed) -> None:
         return RecoveryPoint(CHARGE_CREATED)
 
     bed.enter_context(patch.object(CreateRide, "record_charge", record_charge))
+
+
+@bug(
+    "a_booked_ride_is_paid_for",
+    "the_ledger_is_that_of_the_rides",
+    experiment=booking,
+    plan=undisturbed,
+)
+def memory_outlives_a_roll_back(bed: Bed) -> None:
+    """A phase that is run again after a deadlock finds the ride as its lost run has left it."""
+    record, met_deadlock = CreateRide.record_charge, set()
+
+    def record_charge(self: CreateRide, charge: payments.Charge) -> RecoveryPoint:
+        if self.ride.stripe_charge_id is None:
+            self.ride.stripe_charge_id = charge.id
+            record(self, charge)
+            if self.key.pk not in met_deadlock:
+                met_deadlock.add(self.key.pk)
+                meet_deadlock()
+        return RecoveryPoint(CHARGE_CREATED)
+
+    bed.enter_context(patch.object(CreateRide, "record_charge", record_charge))
+    bed.enter_context(patch.object(CreateRide, "_make_anew", lambda self: None))
+
+
+@bug("the_ledger_is_that_of_the_rides", experiment=booking, plan=undisturbed)
+def refused_commit_takes_the_charge_with_it(bed: Bed) -> None:
+    """What a later phase wrote is refused at COMMIT, and the record of the charge goes as well."""
+    send_receipt = CreateRide.send_receipt.method
+
+    def send_receipt_of_nobody(self: CreateRide) -> Response:
+        AuditRecord.objects.create(
+            action="nobody", data={}, resource_id=0, resource_type="ride", user_id=0
+        )
+        result: Response = send_receipt(self)
+        return result
+
+    send_receipt_of_nobody.__name__ = send_receipt.__name__
+    bed.enter_context(patch.object(CreateRide.send_receipt, "method", send_receipt_of_nobody))
+    bed.enter_context(
+        patch.object(stretches.Extent, "was_rolled_back_with_others", lambda *error: False)
+    )
 
 
 @bug("a_finished_key_never_changes", experiment=booking, plan=undisturbed)
