@@ -18,7 +18,7 @@ SELECT :rider, 'floor-' || gen_random_uuid() || '-0000000000', 'rides.CreateRide
        jsonb_build_array(jsonb_build_object('at', now, 'event', 'claimed', 'attempt', 1))
   FROM (SELECT clock_timestamp() AS now) AS clock
     ON CONFLICT (user_id, idempotency_key) DO NOTHING
-RETURNING id AS key_id, lease_token AS token \gset
+RETURNING id AS key_id \gset
 
 INSERT INTO rides_ride
        (user_id, idempotency_key_id, foreign_key, stripe_customer_id, created_at,
@@ -43,7 +43,7 @@ UPDATE idempotency_idempotencykey
                          || jsonb_build_object(
                               'at', clock_timestamp(), 'event', 'create_ride', 'attempt', 1,
                               'recovery_point', 'ride_created', 'ms', 0.6)
- WHERE id = :key_id AND lease_token = :'token' AND recovery_point <> 'finished';
+ WHERE id = :key_id AND attempt = 1 AND recovery_point <> 'finished';
 
 COMMIT;
 
@@ -79,6 +79,6 @@ UPDATE idempotency_idempotencykey
          jsonb_build_object('at', clock_timestamp(), 'event', 'send_receipt', 'attempt', 1,
                             'recovery_point', 'finished', 'ms', 0.4,
                             'jobs', jsonb_build_array(gen_random_uuid())))
- WHERE id = :key_id AND lease_token = :'token' AND recovery_point <> 'finished';
+ WHERE id = :key_id AND attempt = 1 AND recovery_point <> 'finished';
 
 COMMIT;

@@ -105,9 +105,12 @@ def only_the_owner_writes(trial: Trial) -> None:
 def a_failed_call_is_written_down(trial: Trial) -> None:
     """On the key, which is let go with it, whatever the foreign system said; and within limits.
 
-    What a job calls is written down with its delivery, not here.
+    What a job calls is written down with its delivery, not here; and what a lost history said of it
+    is lost as well.
     """
     if trial.fault is not Fault.HOSTILE or not trial.was_struck or not _is_of_a_phase(trial):
+        return
+    if trial.experiment.loses_history:
         return
     errors = [c.after["last_error"] for c in trial.history if c.after and not c.after["locked_at"]]
     assert any(errors), "an attempt failed, and nothing says so"

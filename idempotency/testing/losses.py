@@ -14,7 +14,6 @@ from django.db.models import Model
 
 from idempotency.testing.activity import end_idle_transactions
 from idempotency.testing.histories import forget_changes_after, last_change
-from idempotency.testing.invariants import a_failed_call_is_written_down
 from idempotency.testing.trials import Experiment, nothing
 
 READ_SEQUENCES = """
@@ -86,8 +85,5 @@ def after_a_loss(experiment: Experiment, meanwhile: Callable[[], object] = nothi
         prepare=prepare,
         send=send,
         attempt=experiment.attempt or experiment.send,
-        # What was written down of a failure is lost with the rest.
-        invariants=tuple(
-            i for i in experiment.invariants if i is not a_failed_call_is_written_down
-        ),
+        loses_history=True,
     )

@@ -71,6 +71,7 @@ class Experiment:
         settle: does what other processes would do in the end, such as running the jobs.
         outcome: what is compared between a run that failed on its way and one that did not.
         after_fork: gives up, in a forked process, the connections that it must not share.
+        loses_history: whether what the attempt committed is lost before the recovery.
     """
 
     operation: type[Operation]
@@ -85,6 +86,7 @@ class Experiment:
         trial.final_answer and trial.final_answer.status
     )
     after_fork: Callable[[], None] = nothing
+    loses_history: bool = False
 
     def ask(self, key: str) -> Answer:
         """What a client is told who sends the request now."""

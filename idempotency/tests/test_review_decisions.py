@@ -66,7 +66,7 @@ def test_each_decision_is_kept_with_what_came_of_it_or_not(under_review, ledger)
     with pytest.raises(Exception, match="The ledger answered 500"):
         run_again(decision(under_review, reason="Try once more."))
     IdempotencyKey.objects.update(needs_review_at="2026-01-01T00:00Z", locked_at=None)
-    close(decision(under_review), ANSWER)
+    close(decision(IdempotencyKey.objects.get()), ANSWER)
 
     assert list(ReviewDecision.objects.order_by("id").values_list("action", flat=True)) == [
         "run_again",

@@ -19,6 +19,7 @@ from idempotency.models import IdempotencyKey
 from rides.tests.booking import CHARGING, KEY, RIDER, RIDER_WITH_BAD_CARD, book
 from rides.tests.processes import GRANIAN, PATIENCE_SECONDS, Api, running_api, wait_until
 from rides.tests.sockets import connect, memory_mb
+from rocketrides.door.door import LONGEST_REPLAY_SECONDS
 from sandbox.stripe.control import StandIn
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("riders")]
@@ -116,6 +117,7 @@ def test_a_retry_whose_first_is_worked_on_gets_its_409_from_memory_and_others_do
     with ThreadPoolExecutor(1) as client:
         first = client.submit(book, small_api.url)
         wait_until(lambda: IdempotencyKey.objects.exists())
+        time.sleep(2 * LONGEST_REPLAY_SECONDS)
 
         retry = book(small_api.url)
         other_rider = book(small_api.url, rider=RIDER_WITH_BAD_CARD)
