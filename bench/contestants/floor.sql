@@ -11,7 +11,7 @@ INSERT INTO idempotency_idempotencykey
         request_params, fingerprint, origin_ip, foreign_key, recovery_point, attempt, lease_token,
         created_at, last_run_at, locked_at, foreign_sent_at, run_after, last_error, journal)
 SELECT :rider, 'floor-' || gen_random_uuid() || '-0000000000', 'rides.CreateRide', '{}'::jsonb, 'POST', '/rides',
-       '{"origin_lat": "37.7793", "origin_lon": "-122.4192", "target_lat": "37.6213", "target_lon": "-122.379"}'::jsonb,
+       '{"origin_lat": {"decimal": "37.7793"}, "origin_lon": {"decimal": "-122.4192"}, "target_lat": {"decimal": "37.6213"}, "target_lon": {"decimal": "-122.379"}}'::jsonb,
        '6d6157257c701e4505e7923589787d21e26dd618a1dc3ff5fb9a946a7a4b0b7b',
        '127.0.0.1'::inet, gen_random_uuid(), 'started', 1, gen_random_uuid(),
        now, now, now, NULL, now + '300 seconds'::interval, '',
