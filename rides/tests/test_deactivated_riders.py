@@ -41,7 +41,13 @@ def test_the_completer_charges_nobody_who_was_deactivated(begun, stand_in):
 def test_a_person_may_have_it_charged_all_the_same(begun, stand_in):
     complete_due_keys(10)
 
-    decision = Decision(key_id=begun.pk, reviewer="boss", reason="The ride was flown.")
+    waiting = IdempotencyKey.objects.get()
+    decision = Decision(
+        key_id=waiting.pk,
+        lease_token=waiting.lease_token,
+        reviewer="boss",
+        reason="The ride was flown.",
+    )
     assert run_again(decision).status == 201
     assert len(stand_in.charges(status="succeeded")) == 1
 

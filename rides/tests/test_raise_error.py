@@ -11,15 +11,15 @@ from rocketrides.environment import BASE_DIR
 CHECK = """
 import django
 django.setup()
+from idempotency.bodies import Sent
 from idempotency.exceptions import ParametersInvalid
-from idempotency.parameters import check_parameters
+from idempotency.parameters import kept_by_form
 from rides.operations import CreateRide
 
 places = {"origin_lat": "0", "origin_lon": "0", "target_lat": "0", "target_lon": "0"}
 try:
-    check_parameters(
-        {**places, "raise_error": "true"}, CreateRide.params_form, CreateRide.transient_fields
-    )
+    sent = Sent({**places, "raise_error": "true"})
+    kept_by_form(sent, CreateRide.params_form, CreateRide.transient_fields)
 except ParametersInvalid as error:
     print(error.status, error)
 else:
