@@ -36,16 +36,16 @@ SELECT current_setting('transaction_read_only') = 'on', doors.id IS NOT NULL, do
 """
 
 
+# The server's own no (25006), by which the session leaves its pool with all that are as old.
+REFUSED_WHERE_NOTHING_IS_WRITTEN = "SELECT FROM idempotency_doors FOR UPDATE"
+
+
 @dataclass(frozen=True, slots=True)
 class Reading:
     """What the row said."""
 
     are_closed: bool
     reason: str = ""
-
-
-class ReadOnly(Exception):
-    """The doors were read over a session that cannot write."""
 
 
 class Watch(threading.Thread):
@@ -75,17 +75,17 @@ class Watch(threading.Thread):
 
 
 def read() -> Reading:
-    """Reads the row. *Raises* `ReadOnly`, or what the database does."""
+    """Reads the row. *Raises* what the database does, where the session cannot write as well."""
     try:
         with connection.cursor() as cursor:
             cursor.execute(READ_DOORS)
             is_read_only, are_closed, reason = cursor.fetchone()
+            if is_read_only:
+                cursor.execute(REFUSED_WHERE_NOTHING_IS_WRITTEN)
     finally:
         # Each time, so that a process has no session more than it works with, and none that leads
         # to the primary of yesterday. Where there is a pool, it goes back to that.
         connection.close()
-    if is_read_only:
-        raise ReadOnly("The session that reads the doors cannot write.")
     return Reading(are_closed, reason or "")
 
 
@@ -97,6 +97,8 @@ def as_last_read() -> Reading:
     """
     watch = _watch()
     watch.has_looked.wait(FIRST_READING_SECONDS)
+    if watch.last is None:
+        watch.look()  # at once: the database may be back since the thread looked
     if watch.last is None:
         raise OperationalError(f"The doors could not be read: {watch.error}") from watch.error
     return watch.last

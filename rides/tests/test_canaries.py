@@ -129,7 +129,13 @@ def everything_happened(rider: User, stand_in: StandIn, monkeypatch) -> None:
         let_time_pass(LONG_AGO)
         reap(10)
     key = IdempotencyKey.objects.filter(needs_review_at__isnull=False).latest("id")
-    decision = Decision(key_id=key.pk, reviewer="boss@example.com", reason="It was us.")
+    key.refresh_from_db()
+    decision = Decision(
+        key_id=key.pk,
+        lease_token=key.lease_token,
+        reviewer="boss@example.com",
+        reason="It was us.",
+    )
     close(decision, Response.error(409, "Closed.", code="closed"))
 
 

@@ -8,7 +8,6 @@ from urllib.parse import urlsplit
 
 import pytest
 from dj_db_conn_pool.core import pool_container
-from django.conf import settings
 from django.db import ConnectionHandler, OperationalError, connection
 
 from idempotency.transactions import database_is_away
@@ -125,7 +124,9 @@ def limited_role(monkeypatch, stand_in) -> Iterator[None]:
         cursor.execute(f"GRANT pg_read_all_data TO {LIMITED}")
         cursor.execute(f"GRANT USAGE ON ALL SEQUENCES IN SCHEMA public TO {LIMITED}")
     place = urlsplit(environment(stand_in)["DATABASE_URL"])
-    monkeypatch.setattr(settings, "DATABASE_URL", place._replace(netloc=f"{LIMITED}@").geturl())
+    monkeypatch.setattr(
+        "rides.tests.processes.database_url", place._replace(netloc=f"{LIMITED}@").geturl()
+    )
     yield
     with connection.cursor() as cursor:
         cursor.execute(

@@ -8,7 +8,6 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
-from django.conf import settings
 from django.db import connection
 
 from rides.tests.booking import book
@@ -33,7 +32,7 @@ def relay(stand_in, monkeypatch) -> Iterator[Relay]:
     with relay_that_can_fall_silent(folder / f".s.PGSQL.{postgres.PORT}") as relay:
         place = urlsplit(environment(stand_in)["DATABASE_URL"])
         url = place._replace(netloc=f"postgres@{relay.host}", query="").geturl()
-        monkeypatch.setattr(settings, "DATABASE_URL", url)
+        monkeypatch.setattr("rides.tests.processes.database_url", url)
         monkeypatch.setenv("DATABASE_SILENCE_SECONDS", str(SILENCE_SECONDS))
         yield relay
 
