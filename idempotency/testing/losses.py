@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from django.apps import apps
-from django.db import connection, transaction
+from django.db import IntegrityError, connection, transaction
 from django.db.models import Model
 
 from idempotency.testing.activity import end_idle_transactions
@@ -21,6 +21,9 @@ SELECT format('%I.%I', schemaname, sequencename), COALESCE(last_value, start_val
        last_value IS NOT NULL
   FROM pg_sequences
 """
+
+MOST_TRIES = 5
+"""Another process's transaction may commit between the looks at two tables."""
 
 SET_SEQUENCE = "SELECT setval(%s, %s, %s)"
 
@@ -47,8 +50,22 @@ def what_is_kept() -> Kept:
 
 
 def lose_commits_since(kept: Kept) -> None:
-    """Has the database be the standby that kept no more than that. Open transactions are lost."""
-    end_idle_transactions()
+    """Has the database be the standby that kept no more than that. Open transactions are lost.
+
+    *Raises* `IntegrityError` where somebody goes on committing rows that point at lost ones.
+    """
+    for tries_left in reversed(range(MOST_TRIES)):
+        end_idle_transactions()
+        try:
+            _delete_all_but(kept)
+        except IntegrityError:
+            if not tries_left:
+                raise
+        else:
+            return
+
+
+def _delete_all_but(kept: Kept) -> None:
     with transaction.atomic(), connection.cursor() as cursor:
         for model, rows in kept.rows.items():
             # Directly: no cascade, no signal, and foreign keys are looked at when all are gone.

@@ -64,7 +64,7 @@ def test_a_body_that_does_not_come_is_a_408_and_the_end_of_its_connection(impati
 
         assert (answer.status, answer.getheader("Content-Type")) == (408, "application/json")
         assert b'"code": "request_timeout", "retryable": true' in answer.read()
-        assert was_closed(client)
+        wait_until(lambda: was_closed(client))
     assert not IdempotencyKey.objects.exists()
 
 
