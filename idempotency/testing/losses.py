@@ -6,10 +6,11 @@ commits changed in rows that were there before is not taken back.
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from threading import Lock
 from typing import Any
 
 from django.apps import apps
-from django.db import IntegrityError, connection, transaction
+from django.db import IntegrityError, OperationalError, connection, transaction
 from django.db.models import Model
 
 from idempotency.testing.activity import end_idle_transactions
@@ -52,13 +53,13 @@ def what_is_kept() -> Kept:
 def lose_commits_since(kept: Kept) -> None:
     """Has the database be the standby that kept no more than that. Open transactions are lost.
 
-    *Raises* `IntegrityError` where somebody goes on committing rows that point at lost ones.
+    *Raises* `IntegrityError` or `OperationalError` where others go on changing what is lost.
     """
     for tries_left in reversed(range(MOST_TRIES)):
         end_idle_transactions()
         try:
             _delete_all_but(kept)
-        except IntegrityError:
+        except (IntegrityError, OperationalError):
             if not tries_left:
                 raise
         else:
@@ -83,6 +84,7 @@ def after_a_loss(experiment: Experiment, meanwhile: Callable[[], object] = nothi
         meanwhile: what others do in between; they are given the lost serial ids.
     """
     kept: Kept | None = None
+    losing = Lock()
 
     def prepare(key: str) -> None:
         nonlocal kept
@@ -91,10 +93,11 @@ def after_a_loss(experiment: Experiment, meanwhile: Callable[[], object] = nothi
 
     def send(key: str) -> Any:
         nonlocal kept
-        if kept is not None:
+        with losing:  # the loss is one, and over, for clients that come at once too
             lost, kept = kept, None
-            lose_commits_since(lost)
-            meanwhile()
+            if lost is not None:
+                lose_commits_since(lost)
+                meanwhile()
         return experiment.send(key)
 
     return replace(
