@@ -43,6 +43,13 @@ SELECT %(user_id)s, 'a-finished-key-number-' || n, 'POST', '/rides', '{}', '',
   FROM (SELECT n, now() - n * interval '1 s' AS at FROM generate_series(1, %(rows)s) AS n) AS filled
 """
 
+READ_BY_IDLE_WORKERS = [
+    "idempotency_idempotencykey",
+    "idempotency_reaperposition",
+    "idempotency_stagedjob",
+    "idempotency_jobdelivery",
+]
+
 THE_REAPER_STANDS_WHERE_THE_ANSWERS_BEGIN = """
 INSERT INTO idempotency_reaperposition (id, last_run_at)
 SELECT 1, max(last_run_at) FROM idempotency_idempotencykey WHERE response_body IS NULL
@@ -232,6 +239,8 @@ def finished_keys(db) -> None:
     """Answers of the last day, and older tombstones."""
     values = {"user_id": RiderFactory().pk, "rows": FINISHED_KEYS, "answers": FINISHED_KEYS / 2}
     with connection.cursor() as cursor:
+        # So that no page is counted which is left of other tests' rows.
+        cursor.execute(f"TRUNCATE {', '.join(READ_BY_IDLE_WORKERS)} CASCADE")
         cursor.execute(FILL, values)
         cursor.execute("ANALYZE idempotency_idempotencykey")
         cursor.execute(THE_REAPER_STANDS_WHERE_THE_ANSWERS_BEGIN)
