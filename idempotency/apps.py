@@ -11,6 +11,7 @@ class IdempotencyConfig(AppConfig):
     def ready(self) -> None:
         from idempotency import (  # noqa: F401 - importing them registers the checks
             checks,
+            database_checks,
             deploys,
             surroundings,
         )

@@ -1,19 +1,17 @@
 """System checks: what is wrong with an operation or a setting, before it can do harm.
 
-`manage.py check` runs them all; those that ask the database run with `--database default`.
+Those of the database are in `database_checks`.
 """
 
-import socket
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any
 from uuid import UUID
 
-from django.conf import settings
 from django.contrib.auth import get_user_model
-from django.core.checks import CheckMessage, Error, Tags, Warning, register
+from django.core.checks import CheckMessage, Error, Warning, register
 from django.core.exceptions import FieldDoesNotExist
-from django.db import connections, models
+from django.db import models
 
 from idempotency import conf, leases
 from idempotency.models import (
@@ -152,56 +150,6 @@ def check_tombstone_retention(**_: Any) -> list[CheckMessage]:
     ]
 
 
-@register()
-def check_no_transaction_around_requests(**_: Any) -> list[CheckMessage]:
-    return [
-        Error(
-            f"ATOMIC_REQUESTS is on for the database {alias!r}: every foreign call would be made "
-            "inside a transaction.",
-            hint="Remove it. An operation's phases open their own transactions.",
-            id="idempotency.E005",
-        )
-        for alias, database in settings.DATABASES.items()
-        if database.get("ATOMIC_REQUESTS")
-    ]
-
-
-@register()
-def check_silent_servers(**_: Any) -> list[CheckMessage]:
-    """A server that falls silent, without an end of its connections, is waited for by TCP for a
-    quarter of an hour: longer than a lease, and than any client's patience.
-    """
-    return [
-        Warning(
-            f"The database {alias!r} is waited for without a limit if its host falls silent: "
-            f"{reason}.",
-            hint='For example: OPTIONS = {"tcp_user_timeout": 10_000, "keepalives_idle": 5, '
-            '"keepalives_interval": 2, "keepalives_count": 3}.',
-            id="idempotency.W040",
-            obj=alias,
-        )
-        for alias, database in settings.DATABASES.items()
-        if database.get("ENGINE") and (reason := _silence_is_unlimited(database))
-    ]
-
-
-@register(Tags.database)
-def check_session_limits(*, databases: Sequence[str] | None = None, **_: Any) -> list[CheckMessage]:
-    """A process that is frozen inside a transaction holds its locks until the server ends it."""
-    return [
-        Warning(
-            f"The database {alias!r} puts no limit on {parameter}: a frozen process could hold up "
-            "the retries of its request for ever.",
-            hint=f'For example: OPTIONS = {{"options": "-c {parameter}=30s"}}.',
-            id="idempotency.W002",
-            obj=parameter,
-        )
-        for alias in databases or []
-        for parameter in ("lock_timeout", "idle_in_transaction_session_timeout")
-        if _is_unlimited(alias, parameter)
-    ]
-
-
 def check_operation(operation: type[Operation]) -> Iterator[CheckMessage]:
     """What is wrong with one operation."""
     longest = IdempotencyKey._meta.get_field("operation").max_length or 0
@@ -273,25 +221,3 @@ def _check_foreign_phase(operation: type[Operation], phase: ForeignPhase) -> Ite
             obj=operation,
             id="idempotency.E004",
         )
-
-
-def _silence_is_unlimited(database: dict[str, Any]) -> str | None:
-    """Why nothing limits the silence of a server's host. None where something does, and where it
-    is reached by a Unix socket, whose other end cannot be lost without notice.
-    """
-    options = database.get("OPTIONS", {})
-    hosts = str(database.get("HOST") or "").split(",")
-    if all(not host or host.startswith(("/", "@")) for host in hosts):
-        return None
-    if not options.get("tcp_user_timeout"):
-        return "tcp_user_timeout is not set"
-    if not hasattr(socket, "TCP_USER_TIMEOUT"):
-        return "this platform has no tcp_user_timeout"
-    return None
-
-
-def _is_unlimited(alias: str, parameter: str) -> bool:
-    with connections[alias].cursor() as cursor:
-        cursor.execute("SELECT setting::int = 0 FROM pg_settings WHERE name = %s", [parameter])
-        row = cursor.fetchone()
-    return row is None or bool(row[0])

@@ -21,7 +21,7 @@ from idempotency.leases import Lease, journal_with_room, lease_clock, lease_end
 from idempotency.models import FINISHED, STARTED, IdempotencyKey
 from idempotency.positions import Position
 from idempotency.statements import run
-from idempotency.transactions import waited_for_an_insert_into
+from idempotency.transactions import repeated_on_conflict, waited_for_an_insert_into
 
 LONGEST_INSERT = timedelta(seconds=30)
 """A fresh key is due after its grace. Where there is none, its claim has committed by then."""
@@ -222,6 +222,7 @@ RETURNING {_SELECTED}
 """  # noqa: S608
 
 
+@repeated_on_conflict
 def find_key(user_id: int, idempotency_key: str) -> StoredKey | None:
     """Reads the key of a user, without its journal and without any lock."""
     with connection.cursor() as cursor:
@@ -230,6 +231,7 @@ def find_key(user_id: int, idempotency_key: str) -> StoredKey | None:
     return None if row is None else StoredKey(_key_from(row[:-1]), read_at=row[-1])
 
 
+@repeated_on_conflict
 def insert_key(new_key: NewKey, *, begins_foreign_phase: bool) -> Claim | None:
     """Claims a key that nobody has used yet. None where somebody else inserted it first.
 
@@ -272,6 +274,7 @@ def take_over_key(key_id: int, *, impossible_lease: datetime | None = None) -> C
     return claim
 
 
+@repeated_on_conflict
 def find_due_keys(position: Position) -> bool:
     """Whether any key is due: the idle completer's one question. Moves the position on."""
     with position.look(), connection.cursor() as cursor:
@@ -302,6 +305,7 @@ def take_over_next_due_key(position: Position | None = None) -> Claim | None:
     return claim and Claim(claim.key, replace(claim.lease, is_completers=True))
 
 
+@repeated_on_conflict
 def reopen_key(
     key: IdempotencyKey, *, recovery_point: str, action: str, reviewer: str, reason: str
 ) -> Claim | None:
@@ -344,6 +348,7 @@ def _longest_wait() -> timedelta:
     return failures.longest_wait() + conf.current().clock_tolerance
 
 
+@repeated_on_conflict
 def _take_over(
     statement: str, *, event: str, completer_attempts: int = 0, **which: Any
 ) -> tuple[Claim | None, datetime | None]:

@@ -23,7 +23,11 @@ from idempotency.operations import Operation
 from idempotency.positions import Position
 from idempotency.registry import operation_for
 from idempotency.storable import described, described_traceback
-from idempotency.transactions import database_is_away
+from idempotency.transactions import (
+    database_is_away,
+    may_succeed_when_repeated,
+    repeated_on_conflict,
+)
 from idempotency.worker import should_stop
 
 logger = logging.getLogger(__name__)
@@ -135,6 +139,7 @@ class Overdue:
     unfinished_since: datetime | None = None
     """The oldest run that may still finish; the time of the look, where there was none then."""
 
+    @repeated_on_conflict
     def look(self) -> None:
         """Asks the idle reaper's one question."""
         with self.position.look() as looks_at_all, connection.cursor() as cursor:
@@ -213,9 +218,14 @@ def reap_finished_keys(limit: int, overdue: Overdue | None = None) -> int:
     if overdue is None:
         overdue = Overdue()
         overdue.look()
+    return _reap_finished_keys(limit, overdue.unfinished_since)
+
+
+@repeated_on_conflict
+def _reap_finished_keys(limit: int, unfinished_since: datetime | None) -> int:
     values: dict[str, Any] = {
         "retention": conf.current().retention,
-        "unfinished_since": overdue.unfinished_since,
+        "unfinished_since": unfinished_since,
         "limit": limit,
     }
     with connection.cursor() as cursor:
@@ -235,13 +245,22 @@ def remove_tombstones(limit: int, position: Position | None = None) -> int:
     removed, found_all = 0, False
     while removed < limit and not found_all and not should_stop():
         wanted = limit - removed
-        with transaction.atomic():
-            found = _old_tombstones(wanted, position)
-            removed += _remove([key_id for key_id, _ in found])
+        found, count = _remove_next_tombstones(wanted, position)
+        removed += count
         if found:
             position.id, position.at = found[-1]
         found_all = len(found) < wanted
     return removed
+
+
+@repeated_on_conflict
+def _remove_next_tombstones(
+    limit: int, position: Position
+) -> tuple[list[tuple[int, datetime]], int]:
+    """What was found from the position on, and how many of those could be removed."""
+    with transaction.atomic():
+        found = _old_tombstones(limit, position)
+        return found, _remove([key_id for key_id, _ in found])
 
 
 def _old_tombstones(limit: int, position: Position) -> list[tuple[int, datetime]]:
@@ -281,7 +300,7 @@ def _are_removed(key_ids: Sequence[int]) -> str | None:
     except LEAVING:
         raise
     except BaseException as error:  # of a constraint, an on_delete or a signal's receiver: not ours
-        if database_is_away(error):
+        if database_is_away(error) or may_succeed_when_repeated(error):
             raise
         return described(error)
     return None

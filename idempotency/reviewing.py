@@ -28,7 +28,7 @@ from idempotency.phases import ForeignPhase, Phase, Response, UndoPhase, undo_po
 from idempotency.registry import operation_for
 from idempotency.storable import described, storable_json_text, storable_text
 from idempotency.stretches import Step, Stretch
-from idempotency.transactions import hooks_logged
+from idempotency.transactions import hooks_logged, repeated_on_conflict
 
 logger = logging.getLogger(__name__)
 
@@ -147,6 +147,7 @@ def _carry_out(
         raise
 
 
+@repeated_on_conflict
 def _claim(action: str, decision: Decision, operation: Operation, point: str) -> Claim:
     """Takes the key off the list, with the decision in its journal and in the audit records."""
     with transaction.atomic(), hooks_logged():

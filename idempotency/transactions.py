@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from enum import Enum, auto
-from functools import partial
-from typing import Any, TypeVar
+from functools import partial, wraps
+from typing import Any, ParamSpec, TypeVar
 
 from django.db import DatabaseError, InterfaceError, OperationalError, connection, transaction
 from django.db import Error as DatabaseFailure
@@ -28,6 +28,7 @@ _LONGEST_PAUSE_SECONDS = 0.1
 
 logger = logging.getLogger(__name__)
 
+P = ParamSpec("P")
 T = TypeVar("T")
 
 
@@ -155,11 +156,31 @@ def in_transaction(work: Callable[[], T], *, isolation: str = READ_COMMITTED) ->
 
     *Raises* `ConflictPersists` when the retries are used up, and whatever `work` raises.
     """
+    return _repeat_on_conflict(lambda: _begin_again_after_a_restart(work, isolation))
+
+
+def repeated_on_conflict(function: Callable[P, T]) -> Callable[P, T]:
+    """Has a function that is one transaction, or one statement outside of any, run again likewise.
+
+    PostgreSQL refuses a single statement where the session's own isolation is stricter than READ
+    COMMITTED. Within a transaction of the caller's, that is what is to be repeated.
+    """
+
+    @wraps(function)
+    def repeating(*args: P.args, **kwargs: P.kwargs) -> T:
+        if connection.in_atomic_block:
+            return function(*args, **kwargs)
+        return _repeat_on_conflict(partial(function, *args, **kwargs))
+
+    return repeating
+
+
+def _repeat_on_conflict(work: Callable[[], T]) -> T:
     for retry in range(conf.current().phase_retries + 1):
         if retry:
             time.sleep(random.uniform(0, _LONGEST_PAUSE_SECONDS))  # noqa: S311
         try:
-            return _begin_again_after_a_restart(work, isolation)
+            return work()
         except OperationalError as error:
             if not may_succeed_when_repeated(error):
                 raise
@@ -173,7 +194,8 @@ def in_transaction(work: Callable[[], T], *, isolation: str = READ_COMMITTED) ->
 
 @contextmanager
 def reading_again_after_a_restart() -> Iterator[None]:
-    """Repeats, once and on a new connection, a SELECT outside of a transaction that met a dead one.
+    """Repeats, once, a SELECT outside of a transaction that met a dead connection, on a new one; or
+    that the database refused for the sake of others, where sessions are SERIALIZABLE.
 
     For the whole of a request: else each connection that was kept over a restart of the server
     costs one client a 503.
@@ -311,7 +333,8 @@ def _read_again(execute: Any, sql: str, params: Any, many: bool, context: Any) -
         # What a new connection is asked has no name there yet, if it was prepared.
         text = text_of(sql)
         outside = wrapper.autocommit and not wrapper.in_atomic_block
-        if not (outside and text.lstrip().startswith("SELECT") and _met_a_dead_connection(error)):
+        helps = _met_a_dead_connection(error) or may_succeed_when_repeated(error)
+        if not (outside and text.lstrip().startswith("SELECT") and helps):
             raise
         drop_broken_connection(error)
     wrapper.ensure_connection()

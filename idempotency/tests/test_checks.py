@@ -5,7 +5,6 @@ from datetime import timedelta
 
 import pytest
 from django.core.checks import run_checks
-from django.db import connection
 
 from idempotency import (
     FINISHED,
@@ -107,16 +106,6 @@ def test_the_lease_is_the_one_of_the_settings(settings):
     assert messages_of(calling_for(SHORT)).keys() == {"idempotency.E004"}
 
 
-def test_atomic_requests(settings, monkeypatch):
-    assert checks.check_no_transaction_around_requests() == []
-
-    monkeypatch.setitem(settings.DATABASES["default"], "ATOMIC_REQUESTS", True)
-    [message] = checks.check_no_transaction_around_requests()
-
-    assert message.id == "idempotency.E005"
-    assert "'default'" in message.msg
-
-
 @pytest.mark.parametrize(("shortest", "count"), [(19, 1), (20, 0), (255, 0), (256, 1)])
 def test_a_shortest_key_that_the_database_does_not_take(settings, shortest, count):
     settings.IDEMPOTENCY = {"KEY_MIN_LENGTH": shortest}
@@ -135,52 +124,6 @@ def test_a_phase_after_the_end():
             return Response(201, {})
 
     assert messages_of(Restless).keys() == {"idempotency.E007"}
-
-
-@pytest.mark.django_db
-@pytest.mark.parametrize("parameter", ["lock_timeout", "idle_in_transaction_session_timeout"])
-def test_a_session_without_limits(parameter):
-    with connection.cursor() as cursor:
-        cursor.execute(f"SET LOCAL {parameter} = '10s'")
-        assert parameter not in unlimited()
-        cursor.execute(f"SET LOCAL {parameter} = 0")
-        assert parameter in unlimited()
-
-
-def unlimited():
-    messages = checks.check_session_limits(databases=["default"])
-    assert {message.id for message in messages} <= {"idempotency.W002"}
-    return [message.obj for message in messages]
-
-
-def test_the_database_is_asked_only_when_it_is_named():
-    assert checks.check_session_limits(databases=None) == []
-
-
-def silent(settings, **database):
-    settings.DATABASES = {"default": {"ENGINE": "django.db.backends.postgresql", **database}}
-    messages = checks.check_silent_servers()
-    assert {message.id for message in messages} <= {"idempotency.W040"}
-    return [message.msg for message in messages]
-
-
-@pytest.mark.parametrize("host", ["", "/var/run/postgresql", "/one,/other"])
-def test_a_server_behind_a_socket_cannot_fall_silent(settings, host):
-    assert silent(settings, HOST=host) == []
-
-
-@pytest.mark.parametrize("host", ["db.example.com", "a,b", "/var/run/postgresql,b"])
-def test_a_server_on_a_network_has_a_limit_of_silence(settings, host, monkeypatch):
-    limited = {"tcp_user_timeout": 10_000}
-
-    [message] = silent(settings, HOST=host)
-    assert "tcp_user_timeout is not set" in message
-    assert silent(settings, HOST=host, OPTIONS={"tcp_user_timeout": 0}) != []
-    assert silent(settings, HOST=host, OPTIONS=limited) == []
-
-    monkeypatch.delattr("socket.TCP_USER_TIMEOUT")
-    [message] = silent(settings, HOST=host, OPTIONS=limited)
-    assert "this platform has no tcp_user_timeout" in message
 
 
 # Foreign keys.
