@@ -17,6 +17,7 @@ from idempotency.bodies import Sent
 from idempotency.exceptions import IdempotencyError, Unauthenticated
 from idempotency.failures import answerable
 from idempotency.parameters import check_key
+from idempotency.transactions import drop_broken_connection, reading_again_after_a_restart
 from idempotency.views import perform
 from rides.authentication import demo_rider_at
 from rides.operations import CreateRide
@@ -41,8 +42,10 @@ def book_a_ride(request: HttpRequest) -> HttpResponse:
     if request.method != "POST":
         return _show_form(request, {**PLACES, "rider": RIDERS[0], "idempotency_key": uuid4()})
     try:
-        answer = _submit(request)
+        with reading_again_after_a_restart():
+            answer = _submit(request)
     except Exception as error:
+        drop_broken_connection(error)
         return _show_error(request, answerable(error))
     replayed = answer.headers.get("Idempotent-Replayed") == "true"
     return _show_answer(request, answer.status_code, json.loads(answer.content), replayed=replayed)

@@ -1,15 +1,20 @@
 """Beyond APIs: a web form with a hidden idempotency key, in whose page Submit books once."""
 
+import contextlib
 import re
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
 import pytest
 import requests
+from django.db import connection
+from django.test import Client
 
 from idempotency.testing.clock import let_time_pass
+from idempotency.tests.sessions import backend_pid
 from rides.models import Ride
-from rides.tests.booking import CHARGING, run
+from rides.pages import PLACES, RIDERS
+from rides.tests.booking import CHARGING, KEY, run
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -52,6 +57,16 @@ def test_pressing_submit_twice_books_once(browser, stand_in):
     assert again.status_code == 201
     assert "It was booked once" in again.text
     assert (Ride.objects.count(), len(stand_in.charges("succeeded"))) == (1, 1)
+
+
+@pytest.mark.usefixtures("own_session", "riders")
+def test_a_form_that_meets_a_connection_that_has_ended_books_all_the_same(settings):
+    settings.DEMO_AUTH = True
+    fields = {**PLACES, "rider": RIDERS[0], "idempotency_key": KEY}
+    with contextlib.closing(connection.copy()) as other, other.cursor() as cursor:
+        cursor.execute("SELECT pg_terminate_backend(%s, 5000)", [backend_pid()])
+
+    assert Client().post("/", fields).status_code == 201
 
 
 def test_a_failed_request_offers_to_be_sent_again_and_goes_on(browser, stand_in):
