@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from http import HTTPStatus
 from urllib.parse import urlsplit
 
 import requests
@@ -49,6 +50,8 @@ class Simulation:
         self.failures = failures
         self.retries = retries
         self.tally = Tally()
+        self.is_unknown_rider = False
+        """Whether the service answered that it knows no such rider: then nobody goes on."""
         self._stopped = threading.Event()
         self._slots = threading.Semaphore(CLIENTS_AT_ONCE)
 
@@ -132,6 +135,9 @@ class Simulation:
 
     def _answer_of(self, response: requests.Response, seconds: float) -> Answer:
         self.tally.count(str(response.status_code), seconds)
+        if response.status_code == HTTPStatus.UNAUTHORIZED:
+            self.is_unknown_rider = True
+            self.stop()
         if "Idempotent-Replayed" in response.headers:
             self.tally.count_replay()
         retry_after = response.headers.get("Retry-After", "")

@@ -1,5 +1,6 @@
 """The simulator against the real API, and its end by time and by signal."""
 
+import io
 import os
 import re
 import select
@@ -11,12 +12,12 @@ import threading
 import time
 
 import pytest
-from django.core.management import CommandError
+from django.core.management import CommandError, call_command
 
 from idempotency.models import IdempotencyKey
 from rides import payments
 from rides.management.commands import simulator
-from rides.models import Ride
+from rides.models import Ride, User
 from rides.simulating import RIDER, Simulation
 from rides.tallying import Tally, percentile
 from rides.tests.factories import RiderFactory
@@ -57,6 +58,14 @@ def test_clients_that_do_not_fail_book_rides(api, stand_in):
     assert answered["201"] == answered["requests"] >= 5
     assert answered["replays"] == 0
     assert len(stand_in.charges()) == Ride.objects.count() == answered["201"]
+
+
+def test_a_service_that_does_not_know_the_rider_is_named(api):
+    User.objects.filter(email=RIDER).delete()
+    asked = ["--url", api, "--rate", "50", "--duration", "20"]
+
+    with pytest.raises(CommandError, match=f"does not know the rider {RIDER}"):
+        call_command("simulator", *asked, stdout=io.StringIO())
 
 
 def test_the_first_client_comes_when_somebody_listens(api, stand_in):

@@ -9,10 +9,10 @@ from contextlib import contextmanager
 from typing import Any
 
 from django.conf import settings
-from django.core.management.base import BaseCommand
+from django.core.management.base import BaseCommand, CommandError
 from tqdm import tqdm
 
-from rides.simulating import Simulation
+from rides.simulating import RIDER, Simulation
 
 SECONDS_BETWEEN_LINES = 10
 
@@ -65,6 +65,11 @@ class Command(BaseCommand):
                 rate=options["rate"], seconds=options["duration"], on_progress=on_progress
             )
         self.stdout.write(simulation.tally.table())
+        if simulation.is_unknown_rider:
+            raise CommandError(
+                f"{simulation.url} does not know the rider {RIDER}. The simulator books for one "
+                "of the demo's, with DEMO_AUTH and its own database; nothing was booked elsewhere."
+            )
 
     @contextmanager
     def progress_of(self, simulation: Simulation) -> Iterator[Callable[[], None]]:
