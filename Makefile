@@ -1,4 +1,4 @@
-# `make start` runs the demo, `make test` proves it; each first sets up what it needs.
+# `make start` runs the demo, `make test` tests it, `make prove` proves it; each first sets up what it needs.
 
 # The first of the pythons in $(2) that runs, is 3.$(1) or newer, and has venv. A shim of pyenv's can
 # be there without a version behind it.
@@ -14,8 +14,8 @@ STAMP  := $(VENV)/installed-$(DJANGO)
 
 export PATH := $(abspath $(VENV))/bin:$(PATH)
 
-.PHONY: help start test test-newest test-queue test-pgbouncer test-failover chaos bugs evidence bench \
-	bench-draining bench-growth bench-profile rolling-restarts stop checks brokers pgbouncer \
+.PHONY: help start test prove ci test-newest test-queue test-pgbouncer test-failover chaos bugs evidence bench \
+	bench-draining bench-growth bench-profile rolling-restarts stop checks proofs brokers pgbouncer \
 	haproxy ha-programs load-generator
 
 help:  ## say what there is
@@ -24,8 +24,15 @@ help:  ## say what there is
 start: $(STAMP)  ## run the demo until Ctrl-C; .env.example says what can be set
 	@python -m sandbox start
 
-test: $(STAMP) haproxy  ## lint, type-check and test
+test: $(STAMP) haproxy  ## lint, type-check, and run the specification
 	@python -m sandbox during $(MAKE) --no-print-directory checks
+
+prove: $(STAMP) haproxy  ## what takes longer: crashes at every boundary, the model, planted bugs, whole demos, deploys and failovers
+	@python -m sandbox during $(MAKE) --no-print-directory proofs
+
+ci:  ## what the build server runs
+	@$(MAKE) --no-print-directory test
+	@$(MAKE) --no-print-directory prove
 
 NEWEST := $(foreach minor,13 14 12,python3.$(minor) $(wildcard $(HOME)/.pyenv/versions/3.$(minor).*/bin/python))
 test-newest: PYTHON = $(call python_from,12,$(NEWEST))
@@ -83,11 +90,18 @@ stop: $(STAMP)  ## end the PostgreSQL that a killed demo or a bare manage.py lef
 	@python -m sandbox stop
 
 # As the settings have it, but that a commit does not wait for the disk: what the tests write need
-# not survive a power cut, only the death of processes. Four at a time, since they wait a lot.
+# not survive a power cut, only the death of processes.
 TEST_SESSION := -c idle_in_transaction_session_timeout=30s -c lock_timeout=10s -c synchronous_commit=off
 
+# Explorations, whose failures are read by themselves.
+EXPLORATIONS := $(wildcard */tests/test_every_boundary*.py */tests/test_model.py */tests/test_model_of_*.py \
+	*/tests/test_seeded_bugs.py)
 # Whole demos, deploys and failovers are held to seconds, so they have the machine to themselves.
 BY_THEMSELVES := sandbox/tests/test_start.py proof/tests
+
+# Four at a time, since they wait a lot.
+PYTEST := DATABASE_SESSION_OPTIONS="$(TEST_SESSION)" python -m pytest
+IN_PARALLEL := -n 4 --dist loadfile
 
 checks:
 	ruff check .
@@ -95,8 +109,11 @@ checks:
 	DATABASE_URL=postgres://none/none STRIPE_API_KEY=none mypy
 	python manage.py makemigrations --check --dry-run
 	python manage.py check
-	DATABASE_SESSION_OPTIONS="$(TEST_SESSION)" python -m pytest -n 4 --dist loadfile $(BY_THEMSELVES:%=--ignore=%)
-	DATABASE_SESSION_OPTIONS="$(TEST_SESSION)" python -m pytest $(BY_THEMSELVES)
+	$(PYTEST) $(IN_PARALLEL) $(patsubst %,--ignore=%,$(EXPLORATIONS) $(BY_THEMSELVES))
+
+proofs:
+	$(PYTEST) $(IN_PARALLEL) $(EXPLORATIONS)
+	$(PYTEST) $(BY_THEMSELVES)
 
 # Debian's packages. The tests run the programs themselves and leave the system's services alone.
 PGBOUNCER := /usr/sbin/pgbouncer
