@@ -218,6 +218,11 @@ class Job(models.Model):
     job_name = models.CharField(max_length=255)
     job_args = models.JSONField()
     created_at = models.DateTimeField(db_default=Now())
+    # What its author asked for by `task.using(…)`. What is empty is the task's own.
+    run_after = models.DateTimeField(null=True, blank=True)
+    priority = models.SmallIntegerField(null=True, blank=True)
+    queue_name = models.TextField(blank=True, db_default="")
+    backend = models.TextField(blank=True, db_default="")
 
     class Meta:
         abstract = True
@@ -225,13 +230,36 @@ class Job(models.Model):
     def __str__(self) -> str:
         return f"{self.job_name} {self.job_id}"
 
+    @property
+    def asked_for(self) -> str:
+        """Say what was asked for, for people; an empty text where that is nothing."""
+        asked = {"run_after": self.run_after and f"{self.run_after:%Y-%m-%d %H:%M:%S%z}"}
+        asked |= {name: getattr(self, name) for name in ("priority", "queue_name", "backend")}
+        return " ".join(
+            f"{name}={value}" for name, value in asked.items() if value not in ("", None)
+        )
+
 
 class StagedJob(Job):
-    """A job written in its phase's own transaction, invisible until that commits."""
+    """A job written in its phase's own transaction, invisible until that commits.
+
+    One for later stays here until its time: a delivery that waits in a queue looks lost.
+    """
 
     class Meta:
         constraints = [
             models.CheckConstraint(condition=~Q(job_name=""), name="staged_job_named"),
+        ]
+        indexes = [
+            # What is to be handed over at once, and what later: no look reads through the other.
+            models.Index(
+                fields=["id"], name="staged_job_for_now", condition=Q(run_after__isnull=True)
+            ),
+            models.Index(
+                fields=["run_after"],
+                name="staged_job_for_later",
+                condition=Q(run_after__isnull=False),
+            ),
         ]
 
 

@@ -204,7 +204,7 @@ def test_a_job_that_its_queue_refuses_blocks_nobody(stage, settings, monkeypatch
     settings.TASKS = {"default": {**settings.TASKS["default"], "QUEUES": []}}
     monkeypatch.setattr(tasks, "note_urgently", note_urgently.using(queue_name="q" * 35))
     stage(what="before")
-    refused = stage(note_urgently)
+    refused = stage(tasks.note_urgently)
     stage(what="after")
 
     assert drain_staged_jobs(10) == 3
@@ -217,7 +217,7 @@ def test_a_job_that_its_queue_refuses_blocks_nobody(stage, settings, monkeypatch
 def test_a_job_is_handed_to_the_backend_that_its_task_names(stage, settings, monkeypatch):
     settings.TASKS = {**settings.TASKS, "bulk": settings.TASKS["default"]}
     monkeypatch.setattr(tasks, "note_urgently", note_urgently.using(backend="bulk"))
-    stage(note_urgently)
+    stage(tasks.note_urgently)
 
     drain_staged_jobs(10)
 
