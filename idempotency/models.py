@@ -240,6 +240,10 @@ class Job(models.Model):
         )
 
 
+IS_FOR_NOW = Q(run_after__isnull=True) | Q(run_after__lte=Now())
+"""Of staged jobs those that the enqueuer is to take; the others wait for their time."""
+
+
 class StagedJob(Job):
     """A job written in its phase's own transaction, invisible until that commits.
 

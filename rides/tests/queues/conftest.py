@@ -13,7 +13,7 @@ import pytest
 from django.db import connection, transaction
 
 from idempotency.jobs import stage_job
-from idempotency.models import JobDelivery, StagedJob
+from idempotency.models import IS_FOR_NOW, JobDelivery, StagedJob
 from rides.models import AuditRecord, Ride
 from rides.tasks import send_ride_receipt
 from rides.tests.factories import RideFactory
@@ -128,7 +128,8 @@ def wait_until(condition) -> None:
 
 
 def nothing_is_owed() -> bool:
-    return not StagedJob.objects.exists() and not JobDelivery.objects.exists()
+    staged = StagedJob.objects.filter(IS_FOR_NOW)
+    return not staged.exists() and not JobDelivery.objects.exists()
 
 
 def receipts_of(rides: list[Ride]) -> list[int]:
