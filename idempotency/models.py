@@ -231,10 +231,9 @@ class Job(models.Model):
         return f"{self.job_name} {self.job_id}"
 
     @property
-    def asked_for(self) -> str:
-        """Say what was asked for, for people; an empty text where that is nothing."""
-        asked = {"run_after": self.run_after and f"{self.run_after:%Y-%m-%d %H:%M:%S%z}"}
-        asked |= {name: getattr(self, name) for name in ("priority", "queue_name", "backend")}
+    def asked_of_queue(self) -> str:
+        """Say it for people; an empty text where nothing was asked."""
+        asked = {"priority": self.priority, "queue": self.queue_name, "backend": self.backend}
         return " ".join(
             f"{name}={value}" for name, value in asked.items() if value not in ("", None)
         )
