@@ -189,14 +189,21 @@ def overtaken_of(booking: Experiment) -> Experiment:
 
 
 def for_later_of(booking: Experiment) -> Experiment:
-    """The same while the receipt is to wait for its time, and is then to go before others."""
+    """The same where the receipt is to wait for its time, and is then to go before others: the
+    enqueuer comes too early, and when it is due.
+    """
 
     def prepare(key: str) -> None:
         later = send_ride_receipt.using(run_after=timezone.now() + A_MINUTE, priority=7)
         with patch.object(operations, "send_ride_receipt", later):
             booking.ask(key)
 
-    return replace(booking, prepare=prepare, attempt=lambda _: jobs.drain_staged_jobs(MOST_JOBS))
+    def attempt(key: str) -> None:
+        jobs.drain_staged_jobs(MOST_JOBS)
+        let_deliveries_age(A_MINUTE)
+        jobs.drain_staged_jobs(MOST_JOBS)
+
+    return replace(booking, prepare=prepare, attempt=attempt)
 
 
 def enqueuing_for_broker_of(booking: Experiment) -> Experiment:
