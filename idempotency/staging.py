@@ -7,10 +7,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import asdict
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from django.db import connection
+from django.utils import timezone
 
 from idempotency.compat import InvalidTask, Task, normalize_json
 from idempotency.exceptions import JobUnstorable, StagedOutsideTransaction
@@ -77,10 +78,18 @@ def recording_staged_jobs() -> Iterator[list[str]]:
 
 
 def _time_of(task: Task) -> datetime | None:
-    """With `USE_TZ` off the framework takes whatever it is given."""
-    if task.run_after is None or isinstance(task.run_after, datetime):
-        return task.run_after
-    raise InvalidTask(f"run_after must be a datetime, and is a {type(task.run_after).__name__}.")
+    """With `USE_TZ` off the framework takes whatever it is given; and with it on a time that is in
+    the year 10000 elsewhere, which PostgreSQL keeps and Python cannot read again.
+    """
+    at = task.run_after
+    if at is None:
+        return None
+    if not isinstance(at, datetime):
+        raise InvalidTask(f"run_after must be a datetime, and is a {type(at).__name__}.")
+    try:
+        return at if timezone.is_naive(at) else at.astimezone(UTC)
+    except OverflowError as error:
+        raise InvalidTask("run_after is out of range, in UTC.") from error
 
 
 def _storable_arguments(task: Task, args: Sequence[Any], kwargs: Mapping[str, Any]) -> str:

@@ -232,6 +232,27 @@ def test_a_length_of_time_is_refused_and_not_taken_for_a_time(settings, stage):
         stage(note.using(run_after=AN_HOUR), what="later")
 
 
+def test_the_end_of_all_times_is_refused_where_it_could_not_be_read_again(stage):
+    never = datetime.max.replace(tzinfo=UTC)
+    stage(note.using(run_after=never), what="never")
+    assert StagedJob.objects.get().run_after == never
+
+    with pytest.raises(InvalidTask, match="out of range"):
+        stage(note.using(run_after=never.replace(tzinfo=ZoneInfo("Etc/GMT+1"))), what="never")
+
+
+def test_two_enqueuers_take_different_jobs_that_are_due(stage, elsewhere):
+    for n in range(4):
+        stage(in_an_hour(), what=str(n))
+    let_time_pass(AN_HOUR)
+
+    with transaction.atomic():
+        assert drain_staged_jobs(2) == 2
+        assert elsewhere(drain_staged_jobs, 10).result(timeout=5) == 2
+
+    assert JobDelivery.objects.count() == len(handed_over()) == 4
+
+
 # Other backends.
 
 
