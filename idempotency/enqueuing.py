@@ -89,9 +89,22 @@ class Lookout:
     def enqueue(self, limit: int) -> Enqueued:
         """Looks, and hands over up to `limit` staged jobs, as many that were for later and are due,
         and as many that are overdue.
+
+        *Raises* `OSError` where a broker is away, when all that is for others was handed over.
         """
         found = self._look()
-        taken, due, overdue = [], 0, 0
+        counts, away = [], None
+        for hand_over in (self._hand_over_staged, self._hand_over_due, self._hand_over_overdue):
+            try:
+                counts.append(hand_over(found, limit))
+            except OSError as error:
+                away = error
+        if away:
+            raise away
+        return Enqueued(sum(counts), max(counts) >= limit)
+
+    def _hand_over_staged(self, found: Found, limit: int) -> int:
+        taken = []
         if found.first_id is not None:
             taken = take_staged_jobs(limit, first_id=found.first_id)
         # Of a backlog the next look finds the rest where this one ended.
@@ -100,14 +113,22 @@ class Lookout:
             if len(taken) >= limit
             else found.highest_number - NUMBERS_LOOKED_BACK
         )
-        if found.due_from is not None:
-            due = len(take_jobs_whose_time_has_come(limit, due_from=found.due_from))
-        if found.is_overdue:
-            overdue = redeliver_overdue_jobs(limit)
-        if max(due, overdue) >= limit:
+        return len(taken)
+
+    def _hand_over_due(self, found: Found, limit: int) -> int:
+        if found.due_from is None:
+            return 0
+        taken = take_jobs_whose_time_has_come(limit, due_from=found.due_from)
+        return self._noted(len(taken), limit)
+
+    def _hand_over_overdue(self, found: Found, limit: int) -> int:
+        return self._noted(redeliver_overdue_jobs(limit), limit) if found.is_overdue else 0
+
+    def _noted(self, count: int, limit: int) -> int:
+        """Of a backlog the rest is found by a look at everything only, so that is next."""
+        if count >= limit:
             self._everything_due_at = 0.0
-        is_full = max(len(taken), due, overdue) >= limit
-        return Enqueued(len(taken) + due + overdue, is_full)
+        return count
 
     def _look(self) -> Found:
         settings = conf.current()

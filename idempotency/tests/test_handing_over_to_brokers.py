@@ -8,6 +8,7 @@ from django.db import connection
 from django.utils import timezone
 from django_tasks_db.compat import BaseTaskBackend
 
+from idempotency.enqueuing import Lookout
 from idempotency.jobs import drain_staged_jobs, redeliver_overdue_jobs, run_job
 from idempotency.models import JobDelivery, StagedJob
 from idempotency.testing.activity import in_transaction
@@ -43,6 +44,12 @@ class Broker(BaseTaskBackend):
             raise ValueError("The message is too large")
         self.got.append(args[0])
         self.times.append(task.run_after)
+
+
+class DeferringBroker(Broker):
+    """Whose tasks may be for later; it never has to wait itself."""
+
+    supports_defer = True
 
 
 @pytest.fixture
@@ -119,8 +126,26 @@ def test_a_broker_that_is_away_holds_back_no_job_of_another_backend(stage, setti
     assert deliveries() == {ids[0]: 0, ids[1]: 1, ids[2]: 0, ids[3]: 1}
 
 
-def test_a_broker_gets_a_job_for_later_in_its_time_and_without_it(stage, broker, monkeypatch):
-    monkeypatch.setattr(Broker, "supports_defer", True)
+def test_a_broker_that_is_away_holds_back_no_job_that_is_due_or_overdue(stage, settings):
+    settings.TASKS = {
+        alias: {"BACKEND": f"{__name__}.DeferringBroker"} for alias in ("default", "bulk")
+    }
+    run_job.using(backend="bulk").get_backend().is_away_after = 0
+    overdue = stage(what="overdue")
+    Lookout().enqueue(10)
+    due = stage(note.using(run_after=timezone.now() + REDELIVERY), what="due")
+    let_time_pass(REDELIVERY)
+    stage(note.using(backend="bulk"), what="away")
+
+    with pytest.raises(ConnectionError):
+        Lookout().enqueue(10)
+
+    assert run_job.get_backend().got == [str(overdue), str(due), str(overdue)]
+
+
+def test_a_broker_gets_a_job_for_later_in_its_time_and_without_it(stage, settings):
+    settings.TASKS = {"default": {"BACKEND": f"{__name__}.DeferringBroker"}}
+    broker = run_job.get_backend()
     job_id = stage(note.using(run_after=timezone.now() + REDELIVERY), what="later")
     drain_staged_jobs(10)
     assert broker.got == []

@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 import pytest
 from django.db import connection, transaction
 
+from idempotency.compat import Task
 from idempotency.jobs import stage_job
 from idempotency.models import IS_FOR_NOW, JobDelivery, StagedJob
 from rides.models import AuditRecord, Ride
@@ -104,13 +105,13 @@ def nursery(environment: dict[str, str], tmp_path) -> Iterator[Nursery]:
         yield nursery
 
 
-def owe_receipts(count: int) -> list[Ride]:
+def owe_receipts(count: int, job: Task = send_ride_receipt) -> list[Ride]:
     """Book rides, each of a rider of its own, and stage their receipts in one transaction."""
     with transaction.atomic():
         rides = [RideFactory() for _ in range(count)]
         for ride in rides:
             stage_job(
-                send_ride_receipt,
+                job,
                 ride_id=ride.pk,
                 amount_cents=ride.amount_cents,
                 currency=ride.currency,
