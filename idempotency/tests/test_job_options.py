@@ -10,7 +10,7 @@ from django.utils import timezone
 from django_tasks_db.models import DBTaskResult, get_date_max
 
 from idempotency import stage_job
-from idempotency.compat import InvalidTask
+from idempotency.compat import InvalidTask, Task
 from idempotency.enqueuing import Lookout
 from idempotency.exceptions import JobUnknown, StagedOutsideTransaction
 from idempotency.jobs import drain_staged_jobs, put_back, redeliver_overdue_jobs, run_job
@@ -23,6 +23,7 @@ from idempotency.tests.tasks import note, note_in_a_coroutine, note_urgently
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
+FRAMEWORK = Task.__module__.removesuffix(".base")  # Django's own, or the package for 5.2
 AN_HOUR = timedelta(hours=1)
 REDELIVERY = timedelta(seconds=60)
 
@@ -257,7 +258,7 @@ def test_two_enqueuers_take_different_jobs_that_are_due(stage, elsewhere):
 
 
 def test_a_backend_that_runs_jobs_at_once_does_so_when_they_are_handed_over(stage, settings):
-    settings.TASKS = {"default": {"BACKEND": "django_tasks.backends.immediate.ImmediateBackend"}}
+    settings.TASKS = {"default": {"BACKEND": f"{FRAMEWORK}.backends.immediate.ImmediateBackend"}}
     stage(what="at once")
 
     drain_staged_jobs(10)
@@ -267,7 +268,7 @@ def test_a_backend_that_runs_jobs_at_once_does_so_when_they_are_handed_over(stag
 
 
 def test_a_backend_that_runs_nothing_gets_what_was_asked(stage, settings):
-    settings.TASKS = {"default": {"BACKEND": "django_tasks.backends.dummy.DummyBackend"}}
+    settings.TASKS = {"default": {"BACKEND": f"{FRAMEWORK}.backends.dummy.DummyBackend"}}
     job_id = stage(note.using(priority=3), what="nothing")
 
     drain_staged_jobs(10)
