@@ -24,7 +24,9 @@ from idempotency.filters import UNDER_REVIEW, KeyAgeFilter, RecoveryPointFilter,
 from idempotency.jobs import put_back
 from idempotency.ledgers import AgeFilter, KeysetChangeList, LedgerAdmin, is_id, moment_of
 from idempotency.models import (
+    IS_FOR_NOW,
     IdempotencyKey,
+    Job,
     JobDelivery,
     RequestUnderReview,
     ReviewDecision,
@@ -198,6 +200,12 @@ class JobAdmin(LedgerAdmin):
     """What staged and delivered jobs have in common."""
 
     search_help_text = "A job's id, or its number"
+    not_before = moment_of("run_after")
+
+    @admin.display(description="asked of the queue")
+    def asked(self, job: Job) -> str:
+        """What `task.using(…)` named; a dash where all is the task's own."""
+        return job.asked_of_queue or "-"
 
     def matching(self, term: str) -> Q:
         try:
@@ -206,14 +214,31 @@ class JobAdmin(LedgerAdmin):
             return super().matching(term)
 
 
+class DueFilter(admin.SimpleListFilter):
+    """Whether the enqueuer is to take a job, or it waits for its time."""
+
+    title = "time"
+    parameter_name = "time"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> Sequence[tuple[str, str]]:
+        return [("now", "For now"), ("later", "For later")]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[StagedJob]) -> QuerySet[StagedJob]:
+        if self.value() is None:
+            return queryset
+        return queryset.filter(IS_FOR_NOW if self.value() == "now" else ~IS_FOR_NOW)
+
+
 @admin.register(StagedJob)
 class StagedJobAdmin(JobAdmin):
-    """Jobs that the enqueuer has not taken yet; a long list means that it does not run."""
+    """Jobs that the enqueuer has not taken yet; a long list of those for now means that it does not
+    run.
+    """
 
-    list_display = ("job_name", "job_id", "created")
-    list_filter = (AgeFilter,)
-    fields = ("job_name", "job_id", "job_args", "created")
-    readonly_fields = ("created",)
+    list_display = ("job_name", "job_id", "created", "not_before", "asked")
+    list_filter = (DueFilter, AgeFilter)
+    fields = ("job_name", "job_id", "job_args", "created", "not_before", "asked")
+    readonly_fields = ("created", "not_before", "asked")
 
 
 class OwedFilter(admin.SimpleListFilter):
@@ -246,16 +271,21 @@ class JobDeliveryAdmin(JobAdmin):
     actions = ("put_back",)
     action_form = ReasonForm
 
-    list_display = ("job_name", "last_error", "deliveries", "handed_over", "set_aside", "job_id")
+    list_display = (
+        *("job_name", "last_error", "deliveries", "handed_over", "set_aside", "asked", "job_id"),
+    )
     list_filter = (OwedFilter, AgeFilter)
     handed_over = moment_of("handed_over_at")
     set_aside = moment_of("set_aside_at")
     leased_until = moment_of("leased_until")
     fields = (
-        *("job_name", "job_id", "job_args", "created"),
+        *("job_name", "job_id", "job_args", "created", "not_before", "asked"),
         *("deliveries", "handed_over", "leased_until", "set_aside", "last_error"),
     )
-    readonly_fields = ("created", "handed_over", "leased_until", "set_aside")
+    readonly_fields = (
+        *("created", "not_before", "asked"),
+        *("handed_over", "leased_until", "set_aside"),
+    )
 
     @admin.action(description="Put back: hand them over again", permissions=["put_back"])
     def put_back(self, request: HttpRequest, deliveries: QuerySet[JobDelivery]) -> None:

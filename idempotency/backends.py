@@ -9,12 +9,9 @@ from kombu.exceptions import OperationalError
 
 
 class CeleryBackend(FennelBackend):
-    """Fennel's, less two things: what is done, the delivery record knows; and a job that waits in
-    the queue for its time would look lost.
-    """
+    """Fennel's, less one thing: what is done, the delivery record knows."""
 
     supports_get_result = False
-    supports_defer = False
 
     def enqueue(self, *args: Any, **kwargs: Any) -> Any:
         """As fennel's. *Raises* `ConnectionError` where the broker is away, whichever it is."""

@@ -7,24 +7,37 @@ position.
 
 import time
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
 from django.db import connection
 
 from idempotency import conf
-from idempotency.jobs import redeliver_overdue_jobs, take_staged_jobs
+from idempotency.jobs import (
+    redeliver_overdue_jobs,
+    take_jobs_whose_time_has_come,
+    take_staged_jobs,
+)
 
 NUMBERS_LOOKED_BACK = 1_000
 """A transaction may commit after others whose jobs have higher numbers. What comes later than by so
 many of them, a look at everything finds."""
 
+TIME_LOOKED_BACK = timedelta(seconds=10)
+"""A transaction may commit a job when its time has come already. What comes later than by so much,
+a look at everything finds, and whatever waited while no enqueuer ran."""
+
 LOOKS_AT_EVERYTHING_PER_REDELIVERY = 6
 
 # The smallest of each, which is the first entry of an index. EXISTS (… ORDER BY … LIMIT 1) would be
 # free to read the table instead, and to its end where it finds nothing: EXISTS drops the ORDER BY.
+# Jobs for later have an index of their own, of which no look reads what is still to come. A time
+# goes back as PostgreSQL wrote it, which no time zone of this process's can shift.
 LOOK_AT_EVERYTHING = """
-SELECT (SELECT min(id) FROM idempotency_stagedjob),
+SELECT (SELECT min(id) FROM idempotency_stagedjob WHERE run_after IS NULL),
        (SELECT last_value FROM idempotency_stagedjob_id_seq),
+       (SELECT min(run_after) FROM idempotency_stagedjob
+         WHERE run_after <= statement_timestamp())::text,
        (SELECT min(handed_over_at) FROM idempotency_jobdelivery WHERE set_aside_at IS NULL)
        < statement_timestamp() - %(redelivery_after)s
     OR (SELECT max(handed_over_at) FROM idempotency_jobdelivery WHERE set_aside_at IS NULL)
@@ -32,18 +45,25 @@ SELECT (SELECT min(id) FROM idempotency_stagedjob),
 """
 
 LOOK_FROM_POSITION = """
-SELECT (SELECT min(id) FROM idempotency_stagedjob WHERE id >= %(position)s),
+SELECT (SELECT min(id) FROM idempotency_stagedjob
+         WHERE run_after IS NULL AND id >= %(position)s),
        (SELECT last_value FROM idempotency_stagedjob_id_seq),
+       (SELECT min(run_after) FROM idempotency_stagedjob
+         WHERE run_after BETWEEN statement_timestamp() - %(time_looked_back)s
+                             AND statement_timestamp())::text,
        false
 """
 
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What a look found: the first staged job, the highest number so far, anything overdue."""
+    """What a look found: the first staged job, the highest number so far, the time of the first job
+    for later that is due by now, anything overdue.
+    """
 
     first_id: int | None
     highest_number: int
+    due_from: str | None
     is_overdue: bool
 
 
@@ -67,26 +87,54 @@ class Lookout:
         self._everything_due_at = 0.0
 
     def enqueue(self, limit: int) -> Enqueued:
-        """Looks, and hands over up to `limit` staged jobs and as many that are overdue."""
+        """Looks, and hands over up to `limit` staged jobs, as many that were for later and are due,
+        and as many that are overdue.
+
+        *Raises* `OSError` where a broker is away, when all that is for others was handed over.
+        """
         found = self._look()
+        counts, away = [], None
+        for hand_over in (self._hand_over_staged, self._hand_over_due, self._hand_over_overdue):
+            try:
+                counts.append(hand_over(found, limit))
+            except OSError as error:
+                away = error
+        if away:
+            raise away
+        return Enqueued(sum(counts), max(counts) >= limit)
+
+    def _hand_over_staged(self, found: Found, limit: int) -> int:
         taken = []
         if found.first_id is not None:
             taken = take_staged_jobs(limit, first_id=found.first_id)
-        is_full = len(taken) >= limit
         # Of a backlog the next look finds the rest where this one ended.
         self._position = (
-            taken[-1].staged_id + 1 if is_full else found.highest_number - NUMBERS_LOOKED_BACK
+            taken[-1].staged_id + 1
+            if len(taken) >= limit
+            else found.highest_number - NUMBERS_LOOKED_BACK
         )
-        redelivered = redeliver_overdue_jobs(limit) if found.is_overdue else 0
-        if redelivered >= limit:
+        return len(taken)
+
+    def _hand_over_due(self, found: Found, limit: int) -> int:
+        if found.due_from is None:
+            return 0
+        taken = take_jobs_whose_time_has_come(limit, due_from=found.due_from)
+        return self._noted(len(taken), limit)
+
+    def _hand_over_overdue(self, found: Found, limit: int) -> int:
+        return self._noted(redeliver_overdue_jobs(limit), limit) if found.is_overdue else 0
+
+    def _noted(self, count: int, limit: int) -> int:
+        """Of a backlog the rest is found by a look at everything only, so that is next."""
+        if count >= limit:
             self._everything_due_at = 0.0
-            is_full = True
-        return Enqueued(len(taken) + redelivered, is_full)
+        return count
 
     def _look(self) -> Found:
         settings = conf.current()
         if time.monotonic() < self._everything_due_at:
-            return _asked(LOOK_FROM_POSITION, {"position": self._position})
+            position = {"position": self._position, "time_looked_back": TIME_LOOKED_BACK}
+            return _asked(LOOK_FROM_POSITION, position)
         values = {
             "redelivery_after": settings.redelivery_after,
             "clock_tolerance": settings.clock_tolerance,
@@ -100,5 +148,5 @@ class Lookout:
 def _asked(statement: str, values: dict[str, Any]) -> Found:
     with connection.cursor() as cursor:
         cursor.execute(statement, values)
-        first_id, highest_number, is_overdue = cursor.fetchone()
-    return Found(first_id, highest_number, bool(is_overdue))
+        first_id, highest_number, due_from, is_overdue = cursor.fetchone()
+    return Found(first_id, highest_number, due_from, bool(is_overdue))

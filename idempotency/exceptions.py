@@ -244,6 +244,10 @@ class JobUnknown(OperationMisuse):
     """A job names no task of this code, or one that does not take its arguments."""
 
 
+class JobUnstorable(OperationMisuse):
+    """A job's arguments contain what PostgreSQL cannot keep: NUL, half a character, NaN."""
+
+
 class WriteOutsideSettling(OperationMisuse):
     """A job that calls out ran a statement other than a SELECT outside of its settling block."""
 

@@ -7,7 +7,7 @@ All times are the database's; the process only measures how much of its lease is
 import time
 import uuid
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from django.db import connection
@@ -26,6 +26,7 @@ UPDATE idempotency_jobdelivery
  WHERE job_id = %(job_id)s
    AND (leased_until IS NULL OR leased_until <= statement_timestamp()
         OR leased_until > statement_timestamp() + %(limit)s + %(clock_tolerance)s)
+RETURNING deliveries, handed_over_at
 """
 
 # The fence. It is the last statement of the transaction that has the job's own writes: no row, no
@@ -58,6 +59,8 @@ class JobLease:
     token: uuid.UUID
     ends_at: float
     limit: timedelta
+    deliveries: int
+    handed_over_at: datetime
 
     @property
     def seconds_left(self) -> float:
@@ -67,10 +70,17 @@ class JobLease:
 def lease_delivery(job_id: str, limit: timedelta) -> JobLease | None:
     """Leases a job for `limit`. None where it is done already, or another worker has it."""
     ends_at = time.monotonic() + limit.total_seconds()
-    lease = JobLease(job_id, uuid.uuid4(), ends_at, limit)
-    tolerance = conf.current().clock_tolerance
-    is_ours = _changes_a_row(LEASE_DELIVERY, lease, limit=limit, clock_tolerance=tolerance)
-    return lease if is_ours else None
+    token = uuid.uuid4()
+    values: dict[str, Any] = {
+        "job_id": job_id,
+        "lease_token": token,
+        "limit": limit,
+        "clock_tolerance": conf.current().clock_tolerance,
+    }
+    with connection.cursor() as cursor:
+        cursor.execute(LEASE_DELIVERY, values)
+        delivery = cursor.fetchone()
+    return JobLease(job_id, token, ends_at, limit, *delivery) if delivery else None
 
 
 def settle_delivery(lease: JobLease) -> None:

@@ -6,7 +6,6 @@ record in the transaction of what the job writes. So a job that the queue lost i
 and one that it delivers twice is done once.
 """
 
-import inspect
 import json
 import logging
 from collections.abc import Sequence
@@ -18,16 +17,11 @@ from django.db import DEFAULT_DB_ALIAS, Error, connection, router, transaction
 
 from idempotency import conf
 from idempotency.compat import DatabaseBackend, Task, task
-from idempotency.exceptions import JobUnknown
+from idempotency.job_tasks import QueueOptions, refuse_wrong_arguments, task_named
 from idempotency.staging import recording_staged_jobs, stage_job
 from idempotency.storable import TEXT_LIMIT, described, storable_text
 from idempotency.transactions import give_connection_back, refuse_open_transaction
-from idempotency.working import (
-    keep_error,
-    passed_to,
-    run_under_lease,
-    task_named,
-)
+from idempotency.working import keep_error, run_under_lease
 
 __all__ = [
     "drain_staged_jobs",
@@ -36,6 +30,7 @@ __all__ = [
     "redeliver_overdue_jobs",
     "run_job",
     "stage_job",
+    "take_jobs_whose_time_has_come",
     "take_staged_jobs",
 ]
 
@@ -45,22 +40,36 @@ logger = logging.getLogger(__name__)
 # limit. SKIP LOCKED passes over rows that another enqueuer is moving; a row with a lower id that
 # commits later is found by a later batch, since exactly the rows that were taken are removed. Their
 # delivery records appear in the same statement: at no moment is a job in neither table.
-DRAIN_STAGED_JOBS = """
+_DRAIN = """
 WITH drained AS (
     DELETE FROM idempotency_stagedjob
-     WHERE id = ANY(ARRAY(SELECT id FROM idempotency_stagedjob
-                           WHERE id >= %(first_id)s
-                           ORDER BY id LIMIT %(limit)s FOR UPDATE SKIP LOCKED))
-    RETURNING id, job_id, job_name, job_args, created_at
+     WHERE id = ANY(ARRAY({chosen} LIMIT %(limit)s FOR UPDATE SKIP LOCKED))
+    RETURNING *
 ), delivered AS (
     INSERT INTO idempotency_jobdelivery
-           (job_id, job_name, job_args, created_at, handed_over_at, deliveries, last_error)
-    SELECT job_id, job_name, job_args, created_at, clock_timestamp(), 1, ''
+           (job_id, job_name, job_args, run_after, priority, queue_name, backend,
+            created_at, handed_over_at, deliveries, last_error)
+    SELECT job_id, job_name, job_args, run_after, priority, queue_name, backend,
+           created_at, clock_timestamp(), 1, ''
       FROM drained
      ORDER BY id
 )
-SELECT id, job_id, job_name, job_args FROM drained ORDER BY id
+SELECT id, job_id, job_name, job_args, priority, queue_name, backend FROM drained ORDER BY id
 """
+
+DRAIN_STAGED_JOBS = _DRAIN.format(
+    chosen="""SELECT id FROM idempotency_stagedjob
+                           WHERE run_after IS NULL AND id >= %(first_id)s
+                           ORDER BY id"""
+)
+
+# A job for later is staged until its time by the database's clock, and then a job like any other.
+DRAIN_JOBS_WHOSE_TIME_HAS_COME = _DRAIN.format(
+    chosen="""SELECT id FROM idempotency_stagedjob
+                           WHERE run_after BETWEEN %(due_from)s::timestamptz
+                                               AND statement_timestamp()
+                           ORDER BY run_after"""
+)
 
 # What was handed over and not settled in time, each wait twice the one before. A job that a worker
 # has in hand is left to it until its lease ends, as it does by itself when the worker was killed.
@@ -76,7 +85,7 @@ UPDATE idempotency_jobdelivery
                          AND deliveries < %(max_deliveries)s
                          AND (leased_until IS NULL OR leased_until <= statement_timestamp())
                        ORDER BY handed_over_at LIMIT %(limit)s FOR UPDATE SKIP LOCKED))
-RETURNING id, job_id, job_name, job_args
+RETURNING id, job_id, job_name, job_args, priority, queue_name, backend
 """
 
 # A clock that was ahead and was set right leaves times that are still to come. They are taken as
@@ -132,12 +141,29 @@ class OwedJob:
     job_id: str
     job_name: str
     arguments: str
+    options: QueueOptions
 
     @classmethod
     def all_of(cls, rows: Sequence[Sequence[Any]]) -> list[Self]:
         return [
-            cls(number, str(job_id), name, arguments) for number, job_id, name, arguments in rows
+            cls(
+                number,
+                str(job_id),
+                name,
+                arguments,
+                QueueOptions(priority=priority, queue_name=queue_name, backend=backend),
+            )
+            for number, job_id, name, arguments, priority, queue_name, backend in rows
         ]
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """What is to be given to which queue."""
+
+    job: OwedJob
+    queued: Task
+    arguments: Sequence[Any]
 
 
 @task()
@@ -148,12 +174,19 @@ def run_job(job_id: str, job_name: str, args: list[Any], kwargs: dict[str, Any])
 
 def drain_staged_jobs(limit: int) -> int:
     """Hands up to `limit` staged jobs to their queues; returns how many it took."""
-    return len(take_staged_jobs(limit, first_id=0))
+    taken = len(take_staged_jobs(limit, first_id=0))
+    return taken + len(take_jobs_whose_time_has_come(limit - taken, due_from="-infinity"))
 
 
 def take_staged_jobs(limit: int, *, first_id: int) -> list[OwedJob]:
-    """The same for those from a number on; returns what it took."""
+    """The same for those from a number on that are not for later; returns what it took."""
     return _take_and_hand_over(DRAIN_STAGED_JOBS, {"limit": limit, "first_id": first_id})
+
+
+def take_jobs_whose_time_has_come(limit: int, *, due_from: str) -> list[OwedJob]:
+    """The same for those that were for later, from a time on, as PostgreSQL writes it."""
+    values = {"limit": limit, "due_from": due_from}
+    return _take_and_hand_over(DRAIN_JOBS_WHOSE_TIME_HAS_COME, values)
 
 
 def redeliver_overdue_jobs(limit: int) -> int:
@@ -199,54 +232,77 @@ def _take_and_hand_over(statement: str, values: dict[str, Any]) -> list[OwedJob]
     crash is left. Any other is a foreign system: it gets them after that has committed, and a crash
     in between is made good by the delivery record.
     """
-    elsewhere = []
+    elsewhere: list[Prepared] = []
     with transaction.atomic(), connection.cursor() as cursor:
         cursor.execute(statement, values)
         jobs = OwedJob.all_of(cursor.fetchall())
         for job in jobs:
             try:
-                queued, arguments = _prepared(job)
-                if not _is_in_this_database(queued):
-                    elsewhere.append((job, queued, arguments))
+                prepared = _prepared(job)
+                if not _is_in_this_database(prepared.queued):
+                    elsewhere.append(prepared)
                     continue
                 with transaction.atomic():
-                    queued.enqueue(*arguments)
+                    prepared.queued.enqueue(*prepared.arguments)
             except Exception as error:  # whatever its module or its queue fails with
                 if isinstance(error, Error) and not connection.is_usable():
                     raise
                 _keep_refusal(job, error)
     if elsewhere:
-        _hand_over_to_broker(elsewhere)
+        _hand_over_to_brokers(elsewhere)
     return jobs
 
 
-def _hand_over_to_broker(jobs: Sequence[tuple[OwedJob, Task, Sequence[Any]]]) -> None:
-    """*Raises* `OSError` where the broker is away; what it did not get is due at once."""
+def _hand_over_to_brokers(jobs: Sequence[Prepared]) -> None:
+    """*Raises* `OSError` where a broker is away, when the others have got what is theirs."""
     refuse_open_transaction()
     give_connection_back()
-    for number, (job, queued, arguments) in enumerate(jobs):
+    by_backend: dict[str, list[Prepared]] = {}
+    for prepared in jobs:
+        by_backend.setdefault(prepared.queued.backend, []).append(prepared)
+    away: OSError | None = None
+    for prepared_jobs in by_backend.values():
         try:
-            queued.enqueue(*arguments)
-        except OSError:
-            _take_deliveries_back([left.job_id for left, _, _ in jobs[number:]])
-            raise
+            _hand_over_to_broker(prepared_jobs)
+        except OSError as error:
+            away = error
+    if away:
+        raise away
+
+
+def _hand_over_to_broker(jobs: Sequence[Prepared]) -> None:
+    """*Raises* `OSError` where the broker is away; what it did not get is due at once.
+
+    A job that its broker hangs up on looks the same. What tells is the next, if that gets there.
+    """
+    doubted: tuple[Prepared, OSError] | None = None
+    for number, prepared in enumerate(jobs):
+        try:
+            prepared.queued.enqueue(*prepared.arguments)
+        except OSError as error:
+            if doubted:
+                _take_deliveries_back([doubted[0], *jobs[number:]])
+                raise
+            doubted = prepared, error
         except Exception as error:  # whatever its queue fails with
-            _keep_refusal(job, error)
+            _keep_refusal(prepared.job, error)
+        else:
+            if doubted:
+                _keep_refusal(doubted[0].job, doubted[1])
+                doubted = None
+    if doubted:
+        _take_deliveries_back([doubted[0]])
+        raise doubted[1]
 
 
-def _prepared(job: OwedJob) -> tuple[Task, Sequence[Any]]:
-    """What is to be given to which queue. *Raises* whatever is wrong with the job."""
+def _prepared(job: OwedJob) -> Prepared:
+    """*Raises* whatever is wrong with the job."""
     found = task_named(job.job_name)
     arguments = json.loads(job.arguments)
     args, kwargs = arguments["args"], arguments["kwargs"]
-    try:
-        inspect.signature(found.func).bind(*args, **kwargs, **passed_to(found, None))
-    except TypeError as error:  # which names an argument, and no value
-        raise JobUnknown(f"The task does not take these arguments: {error}.") from error
-    queued = run_job.using(
-        queue_name=found.queue_name, priority=found.priority, backend=found.backend
-    )
-    return queued, (job.job_id, job.job_name, args, kwargs)
+    refuse_wrong_arguments(found, args, kwargs)
+    queued = run_job.using(**job.options.over(found))
+    return Prepared(job, queued, (job.job_id, job.job_name, args, kwargs))
 
 
 def _is_in_this_database(queued: Task) -> bool:
@@ -257,9 +313,9 @@ def _is_in_this_database(queued: Task) -> bool:
     return router.db_for_write(rows) == DEFAULT_DB_ALIAS
 
 
-def _take_deliveries_back(job_ids: list[str]) -> None:
+def _take_deliveries_back(jobs: Sequence[Prepared]) -> None:
     values: dict[str, Any] = {
-        "job_ids": job_ids,
+        "job_ids": [prepared.job.job_id for prepared in jobs],
         "redelivery_after": conf.current().redelivery_after,
     }
     with connection.cursor() as cursor:

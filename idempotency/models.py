@@ -218,6 +218,11 @@ class Job(models.Model):
     job_name = models.CharField(max_length=255)
     job_args = models.JSONField()
     created_at = models.DateTimeField(db_default=Now())
+    # What its author asked for by `task.using(…)`. What is empty is the task's own.
+    run_after = models.DateTimeField(null=True, blank=True)
+    priority = models.SmallIntegerField(null=True, blank=True)
+    queue_name = models.TextField(blank=True, db_default="")
+    backend = models.TextField(blank=True, db_default="")
 
     class Meta:
         abstract = True
@@ -225,13 +230,39 @@ class Job(models.Model):
     def __str__(self) -> str:
         return f"{self.job_name} {self.job_id}"
 
+    @property
+    def asked_of_queue(self) -> str:
+        """Say it for people; an empty text where nothing was asked."""
+        asked = {"priority": self.priority, "queue": self.queue_name, "backend": self.backend}
+        return " ".join(
+            f"{name}={value}" for name, value in asked.items() if value not in ("", None)
+        )
+
+
+IS_FOR_NOW = Q(run_after__isnull=True) | Q(run_after__lte=Now())
+"""Of staged jobs those that the enqueuer is to take; the others wait for their time."""
+
 
 class StagedJob(Job):
-    """A job written in its phase's own transaction, invisible until that commits."""
+    """A job written in its phase's own transaction, invisible until that commits.
+
+    One for later stays here until its time: a delivery that waits in a queue looks lost.
+    """
 
     class Meta:
         constraints = [
             models.CheckConstraint(condition=~Q(job_name=""), name="staged_job_named"),
+        ]
+        indexes = [
+            # What is to be handed over at once, and what later: no look reads through the other.
+            models.Index(
+                fields=["id"], name="staged_job_for_now", condition=Q(run_after__isnull=True)
+            ),
+            models.Index(
+                fields=["run_after"],
+                name="staged_job_for_later",
+                condition=Q(run_after__isnull=False),
+            ),
         ]
 
 

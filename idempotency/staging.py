@@ -1,50 +1,65 @@
 """Stage a job in the transaction of its phase: the one function of jobs that a phase calls."""
 
 import json
+import re
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
+from dataclasses import asdict
+from datetime import UTC, datetime
 from typing import Any
 
-from django.core.serializers.json import DjangoJSONEncoder
 from django.db import connection
+from django.utils import timezone
 
-from idempotency.compat import Task
-from idempotency.exceptions import StagedOutsideTransaction
+from idempotency.compat import InvalidTask, Task, normalize_json
+from idempotency.exceptions import JobUnstorable, StagedOutsideTransaction
+from idempotency.job_tasks import QueueOptions, task_named
 from idempotency.statements import run
 
 _staged_job_ids: ContextVar[list[str] | None] = ContextVar("staged_job_ids", default=None)
 
+# A time that is over asks for nothing: such a job is staged like any other.
 STAGE_JOB = """
-INSERT INTO idempotency_stagedjob (job_id, job_name, job_args, created_at)
-VALUES (%(job_id)s, %(job_name)s, %(job_args)s::jsonb, clock_timestamp())
+INSERT INTO idempotency_stagedjob
+       (job_id, job_name, job_args, run_after, priority, queue_name, backend, created_at)
+VALUES (%(job_id)s, %(job_name)s, %(job_args)s::jsonb,
+        CASE WHEN %(run_after)s::timestamptz > clock_timestamp()
+             THEN %(run_after)s::timestamptz END,
+        %(priority)s, %(queue_name)s, %(backend)s, clock_timestamp())
 """
+
+# In JSON a backslash is one of a pair, or begins an escape.
+_NUL = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")
 
 
 def stage_job(task: Task, *args: Any, **kwargs: Any) -> uuid.UUID:
     """Writes a job into the open transaction: it is owed if and only if that commits.
 
     Args:
-        task: a Django task. Its arguments must be JSON. `settling` is not among them: the library
-            passes it when the job runs.
+        task: a Django task, or what its `using(…)` returned. Its arguments are what its `enqueue`
+            takes: plain JSON. `settling` and a context are not among them: the library passes them
+            when the job runs.
 
-    *Raises* `StagedOutsideTransaction` where no transaction is open, `TypeError` for arguments
-    that are not JSON.
+    *Raises* `StagedOutsideTransaction` where no transaction is open, `JobUnknown` where the task's
+    name leads to no task, `TypeError` for arguments that are not JSON, `JobUnstorable` for those
+    that PostgreSQL cannot keep, and the framework's `InvalidTask` for what the queue cannot do.
     """
     if not connection.in_atomic_block:
         raise StagedOutsideTransaction(f"{task.module_path} was staged with no transaction open.")
+    own = task_named(task.module_path)
+    task.get_backend().validate_task(task)
     job_id = uuid.uuid4()
+    values = {
+        "job_id": job_id,
+        "job_name": task.module_path,
+        "job_args": _storable_arguments(task, args, kwargs),
+        "run_after": _time_of(task),
+        **asdict(QueueOptions.asked_of(task, own)),
+    }
     with connection.cursor() as cursor:
-        run(
-            cursor,
-            STAGE_JOB,
-            {
-                "job_id": job_id,
-                "job_name": task.module_path,
-                "job_args": json.dumps({"args": args, "kwargs": kwargs}, cls=DjangoJSONEncoder),
-            },
-        )
+        run(cursor, STAGE_JOB, values)
     staged = _staged_job_ids.get()
     if staged is not None:
         staged.append(str(job_id))
@@ -60,3 +75,34 @@ def recording_staged_jobs() -> Iterator[list[str]]:
         yield staged
     finally:
         _staged_job_ids.reset(token)
+
+
+def _time_of(task: Task) -> datetime | None:
+    """With `USE_TZ` off the framework takes whatever it is given; and with it on a time that is in
+    the year 10000 elsewhere, which PostgreSQL keeps and Python cannot read again.
+    """
+    at = task.run_after
+    if at is None:
+        return None
+    if not isinstance(at, datetime):
+        raise InvalidTask(f"run_after must be a datetime, and is a {type(at).__name__}.")
+    try:
+        return at if timezone.is_naive(at) else at.astimezone(UTC)
+    except OverflowError as error:
+        raise InvalidTask("run_after is out of range, in UTC.") from error
+
+
+def _storable_arguments(task: Task, args: Sequence[Any], kwargs: Mapping[str, Any]) -> str:
+    """The framework takes some values that PostgreSQL's `jsonb` has no place for."""
+    what = f"{task.module_path} was not staged: its arguments contain"
+    plain = normalize_json({"args": args, "kwargs": kwargs})
+    try:
+        text = json.dumps(plain, allow_nan=False, ensure_ascii=False)
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise JobUnstorable(f"{what} half a character (a lone surrogate).") from error
+    except ValueError as error:
+        raise JobUnstorable(f"{what} a number that JSON has no word for ({error}).") from error
+    if _NUL.search(text):
+        raise JobUnstorable(f"{what} a NUL character.")
+    return text

@@ -74,13 +74,17 @@ def _jobs_of(key: IdempotencyKey) -> Iterator[Trace]:
     owed = {str(job.job_id): job for job in JobDelivery.objects.filter(job_id__in=job_ids)}
     for job_id in job_ids:
         if job_id in staged:
-            yield Trace(kind="job", link=link_to(staged[job_id]), remark="staged")
+            yield Trace(kind="job", link=link_to(staged[job_id]), remark=_staged(staged[job_id]))
         elif job_id in owed:
             delivery = owed[job_id]
             remark = "set aside" if delivery.set_aside_at else "handed over, not done yet"
             yield Trace(kind="job", link=link_to(delivery), remark=remark)
         else:
             yield Trace(kind="job", link=SafeString(job_id), remark="done")
+
+
+def _staged(job: StagedJob) -> str:
+    return f"staged, not before {job.run_after:%Y-%m-%d %H:%M:%S}" if job.run_after else "staged"
 
 
 def shortened(key: str) -> str:

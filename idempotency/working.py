@@ -5,19 +5,18 @@ A job that only writes runs whole in the transaction that settles it. One that h
 """
 
 import contextlib
-import inspect
 import logging
-from collections.abc import Callable
 from typing import Any
 
 from django.db import Error, connection, transaction
-from django.utils.module_loading import import_string
+from django.utils import timezone
 
 from idempotency import doors
-from idempotency.compat import Task
-from idempotency.exceptions import JobFailed, JobOverLimit, JobUnknown
+from idempotency.compat import Task, TaskContext, TaskResult, TaskResultStatus
+from idempotency.exceptions import JobFailed, JobOverLimit
 from idempotency.job_leases import JobLease, lease_delivery, release_delivery, settle_delivery
 from idempotency.job_limits import interrupted_after, limit_of
+from idempotency.job_tasks import called_with, calls_out, task_named
 from idempotency.settling import Settling
 from idempotency.storable import described, described_traceback
 from idempotency.transactions import hooks_logged, refuse_open_transaction
@@ -60,28 +59,20 @@ def run_under_lease(job_id: str, job_name: str, args: list[Any], kwargs: dict[st
         raise JobFailed(described(error)) from None
 
 
-def task_named(job_name: str) -> Task:
-    found = import_string(job_name)
-    if not isinstance(found, Task):
-        raise JobUnknown(f"{job_name} is not a task.")
-    return found
-
-
-def passed_to(job: Task, settling: Callable[..., Any] | None) -> dict[str, Any]:
-    """What the library passes to a job beside the arguments that were staged."""
-    return {"settling": settling} if _calls_out(job) else {}
-
-
 def keep_error(job_id: str, error: BaseException) -> None:
     with connection.cursor() as cursor:
         cursor.execute(KEEP_JOB_ERROR, {"job_id": job_id, "last_error": described(error)})
 
 
 def _run(job: Task, lease: JobLease, args: list[Any], kwargs: dict[str, Any]) -> None:
+    context = _context_of(job, lease, args, kwargs) if job.takes_context else None
     with interrupted_after(lease.seconds_left, of=lease.limit) as call_off_limit:
-        if _calls_out(job):
-            _run_with_settling(job, Settling(lease, call_off_limit), args, kwargs)
+        if calls_out(job):
+            settling = Settling(lease, call_off_limit)
+            args, kwargs = called_with(job, args, kwargs, context=context, settling=settling)
+            _run_with_settling(job, settling, args, kwargs)
             return
+        args, kwargs = called_with(job, args, kwargs, context=context)
         with transaction.atomic(durable=True), hooks_logged():
             job.call(*args, **kwargs)
             settle_delivery(lease)
@@ -94,8 +85,29 @@ def _run_with_settling(
 ) -> None:
     refuse_open_transaction()
     with settling.guarded():
-        job.call(*args, **kwargs, **passed_to(job, settling))
+        job.call(*args, **kwargs)
         settling.finish()
+
+
+def _context_of(job: Task, lease: JobLease, args: list[Any], kwargs: dict[str, Any]) -> TaskContext:
+    """What a task with `takes_context` gets: the result is the job, an attempt is a delivery."""
+    now = timezone.now()
+    result: Any = TaskResult(
+        task=job,
+        id=lease.job_id,
+        status=TaskResultStatus.RUNNING,
+        enqueued_at=lease.handed_over_at,
+        started_at=now,
+        last_attempted_at=now,
+        finished_at=None,
+        args=args,
+        kwargs=kwargs,
+        backend=job.backend,
+        errors=[],
+        # The framework counts these. A broker that was away may have had a job uncounted.
+        worker_ids=[f"delivery-{number + 1}" for number in range(max(lease.deliveries, 1))],
+    )
+    return TaskContext(task_result=result)
 
 
 def _let_go(lease: JobLease, error: BaseException) -> None:
@@ -120,7 +132,3 @@ def _give_connection_up() -> None:
     if raw is not None:
         with contextlib.suppress(Exception):  # it was closed before
             raw.close()
-
-
-def _calls_out(job: Task) -> bool:
-    return "settling" in inspect.signature(job.func).parameters

@@ -12,7 +12,7 @@ from itertools import chain, product
 from django.db import DatabaseError, connection
 from django.http import HttpResponse
 
-from idempotency.models import FINISHED, IdempotencyKey, JobDelivery, StagedJob
+from idempotency.models import FINISHED, IS_FOR_NOW, IdempotencyKey, JobDelivery, StagedJob
 from idempotency.testing import INVARIANTS, Experiment, Trial
 from proof.clients import Booking, Clients
 from proof.nemeses import Schedule
@@ -57,7 +57,8 @@ def wait_for_jobs() -> float:
     """Return after how many seconds every job was done."""
 
     def are_done() -> bool:
-        return not (StagedJob.objects.exists() or JobDelivery.objects.exists())
+        staged = StagedJob.objects.filter(IS_FOR_NOW)
+        return not (staged.exists() or JobDelivery.objects.exists())
 
     return seconds_until(are_done, JOBS_AT_REST_WITHIN_SECONDS)
 

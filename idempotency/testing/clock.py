@@ -6,14 +6,15 @@ from typing import Any
 from django.db.models import F, QuerySet
 
 from idempotency import conf
-from idempotency.models import IdempotencyKey, JobDelivery, ReaperPosition
+from idempotency.models import IdempotencyKey, JobDelivery, ReaperPosition, StagedJob
 
 _TIMES_OF_A_KEY = ("created_at", "last_run_at", "locked_at", "run_after", "foreign_sent_at")
-_TIMES_OF_A_DELIVERY = ("created_at", "handed_over_at", "leased_until")
+_TIMES_OF_A_STAGED_JOB = ("created_at", "run_after")
+_TIMES_OF_A_DELIVERY = ("created_at", "run_after", "handed_over_at", "leased_until")
 
 
 def let_time_pass(by: timedelta) -> None:
-    """Has everything about every key and every delivery have happened that much earlier."""
+    """Has everything about every key and every job have happened that much earlier."""
     _let_keys_age(IdempotencyKey.objects.all(), by)
     let_deliveries_age(by)
 
@@ -24,7 +25,8 @@ def let_key_age(idempotency_key: str, by: timedelta) -> None:
 
 
 def let_deliveries_age(by: timedelta) -> None:
-    """The same for every job that was handed over."""
+    """The same for every job, those that are still staged for later too."""
+    _move(StagedJob.objects.all(), by, *_TIMES_OF_A_STAGED_JOB)
     _move(JobDelivery.objects.all(), by, *_TIMES_OF_A_DELIVERY)
 
 

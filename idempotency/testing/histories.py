@@ -1,6 +1,7 @@
 """What became of each key, as the database itself recorded it: every committed change of its row.
 
-A trigger writes it down, so that no code path can change a key unseen. It exists only while a test
+And of each job when it was drained, and what it was handed over with. Triggers write it down, so
+that no code path can change a key unseen. It exists only while a test
 is being recorded.
 """
 
@@ -13,37 +14,52 @@ from typing import Any
 
 from django.db import connection
 
-from idempotency.models import IdempotencyKey
+from idempotency.models import IdempotencyKey, JobDelivery, StagedJob
 
-_TABLE = IdempotencyKey._meta.db_table
+KEYS = IdempotencyKey._meta.db_table
+STAGED = StagedJob._meta.db_table
+DELIVERIES = JobDelivery._meta.db_table
+QUEUE = "django_tasks_database_dbtaskresult"
 
-START_RECORDING = f"""
+# Of each table what is recorded, and where its row names the key or the job that it is about. The
+# queue's is only there where the queue is in our database.
+_RECORDED = {
+    KEYS: ("INSERT OR UPDATE OR DELETE", "{idempotency_key}"),
+    STAGED: ("DELETE", "{job_id}"),
+    DELIVERIES: ("INSERT", "{job_id}"),
+    QUEUE: ("INSERT", "{args_kwargs,args,0}"),
+}
+
+START_RECORDING = """
 CREATE TABLE IF NOT EXISTS idempotency_testing_history
        (id bigserial PRIMARY KEY, at timestamptz NOT NULL DEFAULT clock_timestamp(),
-        idempotency_key text NOT NULL, before jsonb, after jsonb);
-CREATE INDEX IF NOT EXISTS idempotency_testing_history_by_key
-    ON idempotency_testing_history (idempotency_key);
+        about text, changed_table text NOT NULL, before jsonb, after jsonb);
+CREATE INDEX IF NOT EXISTS idempotency_testing_history_by_subject
+    ON idempotency_testing_history (about);
 CREATE OR REPLACE FUNCTION idempotency_testing_record() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
-    INSERT INTO idempotency_testing_history (idempotency_key, before, after)
-    VALUES (COALESCE(NEW.idempotency_key, OLD.idempotency_key), to_jsonb(OLD), to_jsonb(NEW));
+    INSERT INTO idempotency_testing_history (about, changed_table, before, after)
+    VALUES (COALESCE(to_jsonb(NEW), to_jsonb(OLD)) #>> TG_ARGV[0]::text[], TG_TABLE_NAME,
+            to_jsonb(OLD), to_jsonb(NEW));
     RETURN NULL;
 END $$;
-CREATE OR REPLACE TRIGGER idempotency_testing_record
- AFTER INSERT OR UPDATE OR DELETE ON {_TABLE}
-   FOR EACH ROW EXECUTE FUNCTION idempotency_testing_record();
-"""  # noqa: S608 - the table of our own model
+"""
 
-STOP_RECORDING = f"""
-DROP TRIGGER IF EXISTS idempotency_testing_record ON {_TABLE};
-DROP FUNCTION IF EXISTS idempotency_testing_record();
+RECORD_TABLE = """
+CREATE OR REPLACE TRIGGER idempotency_testing_record
+ AFTER {changes} ON {table}
+   FOR EACH ROW EXECUTE FUNCTION idempotency_testing_record('{about}');
+"""
+
+STOP_RECORDING = """
+DROP FUNCTION IF EXISTS idempotency_testing_record() CASCADE;
 DROP TABLE IF EXISTS idempotency_testing_history;
 """
 
 READ_HISTORY = """
-SELECT at, before::text, after::text
+SELECT at, before::text, after::text, changed_table
   FROM idempotency_testing_history
- WHERE idempotency_key = %(idempotency_key)s
+ WHERE about = %(about)s
  ORDER BY id
 """
 
@@ -56,13 +72,14 @@ Row = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """A committed change of a key's row; without `before` it was inserted, without `after` it was
+    """A committed change of a row; without `before` it was inserted, without `after` it was
     deleted.
     """
 
     at: datetime
     before: Row | None
     after: Row | None
+    table: str = KEYS
 
     def time(self, column: str) -> datetime | None:
         """A time of the row as it was before, where it was set."""
@@ -72,19 +89,23 @@ class Change:
 
 @contextmanager
 def recorded_histories() -> Iterator[None]:
-    """Records the changes of keys while the block runs."""
+    """Records the changes of keys and jobs while the block runs."""
     _execute(START_RECORDING)
+    for table, (changes, about) in _RECORDED.items():
+        if table in connection.introspection.table_names():
+            _execute(RECORD_TABLE.format(table=table, changes=changes, about=about))
     try:
         yield
     finally:
         _execute(STOP_RECORDING)
 
 
-def history_of(idempotency_key: str) -> list[Change]:
+def history_of(about: str) -> list[Change]:
+    """Of a client's key, or of the id of a job."""
     with connection.cursor() as cursor:
-        cursor.execute(READ_HISTORY, {"idempotency_key": idempotency_key})
+        cursor.execute(READ_HISTORY, {"about": about})
         rows = cursor.fetchall()
-    return [Change(at, _row(before), _row(after)) for at, before, after in rows]
+    return [Change(at, _row(before), _row(after), table) for at, before, after, table in rows]
 
 
 def last_change() -> int:

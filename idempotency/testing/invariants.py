@@ -5,10 +5,11 @@ request may exist how often in their tables, and at the foreign system.
 """
 
 from idempotency import conf
+from idempotency.job_tasks import task_named
 from idempotency.models import FINISHED, IdempotencyKey
 from idempotency.storable import TEXT_LIMIT
 from idempotency.testing.faults import Fault
-from idempotency.testing.histories import Change, Row
+from idempotency.testing.histories import DELIVERIES, QUEUE, STAGED, Change, Row, history_of
 from idempotency.testing.trials import Trial
 
 # What a finished key may still lose, to the reaper, and what does not count as a change: times.
@@ -136,6 +137,41 @@ def nothing_unfinished_is_deleted(trial: Trial) -> None:
     assert set(points) <= {FINISHED}, f"deleted at {points}"
 
 
+def a_job_is_handed_over_once_and_in_its_time(trial: Trial) -> None:
+    """What the queue loses is delivered again by its record; it is not drained again. And what is
+    for later stays staged until then.
+    """
+    for job_id in _jobs(trial):
+        drained = [change for change in history_of(job_id) if change.table == STAGED]
+        assert len(drained) <= 1, f"drained {len(drained)} times"
+        for change in drained:
+            due_at = change.time("run_after")
+            assert due_at is None or due_at <= change.at, f"drained at {change.at}, for {due_at}"
+
+
+def a_job_goes_with_what_was_asked_of_the_queue(trial: Trial) -> None:
+    """Into its delivery record, and with every hand-over, the first and those after a loss."""
+    for job_id in _jobs(trial):
+        history = history_of(job_id)
+        for staged in (change.before for change in history if change.table == STAGED):
+            assert staged is not None
+            own = task_named(staged["job_name"])
+            asked = staged["priority"], staged["queue_name"], staged["backend"]
+            due = (
+                own.priority if staged["priority"] is None else staged["priority"],
+                staged["queue_name"] or own.queue_name,
+                staged["backend"] or own.backend,
+            )
+            for change in history:
+                row = change.after or {}
+                if change.table == DELIVERIES:
+                    kept = row["priority"], row["queue_name"], row["backend"]
+                    assert kept == asked, f"asked for {asked}, and kept {kept}"
+                if change.table == QUEUE:
+                    got = row["priority"], row["queue_name"], row["backend_name"]
+                    assert got == due, f"to be handed over with {due}, and was with {got}"
+
+
 def no_transaction_is_open_during_a_foreign_call(trial: Trial) -> None:
     """By PostgreSQL's own account."""
     found = trial.watch.transactions_during_foreign_calls
@@ -157,6 +193,8 @@ INVARIANTS = (
     a_finished_key_never_changes,
     the_foreign_key_never_changes,
     nothing_unfinished_is_deleted,
+    a_job_is_handed_over_once_and_in_its_time,
+    a_job_goes_with_what_was_asked_of_the_queue,
     no_transaction_is_open_during_a_foreign_call,
 )
 
@@ -171,6 +209,12 @@ def _is_of_a_phase(trial: Trial) -> bool:
     phases = trial.experiment.operation.phases()
     names = {name for p in phases for name in (p.name, getattr(p, "lookup_name", None))}
     return trial.boundary is not None and trial.boundary.step in names
+
+
+def _jobs(trial: Trial) -> set[str]:
+    """The ids of what the key's phases have staged, also when its journal was reaped since."""
+    journals = [change.after["journal"] or [] for change in trial.history if change.after]
+    return {job_id for journal in journals for entry in journal for job_id in entry.get("jobs", ())}
 
 
 def _is_claim(change: Change) -> bool:

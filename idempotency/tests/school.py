@@ -39,6 +39,8 @@ from idempotency.tests.bookshop import WINDOW, audit, send_confirmation
 ENROLLED = "enrolled"
 PAID = "paid"
 SEATS = 10
+A_WHILE = timedelta(minutes=1)
+PRIORITY = 20
 COURSES = Session.objects.filter(session_key__startswith="course-")
 ENROLMENTS = Session.objects.exclude(session_key__startswith="course-")
 
@@ -128,7 +130,8 @@ class Enrol(Operation):
     @atomic_phase(PAID)
     def confirm(self) -> Response:
         self.fail_where_asked("confirm")
-        stage_job(send_confirmation, title=self.params["nickname"], user_id=self.user.pk)
+        later = send_confirmation.using(run_after=timezone.now() + A_WHILE, priority=PRIORITY)
+        stage_job(later, title=self.params["nickname"], user_id=self.user.pk)
         return Response(201, {"ends_at": self.params["ends_at"], "fee": self.params["fee"]})
 
     def cancelled(self, account: Any) -> Response:

@@ -1,14 +1,16 @@
 """The jobs that these tests stage: what the bookshop's own cannot show."""
 
+import json
 import time
 from datetime import timedelta
 
+from asgiref.sync import sync_to_async
 from django.contrib.admin.models import LogEntry
 from django.contrib.auth import get_user_model
 from django.db import DatabaseError, connection, transaction
 
 from idempotency import job_limit
-from idempotency.compat import task
+from idempotency.compat import TaskContext, task
 from idempotency.tests import ledger
 from idempotency.tests.bookshop import audit
 
@@ -37,6 +39,25 @@ def fail_and_go_on(user_id: int) -> None:
 @task(priority=50)
 def note_urgently(user_id: int) -> None:
     audit("urgent", user_id)
+
+
+@task()
+async def note_in_a_coroutine(user_id: int) -> None:
+    await sync_to_async(audit)("awaited", user_id)
+
+
+# Jobs that take their context.
+
+
+@task(takes_context=True)
+def note_the_attempt(context: TaskContext, what: str, user_id: int) -> None:
+    audit(json.dumps([context.task_result.id, context.attempt, what]), user_id)
+
+
+@task(takes_context=True)
+def note_the_attempt_outside(context: TaskContext, what: str, user_id: int, settling) -> None:
+    with settling():
+        audit(json.dumps([context.task_result.id, context.attempt, what]), user_id)
 
 
 # Jobs that call out.

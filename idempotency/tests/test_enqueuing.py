@@ -9,7 +9,7 @@ import pytest
 from django.db import connection, transaction
 
 from idempotency import enqueuing, jobs
-from idempotency.enqueuing import NUMBERS_LOOKED_BACK, Lookout
+from idempotency.enqueuing import NUMBERS_LOOKED_BACK, TIME_LOOKED_BACK, Lookout
 from idempotency.models import JobDelivery, StagedJob
 from idempotency.testing.clock import let_time_pass
 from idempotency.tests.test_indexes import nodes, pages_read
@@ -25,6 +25,13 @@ STAGE_MANY = """
 INSERT INTO idempotency_stagedjob (job_id, job_name, job_args, created_at)
 SELECT gen_random_uuid(), 'idempotency.tests.tasks.note',
        '{"args": [], "kwargs": {"what": "many", "user_id": 1}}', now()
+  FROM generate_series(1, %s)
+"""
+
+STAGE_MANY_FOR_LATER = """
+INSERT INTO idempotency_stagedjob (job_id, job_name, job_args, run_after, created_at)
+SELECT gen_random_uuid(), 'idempotency.tests.tasks.note',
+       '{"args": [], "kwargs": {"what": "many", "user_id": 1}}', now() + %s, now()
   FROM generate_series(1, %s)
 """
 
@@ -64,6 +71,7 @@ def dead_rows(db):
     """Many jobs that have been staged and taken, under an old snapshot."""
     with old_snapshot():
         execute(STAGE_MANY, DEAD)
+        execute(STAGE_MANY_FOR_LATER, -2 * TIME_LOOKED_BACK, DEAD)
         execute("DELETE FROM idempotency_stagedjob")
         execute(HAND_OVER_MANY, 1, DEAD)
         execute("DELETE FROM idempotency_jobdelivery")
@@ -127,6 +135,50 @@ def test_a_batch_under_an_old_snapshot_begins_where_the_look_found_something(dea
     assert pages_read(taken) < pages_read(
         explained(jobs.DRAIN_STAGED_JOBS, {"limit": BATCH, "first_id": 0})
     )
+
+
+def test_a_batch_of_jobs_for_later_begins_where_the_look_found_the_first(dead_rows):
+    drain = jobs.DRAIN_JOBS_WHOSE_TIME_HAS_COME
+    execute(STAGE_MANY_FOR_LATER, timedelta(0), BATCH)
+    due_from = str(StagedJob.objects.order_by("run_after")[0].run_after)
+
+    taken = explained(drain, {"limit": BATCH, "due_from": due_from})
+
+    assert rows_of(taken, "Delete") == BATCH
+    assert pages_read(taken) < 40 * BATCH
+    assert pages_read(taken) < pages_read(
+        explained(drain, {"limit": BATCH, "due_from": "-infinity"})
+    )
+
+
+@pytest.mark.parametrize("statistics", ["of before", "of now"])
+def test_a_look_reads_nothing_of_the_jobs_that_wait_for_their_time(
+    statistics_of_empty_tables, looks, statistics
+):
+    """They have lower numbers than those for now, and higher ones."""
+    execute(STAGE_MANY_FOR_LATER, timedelta(days=1), DEAD)
+    execute(STAGE_MANY, BATCH)
+    execute(STAGE_MANY_FOR_LATER, timedelta(days=1), DEAD)
+    if statistics == "of now":
+        execute("ANALYZE idempotency_stagedjob")
+    lookout = Lookout()
+
+    assert lookout.enqueue(2 * BATCH).count == BATCH
+    for _ in range(5):
+        assert lookout.enqueue(BATCH).count == 0
+
+    assert max(looks) <= 20
+    assert StagedJob.objects.count() == 2 * DEAD
+
+
+def test_a_job_that_was_committed_long_after_its_time_is_found_by_the_look_at_everything(stage):
+    lookout = Lookout()
+    lookout.enqueue(BATCH)
+    execute(STAGE_MANY_FOR_LATER, -2 * TIME_LOOKED_BACK, 1)
+
+    assert lookout.enqueue(BATCH).count == 0
+    lookout._everything_due_at = 0.0
+    assert lookout.enqueue(BATCH).count == 1
 
 
 def test_jobs_far_below_the_position_are_found_by_the_look_at_everything(stage, settings):
@@ -203,6 +255,13 @@ def test_a_drain_takes_its_limit_under_the_worst_plan(statistics_of_empty_tables
 
     assert rows_of(plan, "Delete") == BATCH
     assert most_rows(plan) <= MOST_ROWS_TOUCHED
+    execute(STAGE_MANY_FOR_LATER, timedelta(0), STAGED)
+    later = explained(
+        jobs.DRAIN_JOBS_WHOSE_TIME_HAS_COME, {"limit": BATCH, "due_from": "-infinity"}
+    )
+    assert rows_of(later, "Delete") == BATCH
+    assert most_rows(later) <= MOST_ROWS_TOUCHED
+    execute("DELETE FROM idempotency_stagedjob WHERE run_after IS NOT NULL")
     with transaction.atomic():
         execute(BAD_PLANS)
         assert jobs.drain_staged_jobs(BATCH) == BATCH

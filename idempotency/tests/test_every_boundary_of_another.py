@@ -20,6 +20,7 @@ from django.contrib.sessions.models import Session
 from django.utils import timezone
 
 from idempotency import kept_values, parameters, views
+from idempotency.jobs import drain_staged_jobs
 from idempotency.testing import (
     Boundary,
     Experiment,
@@ -32,8 +33,12 @@ from idempotency.testing import (
     explore,
     fail_each_phase_once,
 )
+from idempotency.testing.clock import let_deliveries_age
+from idempotency.testing.queue import run_queued_jobs
 from idempotency.tests import ledger as provider
+from idempotency.tests.bookshop import audit_trail
 from idempotency.tests.school import (
+    A_WHILE,
     ENROLMENTS,
     SEATS,
     Enrol,
@@ -47,6 +52,7 @@ from idempotency.tests.school import (
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.timeout(300)]
 
 PLAN = every_combination if os.environ.get("CRASHES") == "all" else by_turns
+MOST_JOBS = 100
 FORM = "application/x-www-form-urlencoded"
 BEGINS_AT = "2026-10-24T12:00:00.123456"
 
@@ -79,6 +85,9 @@ def enrolment(customer, ledger) -> Experiment:
         assert read(course) == {"seats": SEATS - taken, "paid": taken}
         assert len(ledger.payments) == taken
 
+    def a_seat_that_is_paid_for_is_confirmed_once(trial: Trial) -> None:
+        assert audit_trail().count("order.confirmed") == read(course)["paid"]
+
     def what_was_asked_is_what_was_done(trial: Trial) -> None:
         done = read(Session.objects.get(pk=trial.key.foreign_key.hex))
         begins_at = datetime.fromisoformat(f"{BEGINS_AT}+02:00")
@@ -94,8 +103,21 @@ def enrolment(customer, ledger) -> Experiment:
         operation=Enrol,
         send=send,
         lose_answer=lose_answer,
-        invariants=(a_seat_is_taken_and_paid_for_once, what_was_asked_is_what_was_done),
+        invariants=(
+            a_seat_is_taken_and_paid_for_once,
+            a_seat_that_is_paid_for_is_confirmed_once,
+            what_was_asked_is_what_was_done,
+        ),
+        settle=confirm_everything,
     )
+
+
+def confirm_everything() -> None:
+    """The enqueuer comes too early, and when the confirmations are due; then the worker."""
+    drain_staged_jobs(MOST_JOBS)
+    let_deliveries_age(A_WHILE)
+    drain_staged_jobs(MOST_JOBS)
+    run_queued_jobs(MOST_JOBS)
 
 
 def killed_after_the_payment(boundaries: list[Boundary]) -> Iterator[Any]:

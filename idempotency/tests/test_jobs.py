@@ -204,7 +204,7 @@ def test_a_job_that_its_queue_refuses_blocks_nobody(stage, settings, monkeypatch
     settings.TASKS = {"default": {**settings.TASKS["default"], "QUEUES": []}}
     monkeypatch.setattr(tasks, "note_urgently", note_urgently.using(queue_name="q" * 35))
     stage(what="before")
-    refused = stage(note_urgently)
+    refused = stage(tasks.note_urgently)
     stage(what="after")
 
     assert drain_staged_jobs(10) == 3
@@ -214,10 +214,62 @@ def test_a_job_that_its_queue_refuses_blocks_nobody(stage, settings, monkeypatch
     assert "StringDataRightTruncation" in JobDelivery.objects.get(job_id=refused).last_error
 
 
+def test_a_job_that_its_queue_refuses_each_time_is_set_aside_and_the_rest_is_delivered_again(
+    stage, settings
+):
+    settings.TASKS = {"default": {**settings.TASKS["default"], "QUEUES": []}}
+    settings.IDEMPOTENCY = {**settings.IDEMPOTENCY, "MAX_DELIVERIES": 2}
+    refused = stage(note.using(queue_name="q" * 35), what="refused")
+    other = stage(what="other")
+    drain_staged_jobs(10)
+
+    let_time_pass(REDELIVERY)
+    assert redeliver_overdue_jobs(10) == 2
+    assert queued() == [str(other)] * 2
+    run_queued_jobs(10)
+    let_time_pass(2 * REDELIVERY)
+    assert redeliver_overdue_jobs(10) == 0
+
+    aside = JobDelivery.objects.get()
+    assert (aside.job_id, aside.set_aside_at is None) == (refused, False)
+    assert "StringDataRightTruncation" in aside.last_error
+    assert audit_trail() == ["other"]
+
+
+MODULE_OF_ANOTHER_DEPLOY = """
+from idempotency.compat import task
+
+@task(backend="bulk", queue_name="bulk")
+def export(what, user_id): ...
+"""
+
+
+def test_a_job_whose_task_names_a_backend_that_there_is_not_blocks_nobody(
+    stage, tmp_path, monkeypatch, settings
+):
+    """Its module cannot even be imported here."""
+    settings.IDEMPOTENCY = {**settings.IDEMPOTENCY, "MAX_DELIVERIES": 1}
+    (tmp_path / "module_of_another_deploy.py").write_text(MODULE_OF_ANOTHER_DEPLOY)
+    monkeypatch.syspath_prepend(tmp_path)
+    poison = stage(what="poison")
+    StagedJob.objects.update(job_name="module_of_another_deploy.export")
+    good = stage(what="good")
+
+    assert drain_staged_jobs(10) == 2
+
+    assert queued() == [str(good)]
+    JobDelivery.objects.exclude(job_id=poison).delete()
+    let_time_pass(REDELIVERY)
+    assert redeliver_overdue_jobs(10) == 0
+    aside = JobDelivery.objects.get()
+    assert aside.set_aside_at is not None
+    assert "InvalidTaskBackend" in aside.last_error
+
+
 def test_a_job_is_handed_to_the_backend_that_its_task_names(stage, settings, monkeypatch):
     settings.TASKS = {**settings.TASKS, "bulk": settings.TASKS["default"]}
     monkeypatch.setattr(tasks, "note_urgently", note_urgently.using(backend="bulk"))
-    stage(note_urgently)
+    stage(tasks.note_urgently)
 
     drain_staged_jobs(10)
 

@@ -7,7 +7,7 @@ import pytest
 from django.core.management import CommandError, call_command
 from django.utils import timezone
 
-from idempotency.models import JobDelivery
+from idempotency.models import JobDelivery, StagedJob
 
 pytestmark = pytest.mark.django_db
 
@@ -42,6 +42,37 @@ def test_the_list_has_name_arguments_and_error(aside):
     assert "shop.tasks.send  deliveries=10" in rows[0]
     assert '{"args": [], "kwargs": {"order": 0}}  RuntimeError(\'no paper\')' in rows[0]
     assert count == "set_aside=2"
+
+
+def test_the_list_has_what_was_asked_of_the_queue(aside):
+    JobDelivery.objects.filter(pk=aside[1].pk).update(
+        priority=-3, queue_name="a\nb", backend="bulk"
+    )
+
+    plain, asked, _ = printed_by("jobs")
+
+    assert "deliveries=10  {" in plain
+    assert "deliveries=10  priority=-3 queue=a\\nb backend=bulk  {" in asked
+
+
+def test_what_is_staged_is_listed_with_its_time():
+    arguments = {"args": [], "kwargs": {}}
+    for_now = StagedJob.objects.create(job_id=uuid.uuid4(), job_name="now", job_args=arguments)
+    for_later = StagedJob.objects.create(
+        job_id=uuid.uuid4(),
+        job_name="later",
+        job_args=arguments,
+        run_after="2099-01-01T09:30Z",
+        priority=0,
+    )
+
+    now, later, counts = printed_by("jobs", "staged")
+
+    assert now.startswith(f"{for_now.job_id}  since ")
+    assert later == (
+        f"{for_later.job_id}  not before 2099-01-01 09:30:00  later  priority=0  {arguments}"
+    ).replace("'", '"')
+    assert counts == "for_now=1 for_later=1"
 
 
 def test_one_is_put_back_by_its_id(aside):

@@ -1,17 +1,22 @@
-"""What a migration makes of the keys that an older version left."""
+"""What a migration makes of the keys and jobs that an older version left."""
+
+import json
 
 import pytest
 from django.db import connection
 from django.db.migrations.executor import MigrationExecutor
 
 from idempotency.completing import complete_due_keys
+from idempotency.jobs import drain_staged_jobs
 from idempotency.models import IdempotencyKey
+from idempotency.testing.queue import run_queued_jobs
 from idempotency.tests.bookshop import orders
+from idempotency.tests.tasks import note
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
 BEFORE = [("idempotency", "0009_completer_attempts")]
-AFTER = [("idempotency", "0010_operation_and_path_kwargs")]
+BEFORE_OPTIONS = [("idempotency", "0010_operation_and_path_kwargs")]
 
 # As the version before wrote it: what the form made, in the shape of its fields.
 KEY_OF_BEFORE = """
@@ -78,3 +83,65 @@ def test_a_retry_from_before_the_upgrade_is_refused_and_nothing_is_done(
     assert (answer.status_code, answer.json()["code"]) == (409, "parameters_mismatch")
     assert orders() == ledger.payments == []
     assert IdempotencyKey.objects.get().attempt == 1
+
+
+# Jobs that were staged before they had options.
+
+STAGE_AS_BEFORE = """
+INSERT INTO idempotency_stagedjob (job_id, job_name, job_args, created_at)
+VALUES (gen_random_uuid(), %s, %s, now())
+"""
+VALID_INDEXES = """
+SELECT count(*) FROM pg_index
+ WHERE indisvalid AND indexrelid::regclass::text IN ('staged_job_for_now', 'staged_job_for_later')
+"""
+
+
+@pytest.fixture
+def without_options():
+    """The tables of before, which are brought forward again whatever happens."""
+    MigrationExecutor(connection).migrate(BEFORE_OPTIONS)
+    yield
+    migrate_to_the_end()
+
+
+def migrate_to_the_end():
+    executor = MigrationExecutor(connection)
+    executor.migrate(executor.loader.graph.leaf_nodes())
+
+
+def fetched(statement, *values):
+    with connection.cursor() as cursor:
+        cursor.execute(statement, values)
+        return cursor.fetchone() if cursor.description else None
+
+
+def test_a_job_that_was_staged_before_or_is_by_a_process_of_before_is_handed_over(
+    customer, without_options
+):
+    job = note.module_path, json.dumps({"args": ["kept", customer.user.pk], "kwargs": {}})
+    fetched(STAGE_AS_BEFORE, *job)
+    migrate_to_the_end()
+    fetched(STAGE_AS_BEFORE, *job)
+
+    assert drain_staged_jobs(10) == 2
+    assert run_queued_jobs(10).succeeded == 2
+
+
+def test_a_migration_to_options_that_was_broken_off_is_run_again(without_options, monkeypatch):
+    """It cannot be rolled back, since indexes are built beside those who stage jobs."""
+    create = type(connection.schema_editor()).execute
+
+    def break_off(editor, sql, params=()):
+        if "staged_job_for_later" in str(sql):
+            raise KeyboardInterrupt
+        return create(editor, sql, params)
+
+    monkeypatch.setattr(type(connection.schema_editor()), "execute", break_off)
+    with pytest.raises(KeyboardInterrupt):
+        migrate_to_the_end()
+    monkeypatch.undo()
+
+    migrate_to_the_end()
+
+    assert fetched(VALID_INDEXES) == (2,)

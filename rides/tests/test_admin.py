@@ -378,6 +378,34 @@ def test_a_keys_page_leads_to_everything_that_the_key_left(operator):
     assert all(f'<span class="remark">{remark}</span>' in shown for remark in remarks)
 
 
+def test_a_keys_page_says_until_when_a_job_of_its_waits(operator):
+    job_id = str(uuid.uuid4())
+    told = {"at": "2026-11-24T08:00:00+00:00", "event": "remind", "attempt": 1, "jobs": [job_id]}
+    key = IdempotencyKeyFactory(journal=[told])
+    StagedJob.objects.create(job_id=job_id, run_after="2099-01-01T09:30Z", **JOB)
+
+    assert "staged, not before 2099-01-01 09:30:00" in page(operator, f"{KEYS}{key.pk}/change/")
+
+
+@pytest.mark.parametrize(("url", "model"), [(STAGED_JOBS, StagedJob), (DELIVERIES, JobDelivery)])
+def test_a_jobs_page_shows_its_time_and_what_was_asked_of_the_queue(operator, url, model):
+    asked = {"run_after": "2099-01-01T09:30Z", "priority": 0, "queue_name": "letters"}
+    job = model.objects.create(job_id=uuid.uuid4(), **asked, **JOB)
+
+    for shown in (page(operator, url), page(operator, f"{url}{job.pk}/change/")):
+        assert "priority=0 queue=letters" in shown
+    assert "2099-01-01 09:30:00" in page(operator, f"{url}{job.pk}/change/")
+
+
+def test_jobs_for_later_are_told_from_those_for_now(operator):
+    now = StagedJob.objects.create(job_id=uuid.uuid4(), **JOB)
+    due = StagedJob.objects.create(job_id=uuid.uuid4(), run_after="2026-01-01T00:00Z", **JOB)
+    later = StagedJob.objects.create(job_id=uuid.uuid4(), run_after="2099-01-01T00:00Z", **JOB)
+
+    assert listed(operator, STAGED_JOBS, time="now") == [due, now]
+    assert listed(operator, STAGED_JOBS, time="later") == [later]
+
+
 def test_a_keys_page_shows_what_was_asked_without_its_types(operator):
     kept = {"begins_at": {"datetime": "2026-10-24T12:00:00+02:00"}, "fee": {"decimal": "12.50"}}
     key = IdempotencyKeyFactory(request_params=kept, path_kwargs={"course": "reef"})

@@ -32,6 +32,7 @@ from rides.tests.trials import (
     delivered_twice_at_once_of,
     enqueuing_for_broker_of,
     enqueuing_of,
+    for_later_of,
     looking_up_in_vain_of,
     looking_up_of,
     lost_of,
@@ -139,6 +140,10 @@ def test_a_reaper_survives(crash_everywhere, rider, stand_in):
 
 def test_an_enqueuer_survives(crash_everywhere, rider, stand_in):
     crash_everywhere(enqueuing_of(booking_of(rider, stand_in)), PLAN)
+
+
+def test_an_enqueuer_survives_whose_job_is_for_later(crash_everywhere, rider, stand_in):
+    crash_everywhere(for_later_of(booking_of(rider, stand_in)), PLAN)
 
 
 def test_a_worker_survives(crash_everywhere, rider, stand_in):

@@ -20,6 +20,7 @@ from django.core.mail import EmailMessage
 from django.db import connection, connections
 from django.db.models import F
 from django.test import Client
+from django.utils import timezone
 from django_tasks_db import DatabaseBackend
 
 from idempotency import conf, jobs, reaping
@@ -33,9 +34,11 @@ from idempotency.testing.clock import (
 )
 from idempotency.testing.queue import run_queued_jobs
 from idempotency.testing.trials import HttpAnswer
+from rides import operations
 from rides.models import User
 from rides.operations import RESEND_WINDOW, CreateRide
 from rides.payments.client import connected_client
+from rides.tasks import send_ride_receipt
 from rides.tests.booking import CHARGING, COORDINATES
 from rides.tests.invariants import (
     OF_A_BOOKING,
@@ -50,6 +53,7 @@ from sandbox.stripe.control import StandIn
 
 FORM = "application/x-www-form-urlencoded"
 MOST_JOBS = MOST_KEYS = 100
+A_MINUTE = timedelta(minutes=1)
 COMMIT_OF_THE_JOB = 2  # the first one is that of the ride
 SET_NEXT_NUMBER = """
 SELECT setval(pg_get_serial_sequence('idempotency_idempotencykey', 'id'), %s, false)
@@ -180,6 +184,24 @@ def overtaken_of(booking: Experiment) -> Experiment:
     def attempt(key: str) -> None:
         with connection.execute_wrapper(late.commit_after_the_first_statement):
             jobs.drain_staged_jobs(MOST_JOBS)
+
+    return replace(booking, prepare=prepare, attempt=attempt)
+
+
+def for_later_of(booking: Experiment) -> Experiment:
+    """The same where the receipt is to wait for its time, and is then to go before others: the
+    enqueuer comes too early, and when it is due.
+    """
+
+    def prepare(key: str) -> None:
+        later = send_ride_receipt.using(run_after=timezone.now() + A_MINUTE, priority=7)
+        with patch.object(operations, "send_ride_receipt", later):
+            booking.ask(key)
+
+    def attempt(key: str) -> None:
+        jobs.drain_staged_jobs(MOST_JOBS)
+        let_deliveries_age(A_MINUTE)
+        jobs.drain_staged_jobs(MOST_JOBS)
 
     return replace(booking, prepare=prepare, attempt=attempt)
 

@@ -14,7 +14,7 @@ from hypothesis.stateful import Bundle, precondition, rule
 from idempotency import jobs
 from idempotency.completing import complete_due_keys
 from idempotency.exceptions import IdempotencyError, ReviewRefused
-from idempotency.models import IdempotencyKey, JobDelivery, StagedJob
+from idempotency.models import IS_FOR_NOW, IdempotencyKey, JobDelivery, StagedJob
 from idempotency.reaping import reap
 from idempotency.reviewing import Decision, keys_under_review, run_again
 from idempotency.testing.queue import run_queued_jobs
@@ -223,4 +223,5 @@ def no_key_changes(known: Known, state: State) -> list[Way]:
 
 
 def jobs_are_owed() -> bool:
-    return StagedJob.objects.exists() or JobDelivery.objects.filter(set_aside_at=None).exists()
+    staged = StagedJob.objects.filter(IS_FOR_NOW)
+    return staged.exists() or JobDelivery.objects.filter(set_aside_at=None).exists()

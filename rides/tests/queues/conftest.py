@@ -12,8 +12,9 @@ from urllib.parse import urlsplit
 import pytest
 from django.db import connection, transaction
 
+from idempotency.compat import Task
 from idempotency.jobs import stage_job
-from idempotency.models import JobDelivery, StagedJob
+from idempotency.models import IS_FOR_NOW, JobDelivery, StagedJob
 from rides.models import AuditRecord, Ride
 from rides.tasks import send_ride_receipt
 from rides.tests.factories import RideFactory
@@ -104,13 +105,13 @@ def nursery(environment: dict[str, str], tmp_path) -> Iterator[Nursery]:
         yield nursery
 
 
-def owe_receipts(count: int) -> list[Ride]:
+def owe_receipts(count: int, job: Task = send_ride_receipt) -> list[Ride]:
     """Book rides, each of a rider of its own, and stage their receipts in one transaction."""
     with transaction.atomic():
         rides = [RideFactory() for _ in range(count)]
         for ride in rides:
             stage_job(
-                send_ride_receipt,
+                job,
                 ride_id=ride.pk,
                 amount_cents=ride.amount_cents,
                 currency=ride.currency,
@@ -128,7 +129,8 @@ def wait_until(condition) -> None:
 
 
 def nothing_is_owed() -> bool:
-    return not StagedJob.objects.exists() and not JobDelivery.objects.exists()
+    staged = StagedJob.objects.filter(IS_FOR_NOW)
+    return not staged.exists() and not JobDelivery.objects.exists()
 
 
 def receipts_of(rides: list[Ride]) -> list[int]:

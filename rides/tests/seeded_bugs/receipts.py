@@ -30,6 +30,7 @@ from rides.tests.trials import (
     delivered_twice_at_once_of,
     enqueuing_for_broker_of,
     enqueuing_of,
+    for_later_of,
     overtaken_of,
     working_of,
 )
@@ -142,7 +143,7 @@ def mail_inside_the_settling_transaction(bed: Bed) -> None:
 
     def run_whole(job: Any, block: Any, args: Any, kwargs: Any) -> None:
         with transaction.atomic():
-            job.call(*args, **kwargs, settling=nullcontext)
+            job.call(*args, **kwargs | {"settling": nullcontext})
             settling.settle_delivery(block._lease)
 
     bed.enter_context(patch.object(working, "_run_with_settling", run_whole))
@@ -156,6 +157,30 @@ def mail_inside_the_settling_transaction(bed: Bed) -> None:
 def handed_to_the_broker_inside_the_drain(bed: Bed) -> None:
     """The staged rows stay locked for as long as the broker takes."""
     bed.enter_context(patch.object(jobs, "_is_in_this_database", lambda queued: True))
+
+
+@bug(
+    "a_job_is_handed_over_once_and_in_its_time",
+    experiment=of_booking(for_later_of),
+    plan=undisturbed,
+)
+def handed_over_before_its_time(bed: Bed) -> None:
+    """The enqueuer takes whatever is staged, and what is for tomorrow is done at once."""
+    rewrite(bed, jobs, "DRAIN_STAGED_JOBS", "run_after IS NULL", "true")
+
+
+@bug(
+    "a_job_goes_with_what_was_asked_of_the_queue",
+    experiment=of_booking(for_later_of),
+    plan=undisturbed,
+)
+def what_was_asked_is_dropped_at_the_hand_over(bed: Bed) -> None:
+    """Each job goes with its task's own priority, to its task's own queue."""
+    read, dropped = (
+        "priority, queue_name, backend FROM drained ORDER",
+        "NULL, '', '' FROM drained ORDER",
+    )
+    rewrite(bed, jobs, "DRAIN_JOBS_WHOSE_TIME_HAS_COME", read, dropped)
 
 
 def hand_over(rows: list[tuple[Any, str, str]]) -> None:
