@@ -18,6 +18,7 @@ from idempotency.jobs import (
     take_jobs_whose_time_has_come,
     take_staged_jobs,
 )
+from idempotency.transactions import repeated_on_conflict
 
 NUMBERS_LOOKED_BACK = 1_000
 """A transaction may commit after others whose jobs have higher numbers. What comes later than by so
@@ -145,6 +146,7 @@ class Lookout:
         return found
 
 
+@repeated_on_conflict
 def _asked(statement: str, values: dict[str, Any]) -> Found:
     with connection.cursor() as cursor:
         cursor.execute(statement, values)

@@ -14,6 +14,7 @@ from django.db import connection
 
 from idempotency import conf
 from idempotency.exceptions import JobLeaseLost
+from idempotency.transactions import repeated_on_conflict
 
 # One conditional write, never a read and then a write: of two workers with the same job one
 # matches the row. A second delivery finds a live lease and does nothing; what a killed or frozen
@@ -67,6 +68,7 @@ class JobLease:
         return self.ends_at - time.monotonic()
 
 
+@repeated_on_conflict
 def lease_delivery(job_id: str, limit: timedelta) -> JobLease | None:
     """Leases a job for `limit`. None where it is done already, or another worker has it."""
     ends_at = time.monotonic() + limit.total_seconds()
@@ -91,6 +93,7 @@ def settle_delivery(lease: JobLease) -> None:
         )
 
 
+@repeated_on_conflict
 def release_delivery(lease: JobLease, last_error: str) -> None:
     """Lets a job go that failed, with its error; where another worker has it, that one keeps it."""
     _changes_a_row(RELEASE_DELIVERY, lease, last_error=last_error)

@@ -20,7 +20,12 @@ from idempotency.compat import DatabaseBackend, Task, task
 from idempotency.job_tasks import QueueOptions, refuse_wrong_arguments, task_named
 from idempotency.staging import recording_staged_jobs, stage_job
 from idempotency.storable import TEXT_LIMIT, described, storable_text
-from idempotency.transactions import give_connection_back, refuse_open_transaction
+from idempotency.transactions import (
+    give_connection_back,
+    may_succeed_when_repeated,
+    refuse_open_transaction,
+    repeated_on_conflict,
+)
 from idempotency.working import keep_error, run_under_lease
 
 __all__ = [
@@ -201,14 +206,13 @@ def redeliver_overdue_jobs(limit: int) -> int:
         "max_deliveries": settings.max_deliveries,
         "clock_tolerance": settings.clock_tolerance,
     }
-    with connection.cursor() as cursor:
-        cursor.execute(BRING_BACK_FROM_THE_FUTURE, numbers)
-        cursor.execute(SET_EXHAUSTED_JOBS_ASIDE, numbers)
-        if cursor.rowcount:
-            logger.error("jobs set aside after their last delivery: count=%d", cursor.rowcount)
+    _change(BRING_BACK_FROM_THE_FUTURE, numbers)
+    if count := _change(SET_EXHAUSTED_JOBS_ASIDE, numbers):
+        logger.error("jobs set aside after their last delivery: count=%d", count)
     return len(_take_and_hand_over(TAKE_OVERDUE_JOBS, numbers))
 
 
+@repeated_on_conflict
 def put_back(job_ids: Sequence[Any], *, who: str, reason: str) -> int:
     """Owes jobs again that were set aside, as a person decided; returns how many there were."""
     values: dict[str, Any] = {
@@ -232,6 +236,15 @@ def _take_and_hand_over(statement: str, values: dict[str, Any]) -> list[OwedJob]
     crash is left. Any other is a foreign system: it gets them after that has committed, and a crash
     in between is made good by the delivery record.
     """
+    jobs, elsewhere = _take(statement, values)
+    if elsewhere:
+        _hand_over_to_brokers(elsewhere)
+    return jobs
+
+
+@repeated_on_conflict
+def _take(statement: str, values: dict[str, Any]) -> tuple[list[OwedJob], list[Prepared]]:
+    """What was taken, and what of it is to be handed over elsewhere."""
     elsewhere: list[Prepared] = []
     with transaction.atomic(), connection.cursor() as cursor:
         cursor.execute(statement, values)
@@ -245,12 +258,12 @@ def _take_and_hand_over(statement: str, values: dict[str, Any]) -> list[OwedJob]
                 with transaction.atomic():
                     prepared.queued.enqueue(*prepared.arguments)
             except Exception as error:  # whatever its module or its queue fails with
+                if may_succeed_when_repeated(error):
+                    raise
                 if isinstance(error, Error) and not connection.is_usable():
                     raise
                 _keep_refusal(job, error)
-    if elsewhere:
-        _hand_over_to_brokers(elsewhere)
-    return jobs
+    return jobs, elsewhere
 
 
 def _hand_over_to_brokers(jobs: Sequence[Prepared]) -> None:
@@ -318,8 +331,14 @@ def _take_deliveries_back(jobs: Sequence[Prepared]) -> None:
         "job_ids": [prepared.job.job_id for prepared in jobs],
         "redelivery_after": conf.current().redelivery_after,
     }
+    _change(TAKE_DELIVERIES_BACK, values)
+
+
+@repeated_on_conflict
+def _change(statement: str, values: dict[str, Any]) -> int:
     with connection.cursor() as cursor:
-        cursor.execute(TAKE_DELIVERIES_BACK, values)
+        cursor.execute(statement, values)
+        return int(cursor.rowcount)
 
 
 def _keep_refusal(job: OwedJob, error: Exception) -> None:

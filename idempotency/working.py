@@ -19,7 +19,11 @@ from idempotency.job_limits import interrupted_after, limit_of
 from idempotency.job_tasks import called_with, calls_out, task_named
 from idempotency.settling import Settling
 from idempotency.storable import described, described_traceback
-from idempotency.transactions import hooks_logged, refuse_open_transaction
+from idempotency.transactions import (
+    hooks_logged,
+    refuse_open_transaction,
+    repeated_on_conflict,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -59,6 +63,7 @@ def run_under_lease(job_id: str, job_name: str, args: list[Any], kwargs: dict[st
         raise JobFailed(described(error)) from None
 
 
+@repeated_on_conflict
 def keep_error(job_id: str, error: BaseException) -> None:
     with connection.cursor() as cursor:
         cursor.execute(KEEP_JOB_ERROR, {"job_id": job_id, "last_error": described(error)})

@@ -9,7 +9,9 @@ import pytest
 from django.db import connection, connections
 
 from idempotency.claims import take_over_next_due_key
-from idempotency.models import IdempotencyKey
+from idempotency.job_leases import lease_delivery
+from idempotency.jobs import drain_staged_jobs
+from idempotency.models import IdempotencyKey, JobDelivery, StagedJob
 from idempotency.reaping import reap_finished_keys, remove_tombstones
 from idempotency.testing.clock import let_time_pass
 from idempotency.tests.bookshop import Death, orders
@@ -20,7 +22,7 @@ GRACE = timedelta(seconds=300)
 RETENTION = timedelta(hours=72)
 TOMBSTONE_RETENTION = timedelta(days=90)
 REQUESTS = WORKERS = 8
-REAPERS = 3
+BATCHERS = 3
 KEYS = 40
 
 
@@ -92,9 +94,29 @@ def test_no_reaper_ends_because_of_another(customer, key, ledger):
         customer.send(f"{key}-{number}")
     let_time_pass(RETENTION)
 
-    reaped = in_threads(lambda _: sum(iter(lambda: reap_finished_keys(4), 0)), REAPERS)
+    reaped = in_threads(lambda _: sum(iter(lambda: reap_finished_keys(8), 0)), BATCHERS)
     let_time_pass(TOMBSTONE_RETENTION)
-    removed = in_threads(lambda _: sum(iter(lambda: remove_tombstones(4), 0)), REAPERS)
+    removed = in_threads(lambda _: sum(iter(lambda: remove_tombstones(8), 0)), BATCHERS)
 
     assert (sum(reaped), sum(removed)) == (KEYS, KEYS)
     assert not IdempotencyKey.objects.exists()
+
+
+def test_no_enqueuer_ends_because_of_another(customer, key, ledger):
+    for number in range(KEYS):
+        customer.send(f"{key}-{number}")
+
+    taken = in_threads(lambda _: sum(iter(lambda: drain_staged_jobs(8), 0)), BATCHERS)
+
+    assert sum(taken) == KEYS
+    assert (StagedJob.objects.count(), JobDelivery.objects.count()) == (0, KEYS)
+
+
+def test_a_job_that_is_delivered_to_many_at_once_is_done_by_one(customer, key, ledger):
+    customer.send(key)
+    job = StagedJob.objects.get()
+    drain_staged_jobs(1)
+
+    leased = in_threads(lambda _: lease_delivery(str(job.job_id), GRACE), WORKERS)
+
+    assert len([lease for lease in leased if lease]) == 1
