@@ -15,12 +15,12 @@ from django.utils.module_loading import import_string
 
 from idempotency import doors
 from idempotency.compat import Task
-from idempotency.exceptions import JobFailed, JobOverLimit, JobUnknown
+from idempotency.exceptions import JobFailed, JobOverLimit, JobSessionLost, JobUnknown
 from idempotency.job_leases import JobLease, lease_delivery, release_delivery, settle_delivery
 from idempotency.job_limits import interrupted_after, limit_of
 from idempotency.settling import Settling
 from idempotency.storable import described, described_traceback
-from idempotency.transactions import hooks_logged, refuse_open_transaction
+from idempotency.transactions import Keep, hooks_logged, meaning_of, refuse_open_transaction
 
 logger = logging.getLogger(__name__)
 
@@ -53,11 +53,12 @@ def run_under_lease(job_id: str, job_name: str, args: list[Any], kwargs: dict[st
         return
     try:
         _run(job, lease, args, kwargs)
-    except (Exception, JobOverLimit) as error:
-        said = described_traceback(error)
+    except (Exception, JobOverLimit) as failure:
+        named = _named(failure)
+        said = described_traceback(named)
         logger.warning("job failed: job_id=%s job_name=%s: %s", job_id, job_name, said)
-        _let_go(lease, error)
-        raise JobFailed(described(error)) from None
+        _let_go(lease, named)
+        raise JobFailed(described(named)) from None
 
 
 def task_named(job_name: str) -> Task:
@@ -96,6 +97,20 @@ def _run_with_settling(
     with settling.guarded():
         job.call(*args, **kwargs, **passed_to(job, settling))
         settling.finish()
+
+
+def _named(failure: BaseException) -> BaseException:
+    """The driver says of a session that ended neither what of the job is kept nor what to do."""
+    if meaning_of(failure).connection is not Keep.DROP:
+        return failure
+    lost = JobSessionLost(
+        "The session with the database ended while the job ran; what it wrote is not kept. "
+        "PostgreSQL ends one whose transaction waits for longer than "
+        "idle_in_transaction_session_timeout: a job that calls out takes `settling`, "
+        f"and does so before that block. {described(failure)}"
+    )
+    lost.__cause__ = failure
+    return lost
 
 
 def _let_go(lease: JobLease, error: BaseException) -> None:
