@@ -236,6 +236,10 @@ class JobOverLimit(BaseException):
     """A job takes longer than its limit. No `except Exception` of the job's own may swallow it."""
 
 
+class JobSessionLost(JobError):
+    """The session with the database ended while a job ran."""
+
+
 class JobLeaseLost(JobError):
     """This worker's lease of a job has ended, so it settles nothing and keeps nothing."""
 

@@ -13,14 +13,16 @@ from django.utils import timezone
 
 from idempotency import doors
 from idempotency.compat import Task, TaskContext, TaskResult, TaskResultStatus
-from idempotency.exceptions import JobFailed, JobOverLimit
+from idempotency.exceptions import JobFailed, JobOverLimit, JobSessionLost
 from idempotency.job_leases import JobLease, lease_delivery, release_delivery, settle_delivery
 from idempotency.job_limits import interrupted_after, limit_of
 from idempotency.job_tasks import called_with, calls_out, task_named
 from idempotency.settling import Settling
 from idempotency.storable import described, described_traceback
 from idempotency.transactions import (
+    Keep,
     hooks_logged,
+    meaning_of,
     refuse_open_transaction,
     repeated_on_conflict,
 )
@@ -56,11 +58,12 @@ def run_under_lease(job_id: str, job_name: str, args: list[Any], kwargs: dict[st
         return
     try:
         _run(job, lease, args, kwargs)
-    except (Exception, JobOverLimit) as error:
-        said = described_traceback(error)
+    except (Exception, JobOverLimit) as failure:
+        named = _named(failure)
+        said = described_traceback(named)
         logger.warning("job failed: job_id=%s job_name=%s: %s", job_id, job_name, said)
-        _let_go(lease, error)
-        raise JobFailed(described(error)) from None
+        _let_go(lease, named)
+        raise JobFailed(described(named)) from None
 
 
 @repeated_on_conflict
@@ -113,6 +116,20 @@ def _context_of(job: Task, lease: JobLease, args: list[Any], kwargs: dict[str, A
         worker_ids=[f"delivery-{number + 1}" for number in range(max(lease.deliveries, 1))],
     )
     return TaskContext(task_result=result)
+
+
+def _named(failure: BaseException) -> BaseException:
+    """The driver says of a session that ended neither what of the job is kept nor what to do."""
+    if meaning_of(failure).connection is not Keep.DROP:
+        return failure
+    lost = JobSessionLost(
+        "The session with the database ended while the job ran; what it wrote is not kept. "
+        "PostgreSQL ends one whose transaction waits for longer than "
+        "idle_in_transaction_session_timeout: a job that calls out takes `settling`, "
+        f"and does so before that block. {described(failure)}"
+    )
+    lost.__cause__ = failure
+    return lost
 
 
 def _let_go(lease: JobLease, error: BaseException) -> None:

@@ -1,15 +1,20 @@
-"""Who sends the request, in the demonstration: the original's e-mail address in `Authorization`.
+"""Who sends the request, in the demonstration: the original's e-mail address in `Authorization`;
+and who logs in to the admin.
 
 An address is no secret, so this works only where `DEMO_AUTH` is on, which settings allow only with
 `DEBUG`. A real service names its own function in `IDEMPOTENCY["AUTHENTICATE"]`.
 """
 
+from typing import Any
+
 from django.conf import settings
+from django.contrib.auth.backends import ModelBackend
 from django.db import connection
 from django.http import HttpRequest
 
 from idempotency.authentication import session_user
 from idempotency.statements import run
+from rides.management.commands.seed import ADMIN_PASSWORD
 from rides.models import User
 
 # Written out, as each request begins with it: for the ORM to write it takes longer than to run it.
@@ -41,3 +46,18 @@ def demo_rider_at(address: str) -> User | None:
         run(cursor, RIDER_AT, {"email": address.lower()})
         row = cursor.fetchone()
     return None if row is None else User.from_db(connection.alias, RIDER_FIELDS, row)
+
+
+class PasswordBackend(ModelBackend):
+    """The README's password opens the demo only, also where a demo has left its admin."""
+
+    def authenticate(
+        self,
+        request: HttpRequest | None,
+        username: str | None = None,
+        password: str | None = None,
+        **credentials: Any,
+    ) -> User | None:
+        if password == ADMIN_PASSWORD and not settings.EMBEDDED_POSTGRES:
+            return None
+        return super().authenticate(request, username, password, **credentials)

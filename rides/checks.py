@@ -35,8 +35,8 @@ def _has_demo_login(alias: str) -> bool:
 
 def _demo_login(alias: str) -> CheckMessage:
     return Error(
-        f"{ADMIN_EMAIL} of the demonstration can log in to the database {alias!r} with the "
-        "password that the README tells everybody.",
+        f"{ADMIN_EMAIL} of the demonstration is in the database {alias!r}, with the password that "
+        "the README tells everybody.",
         hint=f"manage.py changepassword {ADMIN_EMAIL}, or remove the user.",
         id=DEMO_LOGIN,
     )

@@ -125,6 +125,7 @@ STATIC_URL = "static/"
 WHITENOISE_USE_FINDERS = True
 
 AUTH_USER_MODEL = "rides.User"
+AUTHENTICATION_BACKENDS = ["rides.authentication.PasswordBackend"]
 AUTH_PASSWORD_VALIDATORS = [
     {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator"},
     {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},

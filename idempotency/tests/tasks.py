@@ -138,3 +138,10 @@ def take_a_little_too_long(user_id: int, settling) -> None:
     time.sleep(0.4)
     with settling():
         audit("a job that took too long", user_id)
+
+
+@task()
+def write_and_wait(user_id: int) -> None:
+    audit("begun", user_id)
+    time.sleep(0.6)
+    audit("done", user_id)

@@ -17,6 +17,7 @@ from idempotency.tests.tasks import (
     read_in_a_transaction,
     settle_twice,
     write_after_settling,
+    write_and_wait,
     write_before_the_call,
 )
 
@@ -56,6 +57,17 @@ def test_a_job_that_calls_out_has_no_limit_of_an_idle_transaction(run, ledger):
     waiting.result()
     connection.close()
     assert audit_trail() == ["announced"]
+
+
+def test_a_job_that_waits_in_its_transaction_is_told_to_take_settling(run):
+    with connection.cursor() as cursor:
+        cursor.execute("SET idle_in_transaction_session_timeout = '300ms'")
+
+    with pytest.raises(JobFailed, match="JobSessionLost"):
+        run(write_and_wait)
+
+    assert audit_trail() == []
+    assert "a job that calls out takes `settling`" in JobDelivery.objects.get().last_error
 
 
 def test_a_job_that_returns_without_its_block_is_settled_then(run, ledger):

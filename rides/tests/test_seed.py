@@ -141,6 +141,15 @@ def test_a_check_refuses_the_demos_login_in_another_database(settings, client):
     assert demo_login_errors() == []
 
 
+def test_the_demos_login_opens_no_other_database(settings, client):
+    seed()
+    assert client.login(username="admin@example.com", password="rocket")
+
+    settings.EMBEDDED_POSTGRES = False
+
+    assert not client.login(username="admin@example.com", password="rocket")
+
+
 def test_a_stripe_that_does_not_answer_is_one_clear_line(stand_in):
     stand_in.add_fault("rate_limit")
 
