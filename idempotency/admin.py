@@ -14,7 +14,7 @@ from django.contrib import admin, messages
 from django.contrib.admin.helpers import ActionForm
 from django.contrib.auth import get_user_model
 from django.db.models import Case, CharField, Q, QuerySet, Value, When
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.loader import render_to_string
 from django.urls import reverse
 from django.utils.html import format_html
@@ -176,6 +176,14 @@ class RequestUnderReviewAdmin(LedgerAdmin):
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ReviewList]:
         return ReviewList
 
+    def change_view(
+        self, request: HttpRequest, object_id: str, *args: Any, **kwargs: Any
+    ) -> HttpResponse:
+        """Whoever comes to the page of the admin's own making is led to the key's."""
+        return HttpResponseRedirect(
+            reverse("admin:idempotency_idempotencykey_change", args=[object_id])
+        )
+
 
 @admin.register(ReviewDecision)
 class ReviewDecisionAdmin(LedgerAdmin):
@@ -272,7 +280,7 @@ class JobDeliveryAdmin(JobAdmin):
     action_form = ReasonForm
 
     list_display = (
-        *("job_name", "last_error", "deliveries", "handed_over", "set_aside", "asked", "job_id"),
+        *("job_name", "set_aside", "deliveries", "handed_over", "last_error", "asked", "job_id"),
     )
     list_filter = (OwedFilter, AgeFilter)
     handed_over = moment_of("handed_over_at")

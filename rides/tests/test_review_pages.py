@@ -58,6 +58,12 @@ def page(operator: Client, url: str) -> str:
     return response.content.decode()
 
 
+def test_the_admins_own_page_of_a_request_leads_to_the_keys(operator, key):
+    response = operator.get(f"{LIST}{key.pk}/change/")
+
+    assert response.headers["Location"] == f"{KEYS}{key.pk}/change/"
+
+
 def listed(operator: Client, url: str) -> list[int]:
     return [row.pk for row in operator.get(url).context["cl"].result_list]
 
