@@ -97,6 +97,11 @@ class Ledger:
         """As Stripe may after 24 hours: whoever sends a key again pays again."""
         self.by_key.clear()
 
+    def forget_everything(self) -> None:
+        self.payments.clear()
+        self.by_key.clear()
+        self.calls.clear()
+
     def answer(self, method: str, path: str, body: dict[str, Any]) -> tuple[int, Any] | None:
         """Carries a call out and returns status and body, or None to break the connection off."""
         with self.lock:
