@@ -117,8 +117,8 @@ class Ledger:
         self, method: str, path: str, body: dict[str, Any], fault: Fault | None
     ) -> tuple[int, Any] | None:
         key = path.rpartition("/")[2]
-        if fault is Fault.DECLINE:
-            return 402, {}
+        if fault is Fault.DECLINE and method == "POST" and key not in self.by_key:
+            return 402, {}  # what was paid is not declined afterwards
         if fault is Fault.ERROR_BEFORE:
             return 500, {}
         if path == "/announcements":

@@ -23,6 +23,7 @@ from idempotency.tests.school import (
     ENROLMENTS,
     SEATS,
     Enrol,
+    enrolments,
     read,
     seat_taken,
 )
@@ -84,10 +85,10 @@ def a_hook_runs_once_at_most(trial: Trial) -> None:
 def seats_and_payments_add_up(trial: Trial) -> None:
     """What a course has left is what it began with without those that were enrolled in it."""
     enrolled, paid = Counter[str](), Counter[str]()
-    for enrolment in map(read, ENROLMENTS):
+    for enrolment in enrolments():
         enrolled[enrolment["course"]] += 1
         paid[enrolment["course"]] += "payment" in enrolment
-    for course in COURSES:
+    for course in COURSES.all():
         wanted = {"seats": SEATS - enrolled[course.pk], "paid": paid[course.pk]}
         assert read(course) == wanted, f"{course.pk}: {read(course)}, not {wanted}"
 
@@ -101,14 +102,14 @@ def the_ledger_is_that_of_the_enrolments(ledger: Ledger, trial: Trial) -> None:
         )
     }
     taken = {payment["id"] for payment in ledger.payments if payment["key"] not in unknown}
-    named = {each["payment"] for each in map(read, ENROLMENTS) if "payment" in each}
+    named = {each["payment"] for each in enrolments() if "payment" in each}
     assert taken == named, f"on one side only: {taken ^ named}"
 
 
 def each_enrolment_is_confirmed_once(trial: Trial) -> None:
     """By its job, in effect."""
     confirmed = LogEntry.objects.filter(object_repr="order.confirmed").count()
-    finished = sum("payment" in each for each in map(read, ENROLMENTS))
+    finished = sum("payment" in each for each in enrolments())
     assert confirmed == finished, f"{confirmed} of {finished}"
 
 
