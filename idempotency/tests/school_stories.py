@@ -77,9 +77,6 @@ LONG = timedelta(hours=20)
 LEDGER_FORGETS = timedelta(hours=24)
 UNTIL_ALL_IS_AT_REST = ("two hours", "two hours", "21 hours", "21 hours")
 
-KEEPS_NOTHING = ("parameters_invalid", "key_expired")
-"""Answers of which nothing is kept under the key, so that they bind nobody."""
-
 # Of few rows, which is quicker than to truncate.
 EMPTY_EVERYTHING = """
 DELETE FROM django_tasks_database_dbtaskresult;
@@ -350,7 +347,9 @@ class School(Story):
         self.happened[f"told: {told}"] += 1
         assert told != "parameters_mismatch", "the same request is taken for another one"
         assert told != "parameters_invalid" or not diver.row, "what was begun is refused"
-        if told not in KEEPS_NOTHING:
+        if told == "key_expired":
+            diver.answers = [each for each in diver.answers if each.is_final]
+        elif told != "parameters_invalid":  # which binds nobody: nothing is kept of it
             diver.answers.append(answer)
 
     def check_what_is_there(self) -> None:
