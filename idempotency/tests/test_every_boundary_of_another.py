@@ -43,6 +43,7 @@ from idempotency.tests.school import (
     urlpatterns,  # noqa: F401
     user_in_the_netherlands,
 )
+from idempotency.tests.school_invariants import of_an_enrolment
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.timeout(300)]
 
@@ -94,7 +95,11 @@ def enrolment(customer, ledger) -> Experiment:
         operation=Enrol,
         send=send,
         lose_answer=lose_answer,
-        invariants=(a_seat_is_taken_and_paid_for_once, what_was_asked_is_what_was_done),
+        invariants=(
+            a_seat_is_taken_and_paid_for_once,
+            what_was_asked_is_what_was_done,
+            *of_an_enrolment(ledger),
+        ),
     )
 
 
