@@ -176,12 +176,13 @@ class Service(Stage):
         """The new one has renamed a point; the old one does not know the new name."""
         self.deploy(NEW_POINT if self.ride_point == OLD_POINT else OLD_POINT)
 
-    @precondition(somebody_booked)
+    @precondition(lambda self: self.has_news)
     @rule(card=st.sampled_from([GOOD_CARD, BAD_CARD]))
     @step
     def a_riders_customer_is_replaced(self, card: str) -> None:
         """By another one at Stripe with such a card: what was begun goes on with the first one."""
         self.replace_customer(card)
+        self.has_news = False
 
     # The clocks.
 
