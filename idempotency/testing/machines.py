@@ -5,7 +5,7 @@ Hypothesis draws the stories, and shortens one that goes wrong until it can be r
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from functools import wraps
 from typing import Any, ClassVar
@@ -64,19 +64,14 @@ def counted_from_zero(machine: type[Story]) -> Iterator[None]:
         yield
 
 
-def tell(
-    machine: type[Story],
-    number: int,
-    length: int,
-    phases: Sequence[Phase] = (Phase.generate, Phase.shrink),
-) -> None:
+def tell(machine: type[Story], number: int, length: int) -> None:
     """Some stories of so many steps, which are the same each time for the same number."""
     run_state_machine_as_test(
         seed(number)(machine),
         settings=settings(
             max_examples=STORIES,
             stateful_step_count=length,
-            phases=phases,
+            phases=[Phase.generate, Phase.shrink],
             deadline=None,
             database=None,
             report_multiple_bugs=False,

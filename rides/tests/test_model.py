@@ -7,16 +7,18 @@ goes wrong until it can be read. `STEPS=100000` is the long form.
 import logging
 import os
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from itertools import count
 
 import pytest
 
+from idempotency.phases import ForeignPhase
 from idempotency.testing.machines import counted_from_zero, tell
 from rides.payments.client import connected_client
-from rides.tests.model.known import experiments_of
+from rides.tests.model.known import THE_SAME, experiments_of
 from rides.tests.model.service import Service
+from rides.tests.model.stage import DATABASES
 from rides.tests.model.states import BAD_CARD, GOOD_CARD
 from rides.tests.seeded_bugs import BUGS
 
@@ -74,6 +76,50 @@ def test_a_planted_bug_makes_a_short_story(name: str, surprise: str, tell_storie
 
     assert surprise in story
     assert story.count("state.") <= SHORT + 2, story
+
+
+# Stories that are told as they stand, since luck would take its time to come to them.
+
+
+def test_a_customer_who_pays_for_what_another_was_asked_for_surprises_the_model(
+    tell_stories, monkeypatch
+):
+    monkeypatch.setattr(
+        "rides.payments.charging.customer_of", lambda ride: ride.user.stripe_customer_id
+    )
+    with story() as service:
+        key = service.a_client_books(card=GOOD_CARD, mishap="reset_after")
+        service.a_riders_customer_is_replaced(card=GOOD_CARD)
+
+        with pytest.raises(AssertionError, match=r"told needs_review; the model has \(booked\)"):
+            service.a_client_sends_again(known=key, request=THE_SAME, mishap=None)
+
+
+def test_a_sending_that_is_still_to_come_and_is_repeated_surprises_the_model(
+    tell_stories, monkeypatch
+):
+    """The database's clock was set back, and says nothing of what Stripe still knows."""
+    monkeypatch.setattr(
+        ForeignPhase,
+        "may_send",
+        lambda phase, sent_at, now: sent_at is None or now - sent_at < phase.window,
+    )
+    with story() as service:
+        key = service.a_client_books(card=GOOD_CARD, mishap="conflict")
+        service.a_clock_is_set(whose=DATABASES, to="behind")
+
+        with pytest.raises(AssertionError, match=r"told booked; the model has \(needs_review\)"):
+            service.a_client_sends_again(known=key, request=THE_SAME, mishap=None)
+
+
+@contextmanager
+def story() -> Iterator[Service]:
+    service = Service()
+    try:
+        service.stripes_clock(is_="right")
+        yield service
+    finally:
+        service.teardown()
 
 
 def story_of(tell_stories: Tell) -> str:

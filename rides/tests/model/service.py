@@ -192,7 +192,7 @@ class Service(Stage):
         self.set_clock(STRIPES, self.stripe_was_ahead)
 
     @precondition(somebody_booked)
-    @rule(whose=st.sampled_from(CLOCKS), to=st.sampled_from(list(SIDES)))
+    @rule(whose=st.sampled_from([DATABASES, *CLOCKS]), to=st.sampled_from(list(SIDES)))
     @step
     def a_clock_is_set(self, whose: str, to: str) -> None:
         if self.frozen:
