@@ -6,15 +6,12 @@ there with what was asked for, and at the end all is brought to rest and the inv
 """
 
 import json
-import uuid
 from collections.abc import Callable
-from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from dataclasses import dataclass
+from datetime import timedelta
 from itertools import product
 from typing import Any, ClassVar
 from urllib.parse import urlencode
-from zoneinfo import ZoneInfo
 
 from django.contrib.admin.models import LogEntry
 from django.contrib.sessions.models import Session
@@ -40,6 +37,7 @@ from idempotency.testing.mishaps import CRASHES, Crash, Done, do_and_crash
 from idempotency.testing.processes import Forked
 from idempotency.testing.queue import run_queued_jobs
 from idempotency.tests.conftest import Customer
+from idempotency.tests.divers import AT_THE_SERVICE, BEGINS_AT, HOME, Diver, Place
 from idempotency.tests.ledger import Fault, Ledger
 from idempotency.tests.school import (
     COURSES,
@@ -51,20 +49,19 @@ from idempotency.tests.school import (
     new_course,
     read,
     seat_taken,
-    user_in,
 )
 from idempotency.tests.school_invariants import (
     a_hook_runs_once_at_most,
     an_enrolment_is_paid_for_once,
     of_all_enrolments,
     of_an_enrolment,
+    payments_of,
     seats_and_payments_add_up,
 )
 
 FORM = "application/x-www-form-urlencoded"
 MOST_KEYS = 100
 MOST_DIVERS = 4
-BEGINS_AT = "2026-10-24T12:00:00.123456"
 TIMES = {
     "two minutes": timedelta(minutes=2),
     "two hours": timedelta(hours=2),
@@ -89,20 +86,6 @@ DELETE FROM django_admin_log;
 """
 
 
-@dataclass(frozen=True)
-class Place:
-    """Where a request is made: what a middleware would make of its sender's profile."""
-
-    language: str
-    time_zone: str
-
-    def entered(self) -> AbstractContextManager[None]:
-        return user_in(self.language, self.time_zone)
-
-
-HOME = Place("nl", "Europe/Amsterdam")
-AT_THE_SERVICE = Place("en", "UTC")
-
 Mishap = Fault | Crash | None
 
 places = st.builds(
@@ -116,38 +99,6 @@ mishaps = st.one_of(
     st.none(), st.sampled_from(Fault), st.builds(Crash, ways_to_crash, at=st.integers(1, 30))
 )
 accidents = st.none() | st.builds(Crash, ways_to_crash, at=st.integers(1, 12))
-
-
-@dataclass(eq=False)
-class Diver:
-    """A key, what its client sends with it, and what came back."""
-
-    fields: dict[str, Any]
-    key: str = field(default_factory=lambda: str(uuid.uuid4()))
-    answers: list[Answer] = field(default_factory=list)
-    row: IdempotencyKey | None = None
-    enrolment: str = ""
-    """The primary key of what the operation writes, once there has been a row."""
-    began_in: Place | None = None
-    """Where the request was made that the service began with: that is how it is understood."""
-
-    @property
-    def is_at_rest(self) -> bool:
-        return self.row is None or self.row.is_finished or self.row.is_under_review
-
-    def wanted(self) -> dict[str, str]:
-        assert self.began_in is not None
-        begins_at = datetime.fromisoformat(self.fields["begins_at"])
-        if begins_at.tzinfo is None:
-            begins_at = begins_at.replace(tzinfo=ZoneInfo(self.began_in.time_zone))
-        return {
-            "nickname": self.fields["nickname"],
-            "born_on": "1990-01-31",
-            "fee": self.fields["fee"].replace(",", "."),
-            "diet": self.fields.get("diet", ""),
-            "begins_at": begins_at.isoformat(),
-            "ends_at": (begins_at + timedelta(hours=2)).isoformat(),
-        }
 
 
 @dataclass(frozen=True)
@@ -407,8 +358,14 @@ class School(Story):
             invariant(trial)
         for trial, invariant in product(trials[:1], of_all_enrolments(self.ledger)):
             invariant(trial)
+        self.check_that_nobody_waits_who_has_paid()
         if not self.was_struck:
             self.check_that_every_hook_ran()
+
+    def check_that_nobody_waits_who_has_paid(self) -> None:
+        """With a person is only what the ledger, asked in good order, knows nothing of."""
+        for row in keys_under_review():
+            assert not payments_of(self.ledger, row.foreign_key), "paid, and left to a person"
 
     def check_that_every_hook_ran(self) -> None:
         """As it does where nobody dies before it: a ledger that fails is no reason."""

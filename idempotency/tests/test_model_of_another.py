@@ -18,11 +18,12 @@ from idempotency.testing import Fault
 from idempotency.testing.machines import counted_from_zero, tell
 from idempotency.testing.mishaps import Crash
 from idempotency.tests import ledger
+from idempotency.tests.divers import HOME
 from idempotency.tests.school import (
     Enrol,
     urlpatterns,  # noqa: F401
 )
-from idempotency.tests.school_stories import HOME, School
+from idempotency.tests.school_stories import School
 
 STEPS = int(os.environ.get("STEPS", "500"))
 SEED = int(os.environ.get("SEED", "1"))
