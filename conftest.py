@@ -71,6 +71,8 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         _write(terminalreporter, f"{caught} of {len(bugs)} seeded bugs caught", bugs)
     if counts := _noted(terminalreporter, "model"):
         _write(terminalreporter, "the service and its model agreed", counts)
+    if counts := _noted(terminalreporter, "model of another"):
+        _write(terminalreporter, "an enrolment was as it was asked for", counts)
 
 
 def _noted(reporter: pytest.TerminalReporter, what: str) -> list[str]:

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 RIDERS = 100
 BAD_CARDS = 10
+RIDES_TO_AN_ENROLMENT = 3
 # Stripe's clock is another machine's: of a run it is wrong by so much, from beginning to end.
 CLOCKS_AHEAD_SECONDS = (0, -600, 600, -3600, 3600, -4 * 3600, 4 * 3600)
 
@@ -93,11 +94,13 @@ def run(
 ) -> "outcome.Outcome":
     # Only now: they import models.
     from idempotency.testing.histories import recorded_histories
-    from proof import verdict
-    from proof.clients import Clients, wait_until_up
+    from proof import enrolling, verdict
+    from proof.clients import Clients, a_ride, wait_until_up
     from proof.people import make_riders
 
-    clients = Clients(options.port, make_riders(RIDERS, BAD_CARDS), seed)
+    kinds = (*[a_ride] * RIDES_TO_AN_ENROLMENT, enrolling.an_enrolment)
+    clients = Clients(options.port, make_riders(RIDERS, BAD_CARDS), seed, kinds)
+    enrolling.make_courses()
     began_at = time.monotonic()
     with recorded_histories():
         with serving(world):
@@ -117,13 +120,18 @@ def run(
             happened=schedule.happened,
             seconds_of_keys=seconds,
             seconds_of_jobs=seconds_of_jobs,
-            sightings=verdict.sightings(world, clients),
-            violations=verdict.violations_of(clients.bookings),
+            sightings=sightings(world, clients),
+            violations=[
+                *verdict.violations_of(clients.bookings_of(a_ride)),
+                *verdict.violations_of(
+                    clients.bookings_of(enrolling.an_enrolment), enrolling.promises(world.ledger)
+                ),
+            ],
         )
 
 
 def load(world: World, schedule: Schedule, clients: "Clients", options: argparse.Namespace) -> None:
-    from proof import verdict
+    from proof import verdict  # only now: it imports models
 
     stop = threading.Event()
     nemeses = threading.Thread(target=schedule.run, args=[world, stop])
@@ -133,13 +141,22 @@ def load(world: World, schedule: Schedule, clients: "Clients", options: argparse
     try:
         stop.wait(options.minutes * 60)
         verdict.go_on_until_all_is_seen(
-            world, schedule, clients, minutes=options.minutes, patience=options.patience
+            lambda: sightings(world, clients),
+            schedule,
+            minutes=options.minutes,
+            patience=options.patience,
         )
     finally:
         stop.set()
         for thread in (nemeses, traffic):
             thread.join()
         connections.close_all()  # PostgreSQL was restarted meanwhile
+
+
+def sightings(world: World, clients: "Clients") -> "list[outcome.Sighting]":
+    from proof import enrolling, verdict  # only now: they import models
+
+    return [*verdict.sightings(world, clients), *enrolling.sightings()]
 
 
 if __name__ == "__main__":

@@ -1,7 +1,8 @@
 """The clients of a chaos run: they book, several of them with one key, and do as they are told.
 
-Whoever gets no final answer asks again. Some hang up before there is an answer. What each was told
-is kept, because in the end all of it must fit together.
+Whoever gets no final answer asks again. Some hang up before there is an answer, and some keys are
+left to themselves once they were asked for. What each was told is kept, because in the end all of
+it must fit together.
 """
 
 import contextlib
@@ -12,6 +13,7 @@ import threading
 import time
 import uuid
 from collections import Counter
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from http import HTTPStatus
@@ -25,6 +27,7 @@ HANGS_UP_AFTER_SECONDS = (0.001, 0.2)
 DUPLICATES = (1, 2, 2, 3, 4, 8, 16)
 A_CROWD = 256
 A_CROWD_EVERY = 400  # keys
+LEFT = 0.3  # of the keys that are not rides
 
 FORM = {
     "origin_lat": "37.7793",
@@ -36,10 +39,29 @@ TAKEN_OVER = b"taken this request over"
 
 
 @dataclass(frozen=True)
+class Request:
+    """What is asked for: the address, and the form's fields."""
+
+    path: str
+    fields: dict[str, str]
+
+
+Kind = Callable[[str], Request]
+"""What is asked for under a key."""
+
+
+def a_ride(key: str) -> Request:
+    return Request("/rides", FORM)
+
+
+@dataclass(frozen=True)
 class Booking:
-    """One key, the rider who sends it, and what came back."""
+    """One key, the rider who sends it, what it asks for, and what came back."""
 
     rider: str
+    kind: Kind = a_ride
+    is_left: bool = False
+    """Whether its clients ask once each, and leave the rest to the completer."""
     key: str = field(default_factory=lambda: str(uuid.uuid4()))
     answers: list[Answer] = field(default_factory=list)
 
@@ -47,7 +69,9 @@ class Booking:
 class Clients:
     """Keeps so many keys going at once until it is told to stop."""
 
-    def __init__(self, port: int, riders: list[str], seed: int) -> None:
+    def __init__(
+        self, port: int, riders: list[str], seed: int, kinds: Sequence[Kind] = (a_ride,)
+    ) -> None:
         self.bookings: list[Booking] = []
         self.told: Counter[str] = Counter()
         self.booked_at: list[float] = []
@@ -58,6 +82,7 @@ class Clients:
 
         self._port = port
         self._riders = riders
+        self._kinds = kinds
         self._dice = random.Random(seed)  # noqa: S311 - repeatable, and nothing secret
         self._lock = threading.Lock()
 
@@ -65,6 +90,9 @@ class Clients:
         with ThreadPoolExecutor(at_once) as keys:
             for _ in range(at_once):
                 keys.submit(self._book_one_after_the_other, stop)
+
+    def bookings_of(self, kind: Kind) -> list[Booking]:
+        return [booking for booking in self.bookings if booking.kind is kind]
 
     def ask(self, booking: Booking, *, patience: float = PATIENCE_SECONDS) -> Answer | None:
         """Send the request once. None where there was no answer."""
@@ -85,7 +113,9 @@ class Clients:
     def _book_one_after_the_other(self, stop: threading.Event) -> None:
         while not stop.is_set():
             with self._lock:
-                booking = Booking(self._dice.choice(self._riders))
+                kind = self._dice.choice(self._kinds)
+                is_left = kind is not a_ride and self._dice.random() < LEFT
+                booking = Booking(self._dice.choice(self._riders), kind, is_left)
                 self.bookings.append(booking)
                 is_crowd = len(self.bookings) % A_CROWD_EVERY == 0
                 count = A_CROWD if is_crowd else self._dice.choice(DUPLICATES)
@@ -101,7 +131,7 @@ class Clients:
         pause = 0.05
         while not stop.is_set():
             answer = self.ask(booking)
-            if answer is not None and (answer.is_final or b"needs_review" in answer.body):
+            if booking.is_left or (answer is not None and is_the_last(answer)):
                 return
             stop.wait(pause * dice.uniform(0.5, 1.5))
             pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
@@ -113,15 +143,21 @@ class Clients:
             self.told["fenced"] += TAKEN_OVER in body
 
 
+def is_the_last(answer: Answer) -> bool:
+    """Whether it is no use to ask again."""
+    return answer.is_final or b"needs_review" in answer.body
+
+
 def send(port: int, booking: Booking, patience: float) -> Answer:
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=patience)
+    request = booking.kind(booking.key)
     headers = {
         "Authorization": booking.rider,
         "Idempotency-Key": booking.key,
         "Content-Type": "application/x-www-form-urlencoded",
     }
     with contextlib.closing(connection):
-        connection.request("POST", "/rides", urlencode(FORM), headers)
+        connection.request("POST", request.path, urlencode(request.fields), headers)
         response = connection.getresponse()
         body = response.read()
     return Answer(response.status, body, "Idempotent-Replayed" in response.headers)

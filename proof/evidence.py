@@ -99,6 +99,8 @@ def runs(scale: float) -> Iterator[Run]:
     yield chaos("Everything at once", 8 * scale, "--clients 12 --seed 14")
     steps = {"STEPS": str(round(100_000 * scale))}
     yield Run("The model", "python -m pytest -q rides/tests/test_model.py -k any_order", steps)
+    another = "python -m pytest -q idempotency/tests/test_model_of_another.py -k any_order"
+    yield Run("The model of another operation", another, {"STEPS": str(round(20_000 * scale))})
     yield Run("Seeded bugs", "python -m pytest -q rides/tests/test_seeded_bugs.py")
 
 

@@ -10,6 +10,7 @@ from functools import partial
 
 from django.db import connections
 
+from idempotency.tests.ledger import Fault
 from proof.world import World
 
 Nemesis = Callable[[World, random.Random], None]
@@ -26,6 +27,8 @@ FAULTS = (
     *("conflict", "rate_limit", "reset_before", "reset_after", "latency", "error_before"),
     *("error_after", "decline", "stall", "malformed_json", "hostile_decline"),
 )
+CALLS_THAT_FAIL = (3, 8)
+LEDGER_FAULTS = ("ledger: error", "ledger: reset")  # those that leave an outcome open
 
 
 def kill(service: str, world: World, dice: random.Random) -> None:
@@ -89,6 +92,12 @@ def replace_customer(world: World, dice: random.Random) -> None:
     connections.close_all()  # this thread's
 
 
+def ledger_fails(fault: Fault, world: World, dice: random.Random) -> None:
+    """The next few calls, in that way, whoever makes them."""
+    world.ledger.faults += [fault] * dice.randint(*CALLS_THAT_FAIL)
+    world.ending.wait(dice.uniform(*FAULT_SECONDS))
+
+
 NEMESES: dict[str, Nemesis] = {
     **{f"kill -9 {name}": partial(kill, name) for name in ("api", "completer", "enqueuer")},
     "kill -9 worker": partial(kill, "worker"),
@@ -99,6 +108,7 @@ NEMESES: dict[str, Nemesis] = {
     "PostgreSQL switched over": switch_over,
     "backends terminated": terminate_backends,
     **{f"Stripe: {kind}": partial(stripe_fails, kind) for kind in FAULTS},
+    **{f"the ledger: {fault.name.lower()}": partial(ledger_fails, fault) for fault in Fault},
     "Stripe forgets keys": stripe_forgets_keys,
     "a rider's customer replaced": replace_customer,
 }

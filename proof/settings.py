@@ -1,11 +1,17 @@
-"""The service's settings for a chaos run: minutes are seconds, and the isolation can be chosen."""
+"""The service's settings for a chaos run: minutes are seconds, the isolation can be chosen, and
+there is a second operation, which pays at a ledger.
+"""
 
+import os
 from datetime import timedelta
 
 from rocketrides.settings import *  # noqa: F403
 from rocketrides.settings import IDEMPOTENCY, INSTALLED_APPS
 
 INSTALLED_APPS = [*INSTALLED_APPS, "proof.apps.ProofConfig"]
+
+ROOT_URLCONF = "proof.urls"
+LEDGER_URL = os.environ["LEDGER_URL"]
 
 IDEMPOTENCY = {
     **IDEMPOTENCY,

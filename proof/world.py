@@ -19,6 +19,7 @@ import psutil  # type: ignore[import-untyped]
 import psycopg2
 from honcho.environ import parse_procfile
 
+from idempotency.tests.ledger import Ledger, running_ledger
 from proof.pair import Pair
 from proof.patroni import Cluster
 from rocketrides.environment import BASE_DIR
@@ -44,6 +45,7 @@ class World:
 
     folder: Path
     stand_in: StandIn
+    ledger: Ledger
     port: int
     pair: Pair | Cluster
     processes: dict[str, "subprocess.Popen[bytes]"] = field(default_factory=dict)
@@ -73,6 +75,7 @@ class World:
             "DATABASE_URL": self.database_url,
             "STRIPE_API_KEY": "sk_test_sandbox",
             "STRIPE_API_BASE": self.stand_in.base_url,
+            "LEDGER_URL": self.ledger.url,
             "EMAIL_URL": "dummymail://",
             # Whatever the tests around this one may do without: here the server really goes down.
             "DATABASE_SESSION_OPTIONS": "-c idle_in_transaction_session_timeout=30s "
@@ -135,10 +138,11 @@ class World:
             self.signal(service, signal.SIGCONT)
 
     def end_faults(self) -> None:
-        """Stripe is well again; how many calls went wrong is remembered."""
+        """Stripe is well again, and so is the ledger; how many calls went wrong is remembered."""
         with self.counting:  # or two at once would count the same calls
             self.foreign_faults += sum(fault["fired"] for fault in self.stand_in.faults())
             self.stand_in.clear_faults()
+        self.ledger.faults.clear()
 
     # The database.
 
@@ -159,9 +163,9 @@ class World:
 
 @contextlib.contextmanager
 def running_world(folder: Path, port: int, pair: Pair | Cluster | None = None) -> Iterator[World]:
-    """PostgreSQL and the stand-in; the service's processes come with `serving`."""
-    with running_stand_in() as stand_in:
-        world = World(folder, stand_in, port, pair or Pair(folder))
+    """PostgreSQL, the stand-in and the ledger; the service's processes come with `serving`."""
+    with running_stand_in() as stand_in, running_ledger() as ledger:
+        world = World(folder, stand_in, ledger, port, pair or Pair(folder))
         try:
             world.pair.start()
             yield world

@@ -97,6 +97,11 @@ class Ledger:
         """As Stripe may after 24 hours: whoever sends a key again pays again."""
         self.by_key.clear()
 
+    def forget_everything(self) -> None:
+        self.payments.clear()
+        self.by_key.clear()
+        self.calls.clear()
+
     def answer(self, method: str, path: str, body: dict[str, Any]) -> tuple[int, Any] | None:
         """Carries a call out and returns status and body, or None to break the connection off."""
         with self.lock:
@@ -112,8 +117,8 @@ class Ledger:
         self, method: str, path: str, body: dict[str, Any], fault: Fault | None
     ) -> tuple[int, Any] | None:
         key = path.rpartition("/")[2]
-        if fault is Fault.DECLINE:
-            return 402, {}
+        if fault is Fault.DECLINE and method == "POST" and key not in self.by_key:
+            return 402, {}  # what was paid is not declined afterwards
         if fault is Fault.ERROR_BEFORE:
             return 500, {}
         if path == "/announcements":

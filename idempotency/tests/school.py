@@ -6,7 +6,6 @@ that the tests add no model, courses and enrolments are rows of Django's session
 """
 
 import json
-import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
@@ -39,12 +38,11 @@ from idempotency.tests.bookshop import WINDOW, audit, send_confirmation
 ENROLLED = "enrolled"
 PAID = "paid"
 SEATS = 10
-A_WHILE = timedelta(minutes=1)
+A_WHILE = timedelta(seconds=10)
 PRIORITY = 20
+TIMES = ("begins_at", "ends_at", "asked_at", "born_on")
 COURSES = Session.objects.filter(session_key__startswith="course-")
 ENROLMENTS = Session.objects.exclude(session_key__startswith="course-")
-
-logger = logging.getLogger(__name__)
 
 
 class EnrolForm(forms.Form):
@@ -70,6 +68,12 @@ class EnrolForm(forms.Form):
             self.cleaned_data["asked_at"] = timezone.now()
 
 
+class EnrolFormOfTheNextVersion(EnrolForm):
+    """With a field that is new, and that nobody has to fill in."""
+
+    diet = forms.CharField(required=False)
+
+
 class Enrol(Operation):
     """Take a seat of a course and pay for it."""
 
@@ -80,20 +84,11 @@ class Enrol(Operation):
     def take_seat(self) -> RecoveryPoint:
         course = self.params["course"]
         write(course, seats=read(course)["seats"] - 1)
-        asked = {
-            "nickname": self.params["nickname"],
-            "course": course.pk,
-            "gear": [group.name for group in self.params["gear"]],
-            "begins_at": self.params["begins_at"].isoformat(),
-            "ends_at": self.params["ends_at"].isoformat(),
-            "asked_at": self.params["asked_at"].isoformat(),
-            "born_on": self.params["born_on"].isoformat(),
-            "fee": str(self.params["fee"]),
-        }
         enrolment = Session(session_key=self.key.foreign_key.hex, expire_date=timezone.now())
-        write(enrolment, **asked)
+        gear = [group.name for group in self.params["gear"]]
+        write(enrolment, course=course.pk, gear=gear, **self.asked())
         audit("enrolled", self.user.pk)
-        transaction.on_commit(partial(logger.info, "a seat is taken"))
+        transaction.on_commit(partial(audit, seat_taken(enrolment), self.user.pk))
         return RecoveryPoint(ENROLLED)
 
     @foreign_phase(ENROLLED, window=WINDOW, worst_case=timedelta(seconds=ledger.PATIENCE_SECONDS))
@@ -124,7 +119,7 @@ class Enrol(Operation):
         course = self.params["course"]
         write(course, paid=read(course)["paid"] + 1)
         enrolment = Session.objects.get(pk=self.key.foreign_key.hex)
-        write(enrolment, payment=payment)
+        write(enrolment, payment=payment, paid_for=self.asked())
         return RecoveryPoint(PAID)
 
     @atomic_phase(PAID)
@@ -138,9 +133,22 @@ class Enrol(Operation):
         audit("cancelled", self.user.pk)
         return super().cancelled(account)
 
+    def asked(self) -> dict[str, str]:
+        """What the phase in hand has been asked for."""
+        return {
+            **{name: str(self.params[name]) for name in ("nickname", "fee")},
+            **{name: self.params[name].isoformat() for name in TIMES},
+            "diet": self.params.get("diet", ""),
+        }
+
     def fail_where_asked(self, phase: str) -> None:
         if self.transient.get("fails_in") == phase:
             raise bookshop.Mishap(f"in {phase}")
+
+
+def seat_taken(enrolment: Session) -> str:
+    """What the hook says: that of a commit, so once at most, and never of a roll-back."""
+    return f"a seat is taken: {enrolment.pk}"
 
 
 def cents(amount: Decimal) -> int:
@@ -185,15 +193,18 @@ def asked_for(course: Session, **changes: Any) -> dict[str, Any]:
 
 
 @contextmanager
-def user_in_the_netherlands() -> Iterator[None]:
+def user_in(language: str, time_zone: str) -> Iterator[None]:
     """What a middleware does for one user's request, and nothing does for the completer."""
     with (
         override_settings(USE_I18N=True),
         patch.object(translation, "_trans", type(translation._trans)()),  # read before
-        translation.override("nl"),
-        timezone.override("Europe/Amsterdam"),
+        translation.override(language),
+        timezone.override(time_zone),
     ):
         yield
+
+
+user_in_the_netherlands = partial(user_in, "nl", "Europe/Amsterdam")
 
 
 urlpatterns = [

@@ -48,6 +48,7 @@ from idempotency.tests.school import (
     urlpatterns,  # noqa: F401
     user_in_the_netherlands,
 )
+from idempotency.tests.school_invariants import of_an_enrolment
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.timeout(300)]
 
@@ -107,6 +108,7 @@ def enrolment(customer, ledger) -> Experiment:
             a_seat_is_taken_and_paid_for_once,
             a_seat_that_is_paid_for_is_confirmed_once,
             what_was_asked_is_what_was_done,
+            *of_an_enrolment(ledger),
         ),
         settle=confirm_everything,
     )

@@ -27,6 +27,15 @@ def test_in_good_order_nobody_is_answered_with_an_error():
     assert not re.search(r"^  5\d\d ", said, re.MULTILINE), said
 
 
+@pytest.mark.timeout(180)
+def test_an_enrolment_that_its_client_leaves_is_finished_by_the_completer():
+    """What comes of the part that is let happen must be seen, so the run goes on until it is."""
+    said = chaos("--minutes", "0.05", "--patience", "60", "--nemeses", "ledger")
+
+    assert re.search(r"^  enrolments finished by the completer +[1-9]", said, re.MULTILINE), said
+    assert re.search(r"^violations +0$", said, re.MULTILINE), said
+
+
 def chaos(*arguments: str) -> str:
     command = [sys.executable, "-m", "proof.chaos", "--port", str(free_port()), *arguments]
     ran = subprocess.run(

@@ -90,7 +90,10 @@ class StandIn:
         return pruned
 
     def let_time_pass(self, seconds: int) -> None:
-        """Have all that Stripe has, its answers to keys included, be so many seconds older."""
+        """Have all that Stripe has, its answers to keys included, be so many seconds older.
+
+        A negative number makes it younger, as it is to a clock that was set back.
+        """
         self._call("POST", "age", {"seconds": seconds})
 
     def set_clock(self, ahead_seconds: float) -> None:

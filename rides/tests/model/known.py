@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from idempotency import FINISHED
+from idempotency import FINISHED, conf
 from idempotency.models import IdempotencyKey
 from idempotency.testing import Answer, Experiment, Trial
 from idempotency.testing.processes import Forked
@@ -19,7 +19,6 @@ from rides.tests.trials import booking_of
 from sandbox.stripe.control import StandIn
 
 THE_SAME, ANOTHER = "the same request", "another request"
-WHOLE_SECONDS = 2  # Stripe dates in them, and time passes in them there
 FIELDS = {THE_SAME: {}, ANOTHER: {"target_lat": "35.0"}}
 
 Experiments = dict[str, Experiment]
@@ -122,8 +121,10 @@ def experiments_of(rider: User, stand_in: StandIn) -> Experiments:
 
 
 def seen_in(row: IdempotencyKey, charges: list[dict[str, Any]]) -> Seen:
-    """What there is of a key, of the `charges` under it those that were made for this row."""
-    earliest = row.created_at.timestamp() - WHOLE_SECONDS
+    """What there is of a key, of the `charges` under it those that were made for this row and not
+    for one of the same key a month before, as far as Stripe's clock and the database's may differ.
+    """
+    earliest = (row.created_at - conf.current().lookup_span).timestamp()
     outcomes = [charge["status"] for charge in charges if charge["created"] >= earliest]
     payments_made = outcomes.count("succeeded")
     ledger = Ledger.PAID if payments_made else Ledger.DECLINED if outcomes else Ledger.NOTHING

@@ -89,7 +89,7 @@ def worked_on(state: State, attempt: Attempt) -> Way:
     """Whoever has the lease runs the operation from where the key stands."""
     yield state, ON_THE_WAY
     if state.point == STARTED:
-        state = replace(state, point=attempt.ride_point, since_sent=timedelta(0))
+        state = replace(reached(state, attempt.ride_point), since_sent=timedelta(0))
         yield state, ON_THE_WAY
     if state.point not in attempt.known_points:
         yield let_go(state), "parked"
@@ -104,7 +104,7 @@ def worked_on(state: State, attempt: Attempt) -> Way:
             yield replace(let_go(state), is_under_review=True), "needs_review"
             return
         if outcome is Ledger.PAID:
-            yield replace(state, point=CHARGE_CREATED), ON_THE_WAY
+            yield reached(state, CHARGE_CREATED), ON_THE_WAY
     state = finished(state)
     yield state, answer_of(state)
 
@@ -113,7 +113,7 @@ def paid_for(state: State, attempt: Attempt) -> tuple[State, Ledger | None]:
     """Sent, or looked up where it is too late for that; None where the outcome is not known. What
     Stripe refuses for ever is for a person, whatever it has of the ride.
     """
-    if state.since_sent >= RESEND_WINDOW:
+    if not -conf.current().clock_tolerance <= state.since_sent < RESEND_WINDOW:
         return state, state.ledger
     if attempt.weather in NOT_DELIVERED:
         return state, None
@@ -145,10 +145,15 @@ def claimed(state: State) -> State:
         state,
         attempt=state.attempt + 1,
         is_leased=True,
-        lease_is_over=False,
         is_under_review=False,
         since_claimed=timedelta(0),
+        since_locked=timedelta(0),
     )
+
+
+def reached(state: State, point: str) -> State:
+    """A phase is committed, and the lease lasts from then on."""
+    return replace(state, point=point, since_locked=timedelta(0))
 
 
 def let_go(state: State) -> State:
@@ -165,15 +170,15 @@ def answer_of(state: State) -> str:
 
 
 def aged(state: State, by: timedelta) -> State:
-    """Time passes, so much of it that no lease outlasts it."""
+    """Time passes by the database's clock, or that is set; backwards, where `by` is negative."""
     if state.point == NOWHERE:
         return state
     saved = Saved.NOTHING if by >= STRIPE_FORGETS else state.saved
     return replace(
         state,
-        lease_is_over=True,
         saved=saved,
         age=state.age + by,
+        since_locked=state.since_locked + by,
         since_claimed=state.since_claimed + by,
         since_sent=state.since_sent + by,
     )

@@ -4,23 +4,26 @@ After each step what the client was told, every key's row and Stripe's ledger mu
 reference allows; at the end all is brought to rest and the invariants are checked.
 """
 
-from contextlib import suppress
 from datetime import timedelta
 from functools import partial
 
 from hypothesis import strategies as st
-from hypothesis.stateful import Bundle, precondition, rule
+from hypothesis.stateful import Bundle, initialize, precondition, rule
 
-from idempotency import jobs
 from idempotency.completing import complete_due_keys
-from idempotency.exceptions import IdempotencyError, ReviewRefused
-from idempotency.models import IS_FOR_NOW, IdempotencyKey, JobDelivery, StagedJob
 from idempotency.reaping import reap
-from idempotency.reviewing import Decision, keys_under_review, run_again
+from idempotency.reviewing import keys_under_review
+from idempotency.testing.machines import (
+    decide_to_run_again,
+    hand_jobs_over,
+    jobs_are_owed,
+    step,
+)
+from idempotency.testing.mishaps import CRASHES, Crash
 from idempotency.testing.queue import run_queued_jobs
 from rides.operations import RESEND_WINDOW
 from rides.tests.model.known import ANOTHER, THE_SAME, Known
-from rides.tests.model.mishaps import CRASHES, Crash, Mishap
+from rides.tests.model.mishaps import Mishap
 from rides.tests.model.reference import (
     Way,
     asked,
@@ -31,7 +34,7 @@ from rides.tests.model.reference import (
     stays,
     worked_on,
 )
-from rides.tests.model.stage import Stage, step
+from rides.tests.model.stage import CLOCKS, DATABASES, STRIPES, Stage
 from rides.tests.model.states import BAD_CARD, GOOD_CARD, NEW_POINT, OLD_POINT, WEATHERS, State
 from rides.tests.trials import MOST_JOBS, MOST_KEYS
 
@@ -44,6 +47,17 @@ TIMES = {
     "25 hours": timedelta(hours=25),
     "73 hours": timedelta(hours=73),
     "31 days": timedelta(days=31),
+}
+# Together less than the four hours by which Stripe's memory is longer than our window, and so odd
+# that no lease of the past begins anew, which the reference could not tell from one of now.
+WRONG_BY = {DATABASES: timedelta(minutes=50, seconds=12), STRIPES: timedelta(minutes=65)}
+SIDES = {"right": 0, "ahead": 1, "behind": -1}
+STRIPES_FROM_THE_BEGINNING = {
+    "right": timedelta(0),
+    "minutes ahead": timedelta(minutes=10),
+    "minutes behind": timedelta(minutes=-10),
+    "hours ahead": timedelta(hours=2),
+    "hours behind": timedelta(hours=-2),
 }
 UNTIL_ALL_IS_AT_REST = ("ten minutes", "ten minutes", "21 hours", "21 hours")
 
@@ -162,7 +176,29 @@ class Service(Stage):
         """The new one has renamed a point; the old one does not know the new name."""
         self.deploy(NEW_POINT if self.ride_point == OLD_POINT else OLD_POINT)
 
-    # The clock.
+    @precondition(lambda self: self.has_news)
+    @rule(card=st.sampled_from([GOOD_CARD, BAD_CARD]))
+    @step
+    def a_riders_customer_is_replaced(self, card: str) -> None:
+        """By another one at Stripe with such a card: what was begun goes on with the first one."""
+        self.replace_customer(card)
+        self.has_news = False
+
+    # The clocks.
+
+    @initialize(is_=st.sampled_from(list(STRIPES_FROM_THE_BEGINNING)))
+    def stripes_clock(self, is_: str) -> None:
+        self.stripe_was_ahead = STRIPES_FROM_THE_BEGINNING[is_]
+        self.set_clock(STRIPES, self.stripe_was_ahead)
+
+    @precondition(somebody_booked)
+    @rule(whose=st.sampled_from([DATABASES, *CLOCKS]), to=st.sampled_from(list(SIDES)))
+    @step
+    def a_clock_is_set(self, whose: str, to: str) -> None:
+        if self.frozen:
+            self.the_frozen_wake()  # as below
+        from_the_beginning = self.stripe_was_ahead if whose == STRIPES else timedelta(0)
+        self.set_clock(whose, from_the_beginning + SIDES[to] * WRONG_BY[whose])
 
     @precondition(somebody_booked)
     @rule(by=st.sampled_from(list(TIMES)))
@@ -204,24 +240,5 @@ class Service(Stage):
             self.the_worker_runs(mishap=None)
 
 
-def hand_jobs_over() -> None:
-    jobs.drain_staged_jobs(MOST_JOBS)
-    jobs.redeliver_overdue_jobs(MOST_JOBS)
-
-
-def decide_to_run_again(key_id: int) -> None:
-    token = IdempotencyKey.objects.values_list("lease_token", flat=True).get(pk=key_id)
-    decision = Decision(
-        key_id=key_id, lease_token=token, reviewer="a person", reason="it may do now"
-    )
-    with suppress(IdempotencyError, ReviewRefused):
-        run_again(decision)
-
-
 def no_key_changes(known: Known, state: State) -> list[Way]:
     return [stays(state)]
-
-
-def jobs_are_owed() -> bool:
-    staged = StagedJob.objects.filter(IS_FOR_NOW)
-    return staged.exists() or JobDelivery.objects.filter(set_aside_at=None).exists()

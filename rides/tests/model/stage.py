@@ -3,28 +3,29 @@
 Apart from the machine, so that its rules read as what can happen and nothing else.
 """
 
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Callable
 from datetime import timedelta
-from functools import partial, wraps
+from functools import partial
 from itertools import product
 from typing import Any, ClassVar
 
 from django.db import connection
 from django.db.models import F
-from hypothesis.stateful import RuleBasedStateMachine
 
 from idempotency.models import IdempotencyKey
 from idempotency.phases import undo_point
 from idempotency.testing import INVARIANTS
 from idempotency.testing.clock import let_time_pass
+from idempotency.testing.machines import Story
+from idempotency.testing.mishaps import Crash, Done
 from rides import operations, payments
 from rides.models import Ride, User
 from rides.operations import CreateRide
 from rides.tests.booking import charging_key
 from rides.tests.invariants import OF_A_KEY, OF_ALL_OF_THEM
 from rides.tests.model.known import Experiments, Frozen, Known, Ways, seen_in
-from rides.tests.model.mishaps import Crash, Done, Mishap, do
+from rides.tests.model.mishaps import Mishap, do
 from rides.tests.model.reference import Way, aged, stays
 from rides.tests.model.states import (
     BAD_CARD,
@@ -37,6 +38,7 @@ from rides.tests.model.states import (
 )
 from sandbox.stripe.control import StandIn
 
+CLOCKS = DATABASES, STRIPES = "the database's", "Stripe's"
 SOURCES = {GOOD_CARD: "tok_visa", BAD_CARD: "tok_chargeCustomerFail"}
 
 # Of few rows, which is quicker than to truncate.
@@ -51,41 +53,29 @@ DELETE FROM idempotency_testing_history;
 """
 
 
-def step(run: Callable[..., Any]) -> Callable[..., Any]:
-    """Makes a rule one of those that are counted; one that failed has no end of the story."""
-
-    @wraps(run)
-    def counted(stage: "Stage", **drawn: Any) -> Any:
-        stage.steps[run.__name__] += 1
-        stage.went_wrong = True
-        result = run(stage, **drawn)
-        stage.went_wrong = False
-        return result
-
-    return counted
-
-
-class Stage(RuleBasedStateMachine):
+class Stage(Story):
     """Empty at the beginning of each story."""
 
     riders: ClassVar[dict[str, User]]
     experiments: ClassVar[dict[str, Experiments]]
     stand_in: ClassVar[StandIn]
-    steps: ClassVar[Counter[str]]
-    happened: ClassVar[Counter[str]]
 
     def __init__(self) -> None:
         super().__init__()
         self.known: list[Known] = []
         self.frozen: list[Frozen] = []
-        self.went_wrong = False
+        self.ahead = dict.fromkeys(CLOCKS, timedelta(0))
         self.deploy(OLD_POINT)
         with connection.cursor() as cursor:
             cursor.execute(EMPTY_EVERYTHING)
         self.stand_in.reset()
-        for card, rider in self.riders.items():
-            customer = payments.create_customer(email=rider.email, source=SOURCES[card])
-            User.objects.filter(pk=rider.pk).update(stripe_customer_id=customer)
+        for card in self.riders:
+            self.replace_customer(card)
+
+    def replace_customer(self, card: str) -> None:
+        rider = self.riders[card]
+        customer = payments.create_customer(email=rider.email, source=SOURCES[card])
+        User.objects.filter(pk=rider.pk).update(stripe_customer_id=customer)
 
     def attempt(self, mishap: Mishap) -> Attempt:
         return Attempt(mishap if isinstance(mishap, str) else FINE, self.ride_point)
@@ -143,6 +133,18 @@ class Stage(RuleBasedStateMachine):
         self.stand_in.let_time_pass(round(by.total_seconds()))
         for known in self.known:
             known.possible = {aged(state, by) for state in known.possible}
+
+    def set_clock(self, whose: str, ahead: timedelta) -> None:
+        """Sets Stripe's clock or the database's ahead of the machine's, or behind it.
+
+        The database's clock is the machine's here. It is set ahead by having all that is dated be
+        so much older, and Stripe's clock behind by as much, which leaves Stripe its memory.
+        """
+        by, self.ahead[whose] = ahead - self.ahead[whose], ahead
+        if whose == DATABASES:
+            self.let_pass(by)
+        apart = self.ahead[STRIPES] - self.ahead[DATABASES]
+        self.stand_in.set_clock(apart.total_seconds())
 
     def deploy(self, ride_point: str) -> None:
         """A version that calls the point so. The new one knows the old name, too."""

@@ -4,7 +4,7 @@ from dataclasses import dataclass, fields
 from datetime import timedelta
 from enum import StrEnum
 
-from idempotency import FINISHED, STARTED
+from idempotency import FINISHED, STARTED, conf
 from rides.operations import CHARGE_CREATED
 
 STRIPE_FORGETS = timedelta(hours=24)
@@ -65,10 +65,10 @@ class State(Seen):
     """All that decides what comes next."""
 
     card: str = GOOD_CARD
-    lease_is_over: bool = False
     saved: Saved = Saved.NOTHING
     request: str = ""
     age: timedelta = timedelta(0)
+    since_locked: timedelta = timedelta(0)
     since_claimed: timedelta = timedelta(0)
     since_sent: timedelta = timedelta(0)
 
@@ -78,7 +78,10 @@ class State(Seen):
 
     @property
     def is_worked_on(self) -> bool:
-        return self.is_leased and not self.lease_is_over
+        """Whether a lease is live. One that is still to begin is of a clock that was wrong."""
+        settings = conf.current()
+        is_live = -settings.clock_tolerance <= self.since_locked < settings.lock_timeout
+        return self.is_leased and is_live
 
     @property
     def is_free(self) -> bool:
