@@ -93,10 +93,19 @@ def runs(scale: float) -> Iterator[Run]:
     yield Run("Every boundary, in every combination", boundaries, everything)
     kills = {"KILLS": str(round(5_000 * scale))}
     yield Run("Killed thousands of times", f"{boundaries} -k thousands", kills)
+    others = "python -m pytest -q idempotency/tests -k every_boundary"
+    yield Run("Every boundary of two other operations", others, everything)
     yield chaos("PostgreSQL restarted", 5 * scale, "--nemeses PostgreSQL --clients 4 --seed 12")
     yield chaos("Stripe fails", 8 * scale, "--nemeses Stripe --clients 12 --seed 13")
     yield chaos("Concurrent duplicates", 8 * scale, "--nemeses --clients 8 --seed 11")
-    yield chaos("Everything at once", 8 * scale, "--clients 12 --seed 14")
+    yield chaos("Everything at once", 10 * scale, "--clients 12 --seed 14")
+    times = max(1, round(20 * scale))
+    for way in ("address", "hosts"):
+        switchovers = f"python -m proof.failover --way {way} --switchovers {times}"
+        yield Run(f"Switched over, by the {way}", switchovers)
+    losses = f"python -m proof.losses --losses {times}"
+    yield Run("Failed over, with the last commits lost", losses)
+    yield Run("Restarted in turn", f"python -m proof.rolling --restarts {times}")
     steps = {"STEPS": str(round(100_000 * scale))}
     yield Run("The model", "python -m pytest -q rides/tests/test_model.py -k any_order", steps)
     another = "python -m pytest -q idempotency/tests/test_model_of_another.py -k any_order"
