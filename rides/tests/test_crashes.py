@@ -66,7 +66,8 @@ def charged_but_not_told(
     stand_in.add_fault("stall", times=1, seconds=for_seconds, path=CHARGING)
     with ThreadPoolExecutor(1) as client:
         booking = client.submit(book, url)
-        wait_until(stand_in.charges)
+        wait_until(lambda: booking.done() or stand_in.charges())
+        assert not booking.done(), booking.exception() or booking.result().text
         yield booking
 
 
