@@ -107,6 +107,7 @@ checks:
 	ruff check .
 	ruff format --check .
 	DATABASE_URL=postgres://none/none STRIPE_API_KEY=none mypy
+	lint-imports --no-logo --no-cache
 	python manage.py makemigrations --check --dry-run
 	python manage.py check
 	$(PYTEST) $(IN_PARALLEL) $(patsubst %,--ignore=%,$(EXPLORATIONS) $(BY_THEMSELVES))

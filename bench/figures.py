@@ -19,10 +19,10 @@ from django.test import Client, override_settings
 from bench import filling
 from idempotency import conf
 from idempotency.claims import FIND_KEY
-from idempotency.completing import complete_due_keys
 from idempotency.management.commands import enqueuer
 from idempotency.models import IdempotencyKey, JobDelivery
-from idempotency.reaping import reap, reap_finished_keys, remove_tombstones
+from idempotency.workers.completing import complete_due_keys
+from idempotency.workers.reaping import reap, reap_finished_keys, remove_tombstones
 
 BATCH = 500
 BATCHES = 12

@@ -51,16 +51,16 @@ PARTS = {
     "rides.payments.charging:charge": "Stripe: its client",
     "rides.payments.transport:CurlClient.request": "Stripe: HTTP by libcurl",
     "rides.authentication:demo_rider_at": "the credential",
-    "idempotency.bodies:read_body": "the body: form, checks, canonical JSON",
-    "idempotency.views:_fresh": "the body: form, checks, canonical JSON",
+    "idempotency.http.bodies:read_body": "the body: form, checks, canonical JSON",
+    "idempotency.http.views:_fresh": "the body: form, checks, canonical JSON",
     "idempotency.claims:find_key": KEY,
     "idempotency.claims:insert_key": KEY,
     "idempotency.leases:write_progress": KEY,
-    "idempotency.jobs:stage_job": ROWS,
+    "idempotency.jobs.delivering:stage_job": ROWS,
     "rides.records:record_ride": ROWS,
     "rides.records:record_charge": ROWS,
-    "idempotency.running:Runner.start": "phases: the loop around them",
-    "idempotency.views:_answer": "phases: the loop around them",
+    "idempotency.attempts:Runner.start": "phases: the loop around them",
+    "idempotency.http.views:_answer": "phases: the loop around them",
 }
 
 

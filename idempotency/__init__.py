@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from idempotency.exceptions import Indeterminate, NeedsReview, ReviewRefused
-    from idempotency.job_limits import job_limit
+    from idempotency.jobs.limits import job_limit
     from idempotency.models import FINISHED, STARTED
     from idempotency.operations import Operation
     from idempotency.phases import NoOp, RecoveryPoint, Response, atomic_phase, foreign_phase
@@ -30,7 +30,7 @@ _HOMES = {
     "STARTED": "models",
     "atomic_phase": "phases",
     "foreign_phase": "phases",
-    "job_limit": "job_limits",
+    "job_limit": "jobs.limits",
     "stage_job": "staging",
 }
 

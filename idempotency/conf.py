@@ -19,7 +19,7 @@ from django.dispatch import receiver
 class Settings:
     """One field for each name in the `IDEMPOTENCY` setting, in lower case."""
 
-    authenticate: str = "idempotency.authentication.session_user"
+    authenticate: str = "idempotency.http.authentication.session_user"
     """Dotted path of `(request) -> user or None`."""
 
     foreign_key_namespace: UUID | None = None
@@ -77,10 +77,10 @@ class Settings:
     """Addresses or networks whose `X-Forwarded-For` is believed, for `origin_ip`."""
 
     readiness_checks: tuple[str, ...] = (
-        "idempotency.health.not_asked_to_stop",
-        "idempotency.health.database_answers",
-        "idempotency.health.migrations_are_applied",
-        "idempotency.health.doors_are_open",
+        "idempotency.http.health.not_asked_to_stop",
+        "idempotency.http.health.database_answers",
+        "idempotency.http.health.migrations_are_applied",
+        "idempotency.http.health.doors_are_open",
     )
     """Dotted paths of `() -> sequence of complaints`: what `/readyz` asks."""
 

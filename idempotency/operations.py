@@ -1,22 +1,27 @@
 """An operation: the work behind one endpoint, written as phases.
 
-What an author writes and may override is here; `running.py` is how the phases are run.
+What an author writes and may override is here; `attempts.py` is how the phases are run.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import cache
+from importlib import import_module
 from typing import Any, ClassVar, Self
 
 from django import forms
 from django.apps import apps
+from django.conf import settings
 from django.http import HttpResponseBase
 from django.utils.functional import classproperty
+from django.utils.module_loading import autodiscover_modules
 
 from idempotency.afresh import copied
+from idempotency.attempts import Runner
+from idempotency.exceptions import Parked
+from idempotency.http.views import view_for
 from idempotency.models import IdempotencyKey
 from idempotency.parameters import Parameters, keep_all, parameters_of
 from idempotency.phases import AtomicPhase, ForeignPhase, Phase, Response
-from idempotency.running import Runner
 from idempotency.transactions import READ_COMMITTED
 
 
@@ -82,8 +87,6 @@ class Operation(Runner):
     @classmethod
     def as_view(cls) -> Callable[..., HttpResponseBase]:
         """The view to mount: `path("rides", CreateRide.as_view())`."""
-        from idempotency.views import view_for  # it stands above the operation
-
         return view_for(cls)
 
     @classmethod
@@ -137,3 +140,49 @@ def _default_name(operation: type[Operation]) -> str:
 
 def _unchangeable(values: Mapping[str, Any]) -> Parameters:
     return values if isinstance(values, Parameters) else Parameters(keep_all(values))
+
+
+# Finding an operation. A key has its name, so it may be mounted under one path, several, or none.
+
+
+def all_operations() -> Iterator[type[Operation]]:
+    """Yield every operation that has phases; a base class without any is not one itself."""
+    return (operation for operation in _subclasses_of(Operation) if operation.phases())
+
+
+def operation_named(name: str) -> type[Operation]:
+    """Return the operation that has the name, or had it once.
+
+    *Raises* `Parked` where this code has none, or more than one.
+    """
+    _import_operations(settings.ROOT_URLCONF)
+    found = [each for each in all_operations() if each.is_named(name)]
+    if len(found) == 1:
+        return found[0]
+    count = "More than one" if found else "No"
+    raise Parked(f"{count} operation of this version of the service is named {name!r}.")
+
+
+def operation_for(key: IdempotencyKey) -> Operation:
+    """Return the operation of a stored key, with what its first request asked for.
+
+    *Raises* `Parked` where no operation of this code has the key's name.
+    """
+    return operation_named(key.operation).for_key(key, user=key.user)
+
+
+def _subclasses_of(base: type[Operation]) -> Iterator[type[Operation]]:
+    for operation in base.__subclasses__():
+        yield operation
+        yield from _subclasses_of(operation)
+
+
+@cache
+def _import_operations(urlconf: Any) -> None:
+    """Import the modules that define operations: those of the URLs, and `operations` of each app.
+
+    A worker has no other reason to import them.
+    """
+    if isinstance(urlconf, str):
+        import_module(urlconf)
+    autodiscover_modules("operations")

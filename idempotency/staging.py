@@ -6,16 +6,16 @@ import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Self
 
 from django.db import connection
 from django.utils import timezone
+from django.utils.module_loading import import_string
 
 from idempotency.compat import InvalidTask, Task, normalize_json
-from idempotency.exceptions import JobUnstorable, StagedOutsideTransaction
-from idempotency.job_tasks import QueueOptions, task_named
+from idempotency.exceptions import JobUnknown, JobUnstorable, StagedOutsideTransaction
 from idempotency.statements import run
 
 _staged_job_ids: ContextVar[list[str] | None] = ContextVar("staged_job_ids", default=None)
@@ -32,6 +32,36 @@ VALUES (%(job_id)s, %(job_name)s, %(job_args)s::jsonb,
 
 # In JSON a backslash is one of a pair, or begins an escape.
 _NUL = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class QueueOptions:
+    """What was asked of the queue by `task.using(…)`; what was not is the task's own.
+
+    What a task says of itself is not kept with its jobs, so a deploy that gives it another queue
+    takes along those that wait.
+    """
+
+    priority: int | None = None
+    queue_name: str = ""
+    backend: str = ""
+
+    @classmethod
+    def asked_of(cls, task: Task, own: Task) -> Self:
+        """In what the task to be staged is unlike the one that its name leads to."""
+        return cls(
+            priority=int(task.priority) if task.priority != own.priority else None,
+            queue_name=task.queue_name if task.queue_name != own.queue_name else "",
+            backend=task.backend if task.backend != own.backend else "",
+        )
+
+    def over(self, own: Task) -> dict[str, Any]:
+        """For `Task.using`: what was asked, and for the rest what the task has of its own."""
+        return {
+            "priority": own.priority if self.priority is None else self.priority,
+            "queue_name": self.queue_name or own.queue_name,
+            "backend": self.backend or own.backend,
+        }
 
 
 def stage_job(task: Task, *args: Any, **kwargs: Any) -> uuid.UUID:
@@ -75,6 +105,13 @@ def recording_staged_jobs() -> Iterator[list[str]]:
         yield staged
     finally:
         _staged_job_ids.reset(token)
+
+
+def task_named(job_name: str) -> Task:
+    found = import_string(job_name)
+    if not isinstance(found, Task):
+        raise JobUnknown(f"{job_name} is not a task.")
+    return found
 
 
 def _time_of(task: Task) -> datetime | None:

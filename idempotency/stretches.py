@@ -14,7 +14,6 @@ from functools import partial
 from typing import Any, Protocol
 
 from idempotency.exceptions import LEAVING, InvalidTransition, Postponed
-from idempotency.jobs import recording_staged_jobs
 from idempotency.leases import JournalEntry, Lease, Progress, write_progress
 from idempotency.models import FINISHED, IdempotencyKey
 from idempotency.phases import (
@@ -26,6 +25,7 @@ from idempotency.phases import (
     RecoveryPoint,
     Response,
 )
+from idempotency.staging import recording_staged_jobs
 from idempotency.transactions import database_is_away, may_succeed_when_repeated, was_refused
 
 

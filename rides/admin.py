@@ -14,8 +14,8 @@ from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from idempotency.ledgers import AgeFilter, KeysetAdmin, LedgerAdmin, is_id, link_to, moment_of
-from idempotency.stories import Trace
+from idempotency.admin.lists import AgeFilter, KeysetAdmin, LedgerAdmin, is_id, link_to, moment_of
+from idempotency.admin.timeline import Trace
 from rides.models import AuditRecord, Ride, User
 from rides.wording import amount, place
 

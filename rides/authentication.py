@@ -12,7 +12,7 @@ from django.contrib.auth.backends import ModelBackend
 from django.db import connection
 from django.http import HttpRequest
 
-from idempotency.authentication import session_user
+from idempotency.http.authentication import session_user
 from idempotency.statements import run
 from rides.management.commands.seed import ADMIN_PASSWORD
 from rides.models import User

@@ -13,12 +13,12 @@ from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 
-from idempotency.bodies import Sent
 from idempotency.exceptions import IdempotencyError, Unauthenticated
 from idempotency.failures import answerable
-from idempotency.parameters import check_key
+from idempotency.http.bodies import Sent
+from idempotency.http.keys import check_key
+from idempotency.http.views import perform
 from idempotency.transactions import drop_broken_connection, reading_again_after_a_restart
-from idempotency.views import perform
 from rides.authentication import demo_rider_at
 from rides.operations import CreateRide
 from rides.views import not_found

@@ -3,7 +3,7 @@
 from django.core.mail import EmailMessage
 
 from idempotency.compat import task
-from idempotency.settling import Settling
+from idempotency.jobs.settling import Settling
 from rides.models import AuditRecord, Ride
 from rides.wording import amount, place
 

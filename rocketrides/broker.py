@@ -22,7 +22,7 @@ def celery_settings(broker_url: str) -> dict[str, Any]:
         # The delivery record knows what is done.
         "CELERY_TASK_IGNORE_RESULT": True,
         # The one task that the queue runs.
-        "CELERY_IMPORTS": ["idempotency.jobs"],
+        "CELERY_IMPORTS": ["idempotency.jobs.delivering"],
         # What a worker has fetched ahead waits for nobody else.
         "CELERY_WORKER_PREFETCH_MULTIPLIER": 1,
         # Its log lines are ours, in the form that the settings give them.

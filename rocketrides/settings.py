@@ -219,7 +219,7 @@ broker_url = env.str("TASKS_BROKER_URL", default="")
 if broker_url:
     from rocketrides.broker import celery_settings
 
-    TASKS = {"default": {"BACKEND": "idempotency.backends.CeleryBackend"}}
+    TASKS = {"default": {"BACKEND": "idempotency.jobs.backends.CeleryBackend"}}
     INSTALLED_APPS.append("django_tasks_fennel")
     vars().update(celery_settings(broker_url))
 

@@ -4,7 +4,7 @@ from django.contrib import admin
 from django.urls import include, path
 from django.views.generic import RedirectView
 
-from idempotency.health import healthz, readyz
+from idempotency.http.health import healthz, readyz
 
 urlpatterns = [
     path("healthz", healthz),

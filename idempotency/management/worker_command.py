@@ -9,7 +9,7 @@ from typing import Any
 from django.core.management.base import BaseCommand
 
 from idempotency import conf, doors
-from idempotency.worker import Batch, run_worker
+from idempotency.workers.loop import Batch, run_worker
 
 logger = logging.getLogger(__name__)
 

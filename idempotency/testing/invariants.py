@@ -5,8 +5,8 @@ request may exist how often in their tables, and at the foreign system.
 """
 
 from idempotency import conf
-from idempotency.job_tasks import task_named
 from idempotency.models import FINISHED, IdempotencyKey
+from idempotency.staging import task_named
 from idempotency.storable import TEXT_LIMIT
 from idempotency.testing.faults import Fault
 from idempotency.testing.histories import DELIVERIES, QUEUE, STAGED, Change, Row, history_of

@@ -15,10 +15,10 @@ from hypothesis import HealthCheck, Phase, seed, settings
 from hypothesis.internal.conjecture import engine
 from hypothesis.stateful import RuleBasedStateMachine, run_state_machine_as_test
 
-from idempotency import jobs
 from idempotency.exceptions import IdempotencyError, ReviewRefused
+from idempotency.jobs import delivering
 from idempotency.models import IdempotencyKey, JobDelivery, StagedJob
-from idempotency.reviewing import Decision, run_again
+from idempotency.review.decisions import Decision, run_again
 from idempotency.testing.histories import recorded_histories
 
 STORIES = 20
@@ -85,8 +85,8 @@ def tell(machine: type[Story], number: int, length: int) -> None:
 
 def hand_jobs_over() -> None:
     """What the enqueuer does."""
-    jobs.drain_staged_jobs(MOST_JOBS)
-    jobs.redeliver_overdue_jobs(MOST_JOBS)
+    delivering.drain_staged_jobs(MOST_JOBS)
+    delivering.redeliver_overdue_jobs(MOST_JOBS)
 
 
 def jobs_are_owed() -> bool:

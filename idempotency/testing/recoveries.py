@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 from django.db import connections
 
-from idempotency.completing import complete_due_keys
 from idempotency.testing.boundaries import Kind, Watch
 from idempotency.testing.clock import let_key_age, until_anybody_may_take_over
 from idempotency.testing.faults import kill
 from idempotency.testing.processes import fork
+from idempotency.workers.completing import complete_due_keys
 
 if TYPE_CHECKING:
     from idempotency.testing.trials import Answer, Experiment

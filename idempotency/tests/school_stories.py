@@ -19,10 +19,8 @@ from django.db import connection
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, precondition, rule
 
-from idempotency.completing import complete_due_keys
 from idempotency.models import IdempotencyKey
-from idempotency.reaping import reap
-from idempotency.reviewing import keys_under_review
+from idempotency.review.decisions import keys_under_review
 from idempotency.testing import INVARIANTS, Answer, Experiment, Trial
 from idempotency.testing.clock import let_time_pass
 from idempotency.testing.machines import (
@@ -58,6 +56,8 @@ from idempotency.tests.school_invariants import (
     payments_of,
     seats_and_payments_add_up,
 )
+from idempotency.workers.completing import complete_due_keys
+from idempotency.workers.reaping import reap
 
 FORM = "application/x-www-form-urlencoded"
 MOST_KEYS = 100

@@ -13,11 +13,11 @@ from idempotency import (
     RecoveryPoint,
     Response,
     atomic_phase,
-    checks,
     foreign_phase,
 )
+from idempotency.checks import operations as checks
 from idempotency.exceptions import Parked
-from idempotency.registry import operation_named
+from idempotency.operations import operation_named
 from idempotency.tests.bookshop import PlaceOrder, PlaceOrderSerializably
 
 HOURS = timedelta(hours=20)

@@ -12,13 +12,13 @@ from pathlib import Path
 import pytest
 from django.db import connection
 
-from idempotency.completing import complete_due_keys
-from idempotency.jobs import drain_staged_jobs
+from idempotency.jobs.delivering import drain_staged_jobs
 from idempotency.models import IdempotencyKey, JobDelivery
 from idempotency.testing.clock import let_time_pass
 from idempotency.tests.bookshop import ORDERED, WINDOW, Death
 from idempotency.tests.ledger import Fault
 from idempotency.tests.processes import run_command, started_command, wait_for_line
+from idempotency.workers.completing import complete_due_keys
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

@@ -11,11 +11,11 @@ from django.db.models import F
 from django.db.models.functions import Now
 
 from idempotency.claims import take_over_key, take_over_next_due_key
-from idempotency.completing import complete_due_keys
 from idempotency.models import IdempotencyKey, ReaperPosition
-from idempotency.reaping import Overdue, reap, send_overdue_keys_to_review
 from idempotency.testing.clock import let_time_pass
 from idempotency.tests.bookshop import Death, counted
+from idempotency.workers.completing import complete_due_keys
+from idempotency.workers.reaping import Overdue, reap, send_overdue_keys_to_review
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

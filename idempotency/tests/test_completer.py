@@ -8,11 +8,11 @@ from django.db import transaction
 
 from idempotency import FINISHED
 from idempotency.claims import take_over_next_due_key
-from idempotency.completing import complete_due_keys, operation_for
 from idempotency.models import IdempotencyKey, StagedJob
 from idempotency.testing.clock import let_time_pass
 from idempotency.tests.bookshop import ORDERED, WINDOW, Death, audit_trail, counted, orders
 from idempotency.tests.ledger import Fault
+from idempotency.workers.completing import complete_due_keys, operation_for
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

@@ -12,12 +12,12 @@ from django.core.management import call_command
 from django.db import connection
 
 from idempotency import FINISHED
-from idempotency.completing import Outcome, complete_due_keys
 from idempotency.models import IdempotencyKey, StagedJob
 from idempotency.testing.clock import let_time_pass
 from idempotency.tests.bookshop import WINDOW, Death, orders
 from idempotency.tests.ledger import PATIENCE_SECONDS, Fault
 from idempotency.tests.processes import run_command, started_command
+from idempotency.workers.completing import Outcome, complete_due_keys
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

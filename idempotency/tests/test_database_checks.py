@@ -4,7 +4,7 @@ import pytest
 from django.db import connection
 from psycopg2.extensions import ISOLATION_LEVEL_SERIALIZABLE
 
-from idempotency import database_checks as checks
+from idempotency.checks import database as checks
 
 
 def test_atomic_requests(settings, monkeypatch):

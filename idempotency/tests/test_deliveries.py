@@ -6,7 +6,7 @@ import pytest
 from django_tasks_db.models import DBTaskResult
 
 from idempotency.doors import Reading
-from idempotency.jobs import drain_staged_jobs, put_back, redeliver_overdue_jobs
+from idempotency.jobs.delivering import drain_staged_jobs, put_back, redeliver_overdue_jobs
 from idempotency.models import JobDelivery
 from idempotency.testing.clock import let_time_pass
 from idempotency.testing.queue import run_queued_jobs

@@ -10,15 +10,15 @@ from datetime import timedelta
 import pytest
 from django.urls import path
 
-from idempotency import FINISHED, STARTED, RecoveryPoint, Response, atomic_phase, registry
-from idempotency.completing import complete_due_keys
-from idempotency.deploys import check_keys_in_flight
+from idempotency import FINISHED, STARTED, RecoveryPoint, Response, atomic_phase, operations
+from idempotency.checks.deploys import check_keys_in_flight
 from idempotency.exceptions import Parked
 from idempotency.models import IdempotencyKey, StagedJob
 from idempotency.testing.clock import let_time_pass
 from idempotency.tests.bookshop import ORDERED, PAID, Death, PlaceOrder, audit_trail, orders
 from idempotency.tests.ledger import Fault
 from idempotency.tests.processes import started_command
+from idempotency.workers.completing import complete_due_keys
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -57,7 +57,7 @@ def deploy(settings, monkeypatch) -> Callable[[type[PlaceOrder]], None]:
     def mount(version):
         settings.ROOT_URLCONF = (path("orders", version.as_view()),)
         monkeypatch.setattr(version, "name", "idempotency.PlaceOrder")
-        monkeypatch.setattr(registry, "all_operations", lambda: iter([version]))
+        monkeypatch.setattr(operations, "all_operations", lambda: iter([version]))
 
     mount(Version1)
     return mount
@@ -179,7 +179,7 @@ def test_a_check_is_silent_where_a_phase_serves_the_point(left_at_ordered, deplo
 
 
 def test_a_check_names_requests_whose_operation_is_gone(left_at_paid, monkeypatch):
-    monkeypatch.setattr(registry, "all_operations", lambda: iter(()))
+    monkeypatch.setattr(operations, "all_operations", lambda: iter(()))
 
     assert len(messages("E008")) == 1
     assert "'idempotency.PlaceOrder'" in messages("E008")[0]

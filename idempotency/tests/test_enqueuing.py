@@ -8,8 +8,8 @@ from datetime import timedelta
 import pytest
 from django.db import connection, transaction
 
-from idempotency import enqueuing, jobs
-from idempotency.enqueuing import NUMBERS_LOOKED_BACK, TIME_LOOKED_BACK, Lookout
+from idempotency.jobs import delivering, enqueuing
+from idempotency.jobs.enqueuing import NUMBERS_LOOKED_BACK, TIME_LOOKED_BACK, Lookout
 from idempotency.models import JobDelivery, StagedJob
 from idempotency.testing.clock import let_time_pass
 from idempotency.tests.test_indexes import nodes, pages_read
@@ -129,16 +129,16 @@ def test_a_batch_under_an_old_snapshot_begins_where_the_look_found_something(dea
     execute(STAGE_MANY, BATCH)
     first_id = StagedJob.objects.order_by("id").values_list("id", flat=True)[0]
 
-    taken = explained(jobs.DRAIN_STAGED_JOBS, {"limit": BATCH, "first_id": first_id})
+    taken = explained(delivering.DRAIN_STAGED_JOBS, {"limit": BATCH, "first_id": first_id})
 
     assert pages_read(taken) < 40 * BATCH
     assert pages_read(taken) < pages_read(
-        explained(jobs.DRAIN_STAGED_JOBS, {"limit": BATCH, "first_id": 0})
+        explained(delivering.DRAIN_STAGED_JOBS, {"limit": BATCH, "first_id": 0})
     )
 
 
 def test_a_batch_of_jobs_for_later_begins_where_the_look_found_the_first(dead_rows):
-    drain = jobs.DRAIN_JOBS_WHOSE_TIME_HAS_COME
+    drain = delivering.DRAIN_JOBS_WHOSE_TIME_HAS_COME
     execute(STAGE_MANY_FOR_LATER, timedelta(0), BATCH)
     due_from = str(StagedJob.objects.order_by("run_after")[0].run_after)
 
@@ -251,36 +251,36 @@ def rows_of(plan, *kinds):
 def test_a_drain_takes_its_limit_under_the_worst_plan(statistics_of_empty_tables):
     execute(STAGE_MANY, STAGED)
 
-    plan = explained(jobs.DRAIN_STAGED_JOBS, {"limit": BATCH, "first_id": 0})
+    plan = explained(delivering.DRAIN_STAGED_JOBS, {"limit": BATCH, "first_id": 0})
 
     assert rows_of(plan, "Delete") == BATCH
     assert most_rows(plan) <= MOST_ROWS_TOUCHED
     execute(STAGE_MANY_FOR_LATER, timedelta(0), STAGED)
     later = explained(
-        jobs.DRAIN_JOBS_WHOSE_TIME_HAS_COME, {"limit": BATCH, "due_from": "-infinity"}
+        delivering.DRAIN_JOBS_WHOSE_TIME_HAS_COME, {"limit": BATCH, "due_from": "-infinity"}
     )
     assert rows_of(later, "Delete") == BATCH
     assert most_rows(later) <= MOST_ROWS_TOUCHED
     execute("DELETE FROM idempotency_stagedjob WHERE run_after IS NOT NULL")
     with transaction.atomic():
         execute(BAD_PLANS)
-        assert jobs.drain_staged_jobs(BATCH) == BATCH
+        assert delivering.drain_staged_jobs(BATCH) == BATCH
     assert StagedJob.objects.count() == STAGED - BATCH
 
 
 @pytest.mark.parametrize(
     ("statement", "deliveries"),
     [
-        (jobs.TAKE_OVERDUE_JOBS, 1),
-        (jobs.SET_EXHAUSTED_JOBS_ASIDE, 10),
-        (jobs.BRING_BACK_FROM_THE_FUTURE, 1),
+        (delivering.TAKE_OVERDUE_JOBS, 1),
+        (delivering.SET_EXHAUSTED_JOBS_ASIDE, 10),
+        (delivering.BRING_BACK_FROM_THE_FUTURE, 1),
     ],
 )
 def test_a_redelivery_takes_its_limit_under_the_worst_plan(
     statistics_of_empty_tables, statement, deliveries
 ):
     execute(HAND_OVER_MANY, deliveries, STAGED)
-    if statement is jobs.BRING_BACK_FROM_THE_FUTURE:
+    if statement is delivering.BRING_BACK_FROM_THE_FUTURE:
         let_time_pass(-timedelta(days=2))
     values = {
         "limit": BATCH,

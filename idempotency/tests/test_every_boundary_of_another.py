@@ -19,8 +19,9 @@ import pytest
 from django.contrib.sessions.models import Session
 from django.utils import timezone
 
-from idempotency import kept_values, parameters, views
-from idempotency.jobs import drain_staged_jobs
+from idempotency import kept_values, parameters
+from idempotency.http import views
+from idempotency.jobs.delivering import drain_staged_jobs
 from idempotency.testing import (
     Boundary,
     Experiment,

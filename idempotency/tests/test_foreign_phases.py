@@ -6,14 +6,7 @@ import pytest
 from django.db import connection, transaction
 from django.urls import path
 
-from idempotency import (
-    STARTED,
-    NoOp,
-    Operation,
-    RecoveryPoint,
-    Response,
-    foreign_phase,
-)
+from idempotency import STARTED, NoOp, Operation, RecoveryPoint, Response, foreign_phase
 from idempotency.claims import take_over_key
 from idempotency.exceptions import ForeignCallInsideTransaction, PhaseFailed
 from idempotency.models import IdempotencyKey

@@ -8,8 +8,9 @@ from django.db import connection
 from django.utils import timezone
 from django_tasks_db.compat import BaseTaskBackend
 
-from idempotency.enqueuing import Lookout
-from idempotency.jobs import drain_staged_jobs, redeliver_overdue_jobs, run_job
+from idempotency.jobs import run_job
+from idempotency.jobs.delivering import drain_staged_jobs, redeliver_overdue_jobs
+from idempotency.jobs.enqueuing import Lookout
 from idempotency.models import JobDelivery, StagedJob
 from idempotency.testing.activity import in_transaction
 from idempotency.testing.clock import let_time_pass

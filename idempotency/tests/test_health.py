@@ -7,8 +7,9 @@ from django.db import OperationalError, connection
 from django.test import Client
 from django.urls import path
 
-from idempotency import health, stopping
+from idempotency import stopping
 from idempotency.doors import Reading
+from idempotency.http import health
 
 pytestmark = pytest.mark.django_db
 

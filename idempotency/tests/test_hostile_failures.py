@@ -26,15 +26,15 @@ from idempotency import (
     Response,
     atomic_phase,
     foreign_phase,
-    worker,
 )
-from idempotency.completing import complete_due_keys
 from idempotency.models import IdempotencyKey
-from idempotency.reaping import send_overdue_keys_to_review
-from idempotency.reviewing import ask_foreign_system
+from idempotency.review.decisions import ask_foreign_system
 from idempotency.storable import ENTRY_LIMIT, TEXT_LIMIT
 from idempotency.testing.clock import let_time_pass
 from idempotency.tests import bookshop
+from idempotency.workers import loop as worker
+from idempotency.workers.completing import complete_due_keys
+from idempotency.workers.reaping import send_overdue_keys_to_review
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

@@ -6,9 +6,11 @@ from uuid import uuid4
 import pytest
 from django.db import connection, transaction
 
-from idempotency import claims, enqueuing, reaping
+from idempotency import claims
+from idempotency.jobs import enqueuing
 from idempotency.positions import BEGINNING
 from idempotency.tests.conftest import Customer
+from idempotency.workers import reaping
 
 pytestmark = pytest.mark.django_db  # each in a savepoint of the million's transaction
 

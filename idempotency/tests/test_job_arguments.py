@@ -11,7 +11,7 @@ from django.db import transaction
 
 from idempotency import stage_job
 from idempotency.exceptions import JobUnstorable
-from idempotency.jobs import drain_staged_jobs, redeliver_overdue_jobs
+from idempotency.jobs.delivering import drain_staged_jobs, redeliver_overdue_jobs
 from idempotency.models import JobDelivery, StagedJob
 from idempotency.testing.clock import let_time_pass
 from idempotency.testing.queue import run_queued_jobs

@@ -12,9 +12,10 @@ import pytest
 from django.db import connection, transaction
 from django.db.models.functions import Now
 
-from idempotency.enqueuing import Lookout
 from idempotency.exceptions import JobFailed
-from idempotency.jobs import drain_staged_jobs, redeliver_overdue_jobs, run_job
+from idempotency.jobs import run_job
+from idempotency.jobs.delivering import drain_staged_jobs, redeliver_overdue_jobs
+from idempotency.jobs.enqueuing import Lookout
 from idempotency.models import JobDelivery
 from idempotency.testing.clock import let_time_pass
 from idempotency.testing.processes import fork

@@ -10,7 +10,7 @@ from django_tasks_db.models import DBTaskResult
 
 from idempotency import stage_job
 from idempotency.exceptions import StagedOutsideTransaction
-from idempotency.jobs import drain_staged_jobs, redeliver_overdue_jobs
+from idempotency.jobs.delivering import drain_staged_jobs, redeliver_overdue_jobs
 from idempotency.models import JobDelivery, StagedJob
 from idempotency.testing.clock import let_time_pass
 from idempotency.testing.queue import run_queued_jobs

@@ -10,7 +10,8 @@ from datetime import timedelta
 import pytest
 from django.db import connection, transaction
 
-from idempotency import checks, claims, leases
+from idempotency import claims, leases
+from idempotency.checks import operations as checks
 from idempotency.claims import NewKey, take_over_key
 from idempotency.leases import Lease, Progress, lease_clock, lease_end, write_progress
 from idempotency.models import IdempotencyKey

@@ -18,9 +18,9 @@ from django.utils import timezone
 
 from idempotency import STARTED, Operation, RecoveryPoint, Response, atomic_phase, foreign_phase
 from idempotency.afresh import as_it_was
-from idempotency.completing import complete_due_keys
 from idempotency.testing.clock import let_key_age, until_anybody_may_take_over
 from idempotency.tests import bookshop
+from idempotency.workers.completing import complete_due_keys
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

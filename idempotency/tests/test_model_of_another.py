@@ -13,7 +13,8 @@ from itertools import count
 
 import pytest
 
-from idempotency import kept_values, parameters, views
+from idempotency import kept_values, parameters
+from idempotency.http import views
 from idempotency.testing import Fault
 from idempotency.testing.machines import counted_from_zero, tell
 from idempotency.testing.mishaps import Crash

@@ -13,12 +13,13 @@ from django.db import connection
 from django.db.models.functions import Now
 from django.test.utils import CaptureQueriesContext
 
-from idempotency import claims, reaping, snapshots
+from idempotency import claims
 from idempotency.claims import take_over_next_due_key
-from idempotency.completing import complete_due_keys
 from idempotency.models import IdempotencyKey, ReaperPosition
 from idempotency.positions import BEGINNING, Position
-from idempotency.reaping import Overdue, reap, reap_finished_keys
+from idempotency.workers import reaping, snapshots
+from idempotency.workers.completing import complete_due_keys
+from idempotency.workers.reaping import Overdue, reap, reap_finished_keys
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

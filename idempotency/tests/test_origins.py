@@ -3,7 +3,7 @@
 import pytest
 from django.test import RequestFactory
 
-from idempotency.origins import origin_ip
+from idempotency.http.origins import origin_ip
 
 CLIENT, FORGED, PROXY, SECOND_PROXY = "203.0.113.7", "198.51.100.9", "10.0.0.1", "10.0.0.2"
 

@@ -15,12 +15,12 @@ from idempotency import (
     atomic_phase,
     foreign_phase,
 )
-from idempotency.completing import complete_due_keys
 from idempotency.models import StagedJob
 from idempotency.testing.clock import let_time_pass
 from idempotency.tests import bookshop
 from idempotency.tests.bookshop import ORDERED, PAID, audit_trail, orders
 from idempotency.tests.ledger import Fault
+from idempotency.workers.completing import complete_due_keys
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

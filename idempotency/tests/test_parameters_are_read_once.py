@@ -11,10 +11,9 @@ from django import forms
 from django.contrib.auth.models import Group
 
 from idempotency import STARTED, Operation, Response, atomic_phase
-from idempotency.completing import complete_due_keys
 from idempotency.models import IdempotencyKey
-from idempotency.registry import operation_for
-from idempotency.reviewing import Decision, adopt, ask_foreign_system, close, run_again, undo
+from idempotency.operations import operation_for
+from idempotency.review.decisions import Decision, adopt, ask_foreign_system, close, run_again, undo
 from idempotency.testing.clock import let_time_pass
 from idempotency.tests.bookshop import orders
 from idempotency.tests.ledger import Fault
@@ -30,6 +29,7 @@ from idempotency.tests.school import (
     urlpatterns,  # noqa: F401
     user_in_the_netherlands,
 )
+from idempotency.workers.completing import complete_due_keys
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

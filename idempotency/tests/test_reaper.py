@@ -8,9 +8,9 @@ from django.db import connection, transaction
 from django.db.models.functions import Now
 
 from idempotency.models import IdempotencyKey, ReaperPosition
-from idempotency.reaping import reap_finished_keys, send_overdue_keys_to_review
 from idempotency.testing.clock import let_time_pass
 from idempotency.tests.bookshop import ORDERED, Death, orders
+from idempotency.workers.reaping import reap_finished_keys, send_overdue_keys_to_review
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

@@ -16,9 +16,14 @@ from django.db.models.signals import pre_delete
 from django.urls import path
 
 from idempotency import FINISHED, Response, failures
-from idempotency.completing import complete_due_keys
 from idempotency.models import IdempotencyKey, StagedJob
-from idempotency.reaping import (
+from idempotency.review.decisions import Decision, close
+from idempotency.testing.clock import let_time_pass
+from idempotency.tests import bookshop
+from idempotency.tests.bookshop import ORDERED, Mishap, PlaceOrder, audit, audit_trail, orders
+from idempotency.tests.ledger import Fault
+from idempotency.workers.completing import complete_due_keys
+from idempotency.workers.reaping import (
     Overdue,
     Reaped,
     reap,
@@ -26,11 +31,6 @@ from idempotency.reaping import (
     remove_tombstones,
     send_overdue_keys_to_review,
 )
-from idempotency.reviewing import Decision, close
-from idempotency.testing.clock import let_time_pass
-from idempotency.tests import bookshop
-from idempotency.tests.bookshop import ORDERED, Mishap, PlaceOrder, audit, audit_trail, orders
-from idempotency.tests.ledger import Fault
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -340,8 +340,8 @@ def test_a_step_that_always_fails_keeps_no_other_from_its_own(unfinished, stored
     def fail(*_):
         raise Mishap("in this step")
 
-    monkeypatch.setattr("idempotency.reaping.remove_tombstones", fail)
-    monkeypatch.setattr("idempotency.reaping.reap_finished_keys", fail)
+    monkeypatch.setattr("idempotency.workers.reaping.remove_tombstones", fail)
+    monkeypatch.setattr("idempotency.workers.reaping.reap_finished_keys", fail)
     overdue = Overdue()
     overdue.answers = overdue.tombstones = True
     monkeypatch.setattr(Overdue, "look", lambda self: setattr(self, "requests", True))

@@ -4,15 +4,7 @@ import pytest
 from django.contrib.auth.models import Group
 from django.urls import path
 
-from idempotency import (
-    FINISHED,
-    STARTED,
-    NoOp,
-    Operation,
-    RecoveryPoint,
-    Response,
-    atomic_phase,
-)
+from idempotency import FINISHED, STARTED, NoOp, Operation, RecoveryPoint, Response, atomic_phase
 from idempotency.models import IdempotencyKey
 from idempotency.tests import bookshop
 from idempotency.tests.bookshop import ORDERED, PAID, PlaceOrder, orders

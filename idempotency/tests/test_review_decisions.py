@@ -8,10 +8,10 @@ from django.contrib.auth import get_user_model
 from idempotency.exceptions import ReviewRefused
 from idempotency.models import IdempotencyKey, ReviewDecision
 from idempotency.phases import Response
-from idempotency.reaping import reap
-from idempotency.reviewing import Decision, close, run_again, undo
+from idempotency.review.decisions import Decision, close, run_again, undo
 from idempotency.testing.clock import let_time_pass
 from idempotency.tests.ledger import Fault
+from idempotency.workers.reaping import reap
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

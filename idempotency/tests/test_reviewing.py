@@ -10,13 +10,11 @@ from django.core.management import CommandError, call_command
 from django.urls import path
 
 from idempotency import FINISHED, Response
-from idempotency.checks import check_operation
-from idempotency.completing import complete_due_keys
+from idempotency.checks.operations import check_operation
 from idempotency.exceptions import Indeterminate, LeaseLost, ReviewRefused
 from idempotency.models import IdempotencyKey
 from idempotency.phases import undo_point
-from idempotency.reaping import reap_finished_keys, send_overdue_keys_to_review
-from idempotency.reviewing import (
+from idempotency.review.decisions import (
     Decision,
     adopt,
     ask_foreign_system,
@@ -39,6 +37,8 @@ from idempotency.tests.bookshop import (
     orders,
 )
 from idempotency.tests.ledger import Fault
+from idempotency.workers.completing import complete_due_keys
+from idempotency.workers.reaping import reap_finished_keys, send_overdue_keys_to_review
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

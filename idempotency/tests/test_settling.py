@@ -5,9 +5,10 @@ import pytest
 from django.db import connection
 
 from idempotency.exceptions import JobFailed
-from idempotency.jobs import drain_staged_jobs, run_job
+from idempotency.jobs import run_job
+from idempotency.jobs.delivering import drain_staged_jobs
+from idempotency.jobs.settling import only_reads
 from idempotency.models import JobDelivery
-from idempotency.settling import only_reads
 from idempotency.tests.bookshop import audit_trail
 from idempotency.tests.sessions import backend_pid, state_of
 from idempotency.tests.tasks import (

@@ -9,12 +9,12 @@ import pytest
 from django.db import connection, connections
 
 from idempotency.claims import take_over_next_due_key
-from idempotency.job_leases import lease_delivery
-from idempotency.jobs import drain_staged_jobs
+from idempotency.jobs.delivering import drain_staged_jobs
+from idempotency.jobs.leases import lease_delivery
 from idempotency.models import IdempotencyKey, JobDelivery, StagedJob
-from idempotency.reaping import reap_finished_keys, remove_tombstones
 from idempotency.testing.clock import let_time_pass
 from idempotency.tests.bookshop import Death, orders
+from idempotency.workers.reaping import reap_finished_keys, remove_tombstones
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

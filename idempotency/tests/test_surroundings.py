@@ -8,7 +8,8 @@ from django.core.checks import run_checks
 from django.db import models
 from django.test.utils import isolate_apps
 
-from idempotency import STARTED, Operation, Response, foreign_phase, surroundings
+from idempotency import STARTED, Operation, Response, foreign_phase
+from idempotency.checks import settings as surroundings
 from idempotency.models import IdempotencyKey, JobDelivery, ReaperPosition, StagedJob
 
 

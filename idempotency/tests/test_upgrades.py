@@ -6,12 +6,12 @@ import pytest
 from django.db import connection
 from django.db.migrations.executor import MigrationExecutor
 
-from idempotency.completing import complete_due_keys
-from idempotency.jobs import drain_staged_jobs
+from idempotency.jobs.delivering import drain_staged_jobs
 from idempotency.models import IdempotencyKey
 from idempotency.testing.queue import run_queued_jobs
 from idempotency.tests.bookshop import orders
 from idempotency.tests.tasks import note
+from idempotency.workers.completing import complete_due_keys
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

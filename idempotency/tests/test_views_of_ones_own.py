@@ -7,13 +7,13 @@ import pytest
 from django.test import Client
 from django.urls import path
 
-from idempotency.bodies import Sent
-from idempotency.completing import complete_due_keys
 from idempotency.exceptions import IdempotencyError
-from idempotency.parameters import check_key
+from idempotency.http.bodies import Sent
+from idempotency.http.keys import check_key
+from idempotency.http.views import error_response, perform
 from idempotency.testing.clock import let_time_pass
 from idempotency.tests.bookshop import Death, PlaceOrder, counted, customer_of, orders
-from idempotency.views import error_response, perform
+from idempotency.workers.completing import complete_due_keys
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

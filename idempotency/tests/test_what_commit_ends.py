@@ -21,7 +21,7 @@ from idempotency import (
     foreign_phase,
 )
 from idempotency import stretches as running_stretches
-from idempotency.jobs import drain_staged_jobs
+from idempotency.jobs.delivering import drain_staged_jobs
 from idempotency.models import JobDelivery
 from idempotency.testing.queue import run_queued_jobs
 from idempotency.tests import bookshop, tasks

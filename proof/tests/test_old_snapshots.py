@@ -7,7 +7,7 @@ from pathlib import Path
 import psycopg2
 import pytest
 
-from idempotency.snapshots import SNAPSHOTS
+from idempotency.workers.snapshots import SNAPSHOTS
 from proof.pair import Pair, ask, ask_service, wait_until
 from sandbox import postgres
 

@@ -12,7 +12,7 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from idempotency.ledgers import KeysetAdmin
+from idempotency.admin.lists import KeysetAdmin
 from idempotency.models import IdempotencyKey, JobDelivery, StagedJob
 from rides.models import AuditRecord, Ride, User
 from rides.tests.factories import (

@@ -16,12 +16,12 @@ from django.db import connection
 from django.test import Client
 from django.urls import reverse
 
-from idempotency.completing import complete_due_keys
 from idempotency.models import IdempotencyKey
 from idempotency.phases import Response
-from idempotency.reaping import reap
-from idempotency.reviewing import Decision, close
+from idempotency.review.decisions import Decision, close
 from idempotency.testing.clock import let_time_pass
+from idempotency.workers.completing import complete_due_keys
+from idempotency.workers.reaping import reap
 from rides import operations, payments
 from rides.models import Ride, User
 from rides.payments.client import connected_client

@@ -4,10 +4,10 @@ from datetime import timedelta
 
 import pytest
 
-from idempotency.completing import complete_due_keys
 from idempotency.models import IdempotencyKey, StagedJob
-from idempotency.reviewing import Decision, run_again
+from idempotency.review.decisions import Decision, run_again
 from idempotency.testing.clock import let_time_pass
+from idempotency.workers.completing import complete_due_keys
 from rides.models import User
 from rides.operations import CHARGE_CREATED, RIDE_CREATED
 from rides.tests.booking import CHARGING, KEY, the_key

@@ -9,10 +9,10 @@ from datetime import timedelta
 import pytest
 from django.core.management import CommandError, call_command
 
-from idempotency.completing import complete_due_keys
 from idempotency.models import IdempotencyKey
 from idempotency.storable import ENTRY_LIMIT
 from idempotency.testing.clock import let_time_pass
+from idempotency.workers.completing import complete_due_keys
 from rides.discrepancies import Discrepancy, Kind
 from rides.reconciling import Reconciled
 from rides.tests.booking import CHARGING, KEY, the_key

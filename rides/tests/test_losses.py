@@ -14,9 +14,9 @@ from django.test import Client
 
 from idempotency import conf
 from idempotency.models import Doors, IdempotencyKey
-from idempotency.reaping import reap
 from idempotency.testing.clock import let_time_pass
 from idempotency.testing.losses import Kept, lose_commits_since, what_is_kept
+from idempotency.workers.reaping import reap
 from rides import payments
 from rides.models import AuditRecord, Ride, User
 from rides.payments.client import client

@@ -11,9 +11,9 @@ from rocketrides.environment import BASE_DIR
 CHECK = """
 import django
 django.setup()
-from idempotency.bodies import Sent
+from idempotency.http.bodies import Sent
 from idempotency.exceptions import ParametersInvalid
-from idempotency.parameters import kept_by_form
+from idempotency.http.forms import kept_by_form
 from rides.operations import CreateRide
 
 places = {"origin_lat": "0", "origin_lon": "0", "target_lat": "0", "target_lon": "0"}

@@ -7,7 +7,8 @@ from dj_db_conn_pool.core import pool_container
 from django.core.mail.backends.locmem import EmailBackend
 from django.db import ConnectionHandler, connection, connections
 
-from idempotency.jobs import drain_staged_jobs, run_job
+from idempotency.jobs import run_job
+from idempotency.jobs.delivering import drain_staged_jobs
 from idempotency.models import JobDelivery
 from rides.models import AuditRecord
 from rides.tasks import send_ride_receipt

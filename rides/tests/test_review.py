@@ -12,10 +12,10 @@ import pytest
 from django.core.management import CommandError
 from django.test import Client
 
-from idempotency.completing import complete_due_keys
 from idempotency.models import FINISHED, IdempotencyKey, StagedJob
-from idempotency.reviewing import ask_foreign_system
+from idempotency.review.decisions import ask_foreign_system
 from idempotency.testing.clock import let_time_pass
+from idempotency.workers.completing import complete_due_keys
 from rides import payments
 from rides.models import AuditRecord, Ride
 from rides.operations import RESEND_WINDOW, RIDE_CREATED

@@ -15,9 +15,9 @@ from django.core.management import CommandError
 from django.db.models import F
 from django.test import Client
 
-from idempotency.completing import complete_due_keys
 from idempotency.exceptions import Indeterminate
 from idempotency.testing.clock import let_time_pass
+from idempotency.workers.completing import complete_due_keys
 from rides import payments
 from rides.models import Ride, User
 from rides.operations import RESEND_WINDOW, RIDE_CREATED

@@ -13,9 +13,9 @@ import pytest
 from django.test import Client
 from django.urls import path
 
-from idempotency.completing import complete_due_keys
 from idempotency.models import FINISHED
 from idempotency.testing.clock import let_time_pass
+from idempotency.workers.completing import complete_due_keys
 from rides import payments
 from rides.models import Ride, User
 from rides.operations import RESEND_WINDOW, RIDE_CREATED, CreateRide

@@ -23,8 +23,8 @@ from django.test import Client
 from django.utils import timezone
 from django_tasks_db import DatabaseBackend
 
-from idempotency import conf, jobs, reaping
-from idempotency.completing import complete_due_keys
+from idempotency import conf
+from idempotency.jobs import delivering
 from idempotency.models import IdempotencyKey
 from idempotency.testing import Experiment, Trial, after_a_loss
 from idempotency.testing.clock import (
@@ -34,6 +34,8 @@ from idempotency.testing.clock import (
 )
 from idempotency.testing.queue import run_queued_jobs
 from idempotency.testing.trials import HttpAnswer
+from idempotency.workers import reaping
+from idempotency.workers.completing import complete_due_keys
 from rides import operations
 from rides.models import User
 from rides.operations import RESEND_WINDOW, CreateRide
@@ -168,7 +170,7 @@ def reaping_of(booking: Experiment) -> Experiment:
 def enqueuing_of(booking: Experiment) -> Experiment:
     """The enqueuer, as it hands the receipt of a booking to the queue."""
     return replace(
-        booking, prepare=booking.ask, attempt=lambda _: jobs.drain_staged_jobs(MOST_JOBS)
+        booking, prepare=booking.ask, attempt=lambda _: delivering.drain_staged_jobs(MOST_JOBS)
     )
 
 
@@ -183,7 +185,7 @@ def overtaken_of(booking: Experiment) -> Experiment:
 
     def attempt(key: str) -> None:
         with connection.execute_wrapper(late.commit_after_the_first_statement):
-            jobs.drain_staged_jobs(MOST_JOBS)
+            delivering.drain_staged_jobs(MOST_JOBS)
 
     return replace(booking, prepare=prepare, attempt=attempt)
 
@@ -199,9 +201,9 @@ def for_later_of(booking: Experiment) -> Experiment:
             booking.ask(key)
 
     def attempt(key: str) -> None:
-        jobs.drain_staged_jobs(MOST_JOBS)
+        delivering.drain_staged_jobs(MOST_JOBS)
         let_deliveries_age(A_MINUTE)
-        jobs.drain_staged_jobs(MOST_JOBS)
+        delivering.drain_staged_jobs(MOST_JOBS)
 
     return replace(booking, prepare=prepare, attempt=attempt)
 
@@ -210,8 +212,8 @@ def enqueuing_for_broker_of(booking: Experiment) -> Experiment:
     """The same where the queue is a foreign system: the receipt is given to it after the commit."""
 
     def attempt(key: str) -> None:
-        with patch.object(jobs, "DatabaseBackend", None):
-            jobs.drain_staged_jobs(MOST_JOBS)
+        with patch.object(delivering, "DatabaseBackend", None):
+            delivering.drain_staged_jobs(MOST_JOBS)
 
     calls = [(DatabaseBackend, "enqueue")]
     return replace(booking, prepare=booking.ask, attempt=attempt, calls=calls)
@@ -222,7 +224,7 @@ def working_of(booking: Experiment) -> Experiment:
 
     def prepare(key: str) -> None:
         booking.ask(key)
-        jobs.drain_staged_jobs(MOST_JOBS)
+        delivering.drain_staged_jobs(MOST_JOBS)
 
     return replace(
         booking,
@@ -237,9 +239,9 @@ def delivered_twice_at_once_of(booking: Experiment) -> Experiment:
 
     def prepare(key: str) -> None:
         booking.ask(key)
-        jobs.drain_staged_jobs(MOST_JOBS)
+        delivering.drain_staged_jobs(MOST_JOBS)
         let_deliveries_age(conf.current().redelivery_after)
-        jobs.redeliver_overdue_jobs(MOST_JOBS)
+        delivering.redeliver_overdue_jobs(MOST_JOBS)
 
     def attempt(key: str) -> None:
         with second_worker_during_mails():
@@ -390,6 +392,6 @@ def deliver_everything() -> None:
     """Enqueuer and worker at work until every job is done, those that were lost on the way too."""
     settings = conf.current()
     let_deliveries_age(settings.redelivery_after + settings.job_limit)
-    jobs.drain_staged_jobs(MOST_JOBS)
-    jobs.redeliver_overdue_jobs(MOST_JOBS)
+    delivering.drain_staged_jobs(MOST_JOBS)
+    delivering.redeliver_overdue_jobs(MOST_JOBS)
     run_queued_jobs(MOST_JOBS)

@@ -12,7 +12,7 @@ from django.db.models.functions import Now
 
 from idempotency.exceptions import IdempotencyError, ReviewRefused
 from idempotency.models import IdempotencyKey
-from idempotency.reviewing import Decision, undo
+from idempotency.review.decisions import Decision, undo
 from idempotency.testing import Experiment
 from idempotency.testing.trials import HttpAnswer
 from rides import payments

@@ -20,7 +20,7 @@ from django.urls import Resolver404, resolve
 from idempotency import conf
 from idempotency.claims import request_in_progress
 from idempotency.exceptions import BodyTooLarge, IdempotencyError
-from idempotency.views import error_response
+from idempotency.http.views import error_response
 from rocketrides.door.answers import Answer, answer_of, django_answer
 from rocketrides.door.scopes import environ_of
 from rocketrides.door.stopping import live

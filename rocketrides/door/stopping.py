@@ -15,8 +15,8 @@ from typing import Any
 from django.conf import settings
 
 from idempotency import conf, stopping
+from idempotency.operations import all_operations
 from idempotency.phases import ForeignPhase
-from idempotency.registry import all_operations
 from rocketrides.door.turns import Turns
 
 logger = logging.getLogger(__name__)

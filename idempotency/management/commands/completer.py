@@ -1,10 +1,10 @@
 from argparse import ArgumentParser
 from typing import Any
 
-from idempotency.completing import complete_due_keys
 from idempotency.management.worker_command import WorkerCommand, positive
 from idempotency.positions import Position
-from idempotency.worker import Batch
+from idempotency.workers.completing import complete_due_keys
+from idempotency.workers.loop import Batch
 
 
 class Command(WorkerCommand):

@@ -2,9 +2,9 @@ from datetime import timedelta
 from functools import cached_property
 
 from idempotency import conf
-from idempotency.enqueuing import Lookout
+from idempotency.jobs.enqueuing import Lookout
 from idempotency.management.worker_command import WorkerCommand
-from idempotency.worker import Batch
+from idempotency.workers.loop import Batch
 
 
 class Command(WorkerCommand):

@@ -7,7 +7,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 
-from idempotency.jobs import put_back
+from idempotency.jobs.delivering import put_back
 from idempotency.management.printing import ending_with_the_reader
 from idempotency.models import Job, JobDelivery, StagedJob
 from idempotency.storable import storable_text

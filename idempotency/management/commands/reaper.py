@@ -1,8 +1,8 @@
 from typing import Any
 
 from idempotency.management.worker_command import WorkerCommand
-from idempotency.reaping import Overdue, reap
-from idempotency.worker import Batch
+from idempotency.workers.loop import Batch
+from idempotency.workers.reaping import Overdue, reap
 
 
 class Command(WorkerCommand):

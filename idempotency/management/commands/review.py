@@ -6,13 +6,13 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 
-from idempotency import reviewing
 from idempotency.exceptions import IdempotencyError, ReviewRefused
 from idempotency.management.printing import ending_with_the_reader
 from idempotency.models import IdempotencyKey
 from idempotency.parameters import readable_parameters
 from idempotency.phases import Response
-from idempotency.reviewing import Decision
+from idempotency.review import decisions
+from idempotency.review.decisions import Decision
 from idempotency.storable import described, escaped
 
 
@@ -61,7 +61,7 @@ class Command(BaseCommand):
 
     def _list(self) -> None:
         count = 0
-        for key in reviewing.keys_under_review().select_related("user").iterator():
+        for key in decisions.keys_under_review().select_related("user").iterator():
             count += 1
             self._print(
                 f"{_name_of(key)}  since {key.needs_review_at:%Y-%m-%d %H:%M}  "
@@ -81,7 +81,7 @@ class Command(BaseCommand):
             self._print(f"{name:<16}{getattr(key, name)}")
         for entry in key.journal:
             self._print(f"  {entry.pop('at')}  {entry.pop('event')}  {json.dumps(entry)}")
-        self._print(f"foreign system  {reviewing.ask_foreign_system(key)}")
+        self._print(f"foreign system  {decisions.ask_foreign_system(key)}")
 
     def _decide(self, action: str, options: dict[str, Any]) -> None:
         key = _find(options["request"])
@@ -128,11 +128,11 @@ def _decision_named(
     action: str, decision: Decision, options: dict[str, Any]
 ) -> Callable[[], Response]:
     if action == "adopt":
-        return lambda: reviewing.adopt(decision, options["reference"])
+        return lambda: decisions.adopt(decision, options["reference"])
     if action == "close":
         answer = Response.error(options["status"], options["message"], code="closed")
-        return lambda: reviewing.close(decision, answer)
+        return lambda: decisions.close(decision, answer)
     return {
-        "run-again": lambda: reviewing.run_again(decision),
-        "undo": lambda: reviewing.undo(decision),
+        "run-again": lambda: decisions.run_again(decision),
+        "undo": lambda: decisions.undo(decision),
     }[action]

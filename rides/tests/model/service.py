@@ -10,9 +10,7 @@ from functools import partial
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, initialize, precondition, rule
 
-from idempotency.completing import complete_due_keys
-from idempotency.reaping import reap
-from idempotency.reviewing import keys_under_review
+from idempotency.review.decisions import keys_under_review
 from idempotency.testing.machines import (
     decide_to_run_again,
     hand_jobs_over,
@@ -21,6 +19,8 @@ from idempotency.testing.machines import (
 )
 from idempotency.testing.mishaps import CRASHES, Crash
 from idempotency.testing.queue import run_queued_jobs
+from idempotency.workers.completing import complete_due_keys
+from idempotency.workers.reaping import reap
 from rides.operations import RESEND_WINDOW
 from rides.tests.model.known import ANOTHER, THE_SAME, Known
 from rides.tests.model.mishaps import Mishap

@@ -8,7 +8,8 @@ from unittest.mock import patch
 
 from django.db import transaction
 
-from idempotency import claims, views
+from idempotency import claims
+from idempotency.http import views
 from idempotency.operations import Operation
 from idempotency.phases import ForeignPhase
 from idempotency.testing import Fault, Moment, after_a_loss

@@ -9,19 +9,12 @@ from uuid import uuid4
 from django.db import transaction
 from django.http import HttpResponse
 
-from idempotency import (
-    STARTED,
-    RecoveryPoint,
-    Response,
-    failures,
-    leases,
-    reaping,
-    stretches,
-    views,
-)
+from idempotency import STARTED, RecoveryPoint, Response, failures, leases, stretches
+from idempotency.http import views
 from idempotency.models import IdempotencyKey
 from idempotency.testing import Fault, Moment
 from idempotency.testing.repetitions import meet_deadlock
+from idempotency.workers import reaping
 from rides import operations, payments, records
 from rides.models import AuditRecord, Ride, User
 from rides.operations import CHARGE_CREATED, CreateRide

@@ -8,10 +8,11 @@ from unittest.mock import patch
 from django.db import connection, transaction
 from django.utils.module_loading import import_string
 
-from idempotency import job_leases, jobs, settling, working
 from idempotency.compat import task
 from idempotency.exceptions import JobLeaseLost
-from idempotency.job_leases import JobLease
+from idempotency.jobs import delivering, settling, working
+from idempotency.jobs import leases as job_leases
+from idempotency.jobs.leases import JobLease
 from idempotency.models import JobDelivery
 from idempotency.testing import Fault, Moment
 from rides import operations
@@ -71,7 +72,7 @@ def publish_after_delete(bed: Bed) -> None:
             removed = cursor.fetchall()
         hand_over(removed)
 
-    bed.enter_context(patch.object(jobs, "drain_staged_jobs", drain))
+    bed.enter_context(patch.object(delivering, "drain_staged_jobs", drain))
 
 
 @bug("one_receipt_for_a_booked_ride", experiment=of_booking(overtaken_of), plan=undisturbed)
@@ -86,7 +87,7 @@ def delete_up_to_the_highest_id(bed: Bed) -> None:
             hand_over([row[:3] for row in seen])
             cursor.execute("DELETE FROM idempotency_stagedjob WHERE id <= %s", [highest])
 
-    bed.enter_context(patch.object(jobs, "drain_staged_jobs", drain))
+    bed.enter_context(patch.object(delivering, "drain_staged_jobs", drain))
 
 
 @bug(
@@ -97,13 +98,13 @@ def delete_up_to_the_highest_id(bed: Bed) -> None:
 )
 def lost_deliveries_stay_lost(bed: Bed) -> None:
     """What was handed over counts as done."""
-    rewrite(bed, jobs, "TAKE_OVERDUE_JOBS", "set_aside_at IS NULL", "false")
+    rewrite(bed, delivering, "TAKE_OVERDUE_JOBS", "set_aside_at IS NULL", "false")
 
 
 @bug("one_receipt_for_a_booked_ride", experiment=of_booking(working_of), plan=KILLED_IN_THE_JOB)
 def settled_before_the_work(bed: Bed) -> None:
     """The delivery is struck off, that commits, and then the job is done."""
-    bed.enter_context(patch.object(jobs, "run_job", settle_and_then_run))
+    bed.enter_context(patch.object(delivering, "run_job", settle_and_then_run))
 
 
 @bug(
@@ -156,7 +157,7 @@ def mail_inside_the_settling_transaction(bed: Bed) -> None:
 )
 def handed_to_the_broker_inside_the_drain(bed: Bed) -> None:
     """The staged rows stay locked for as long as the broker takes."""
-    bed.enter_context(patch.object(jobs, "_is_in_this_database", lambda queued: True))
+    bed.enter_context(patch.object(delivering, "_is_in_this_database", lambda queued: True))
 
 
 @bug(
@@ -166,7 +167,7 @@ def handed_to_the_broker_inside_the_drain(bed: Bed) -> None:
 )
 def handed_over_before_its_time(bed: Bed) -> None:
     """The enqueuer takes whatever is staged, and what is for tomorrow is done at once."""
-    rewrite(bed, jobs, "DRAIN_STAGED_JOBS", "run_after IS NULL", "true")
+    rewrite(bed, delivering, "DRAIN_STAGED_JOBS", "run_after IS NULL", "true")
 
 
 @bug(
@@ -180,14 +181,14 @@ def what_was_asked_is_dropped_at_the_hand_over(bed: Bed) -> None:
         "priority, queue_name, backend FROM drained ORDER",
         "NULL, '', '' FROM drained ORDER",
     )
-    rewrite(bed, jobs, "DRAIN_JOBS_WHOSE_TIME_HAS_COME", read, dropped)
+    rewrite(bed, delivering, "DRAIN_JOBS_WHOSE_TIME_HAS_COME", read, dropped)
 
 
 def hand_over(rows: list[tuple[Any, str, str]]) -> None:
     for job_id, job_name, job_args in rows:
         arguments = json.loads(job_args)
         JobDelivery.objects.create(job_id=job_id, job_name=job_name, job_args=arguments)
-        jobs.run_job.enqueue(str(job_id), job_name, arguments["args"], arguments["kwargs"])
+        delivering.run_job.enqueue(str(job_id), job_name, arguments["args"], arguments["kwargs"])
 
 
 @task()

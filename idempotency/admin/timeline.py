@@ -11,7 +11,7 @@ from typing import Any
 from django.contrib.admin import AdminSite
 from django.utils.safestring import SafeString
 
-from idempotency.ledgers import link_to
+from idempotency.admin.lists import link_to
 from idempotency.models import IdempotencyKey, JobDelivery, StagedJob
 
 RELATED_ROWS_SHOWN = 20

@@ -13,7 +13,7 @@ from typing import Any
 from django.db import connection
 
 from idempotency import conf
-from idempotency.jobs import (
+from idempotency.jobs.delivering import (
     redeliver_overdue_jobs,
     take_jobs_whose_time_has_come,
     take_staged_jobs,

@@ -13,12 +13,12 @@ from django.shortcuts import get_object_or_404, redirect
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path
 
-from idempotency import reviewing
 from idempotency.exceptions import IdempotencyError, ReviewRefused
 from idempotency.models import IdempotencyKey
 from idempotency.parameters import readable_parameters
 from idempotency.phases import Response
-from idempotency.reviewing import Decision
+from idempotency.review import decisions
+from idempotency.review.decisions import Decision
 from idempotency.storable import described, storable_text
 
 
@@ -47,7 +47,7 @@ class RunAgainForm(DecisionForm):
     consequence = "The request goes on from where it stands, as if its client had retried."
 
     def carry_out(self, decision: Decision) -> Response:
-        return reviewing.run_again(decision)
+        return decisions.run_again(decision)
 
 
 class AdoptForm(DecisionForm):
@@ -63,7 +63,7 @@ class AdoptForm(DecisionForm):
     field_order = ("reference", "reason")
 
     def carry_out(self, decision: Decision) -> Response:
-        return reviewing.adopt(decision, self.cleaned_data["reference"])
+        return decisions.adopt(decision, self.cleaned_data["reference"])
 
 
 class UndoForm(DecisionForm):
@@ -75,7 +75,7 @@ class UndoForm(DecisionForm):
     )
 
     def carry_out(self, decision: Decision) -> Response:
-        return reviewing.undo(decision)
+        return decisions.undo(decision)
 
 
 class CloseForm(DecisionForm):
@@ -93,7 +93,7 @@ class CloseForm(DecisionForm):
 
     def carry_out(self, decision: Decision) -> Response:
         status, message = self.cleaned_data["status"], self.cleaned_data["message"]
-        return reviewing.close(decision, Response.error(status, message, code="closed"))
+        return decisions.close(decision, Response.error(status, message, code="closed"))
 
 
 DECISIONS: dict[str, type[DecisionForm]] = {
@@ -123,7 +123,7 @@ class ReviewPages(admin.ModelAdmin):
     def ask(self, request: HttpRequest, key_id: int) -> HttpResponse:
         """What the foreign system says now, in no more time than a foreign call may take."""
         key = self._key(request, key_id)
-        said = reviewing.ask_foreign_system(key)
+        said = decisions.ask_foreign_system(key)
         return self._page(request, key, {"title": "What the foreign system says", "said": said})
 
     def decide(self, request: HttpRequest, key_id: int, slug: str) -> HttpResponse:

@@ -8,7 +8,7 @@ from typing import Any
 from django.db import DEFAULT_DB_ALIAS, connection, connections, transaction
 
 from idempotency.exceptions import SettlingNotKept, SettlingOpenedTwice, WriteOutsideSettling
-from idempotency.job_leases import JobLease, settle_delivery
+from idempotency.jobs.leases import JobLease, settle_delivery
 from idempotency.transactions import give_connection_back, hooks_logged, refuse_open_transaction
 
 _QUOTED = re.compile(r"'(?:[^']|'')*'|\"(?:[^\"]|\"\")*\"|--[^\n]*|/\*.*?\*/", re.DOTALL)

@@ -19,16 +19,15 @@ from idempotency.claims import Claim, take_over_next_overdue_key
 from idempotency.exceptions import LEAVING, NeedsReview
 from idempotency.leases import Progress, write_progress
 from idempotency.models import FINISHED, IdempotencyKey
-from idempotency.operations import Operation
+from idempotency.operations import Operation, operation_for
 from idempotency.positions import Position
-from idempotency.registry import operation_for
 from idempotency.storable import described, described_traceback
 from idempotency.transactions import (
     database_is_away,
     may_succeed_when_repeated,
     repeated_on_conflict,
 )
-from idempotency.worker import should_stop
+from idempotency.workers.loop import should_stop
 
 logger = logging.getLogger(__name__)
 

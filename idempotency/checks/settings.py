@@ -13,9 +13,9 @@ from django.db import DEFAULT_DB_ALIAS, models, router
 
 from idempotency import conf
 from idempotency.models import IdempotencyKey
+from idempotency.operations import all_operations
 from idempotency.phases import ForeignPhase, UndoPhase
 from idempotency.positions import LOOK_AT_ALL_EVERY_SECONDS
-from idempotency.registry import all_operations
 
 
 @register()

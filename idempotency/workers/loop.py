@@ -19,9 +19,9 @@ from django.db import DatabaseError, InterfaceError, connection
 
 from idempotency import doors
 from idempotency.exceptions import LEAVING
-from idempotency.snapshots import SnapshotWatch
 from idempotency.storable import described, described_traceback
 from idempotency.transactions import refuse_server_that_only_reads
+from idempotency.workers.snapshots import SnapshotWatch
 
 logger = logging.getLogger(__name__)
 

@@ -16,9 +16,11 @@ from django.apps import apps
 from django.db import DEFAULT_DB_ALIAS, Error, connection, router, transaction
 
 from idempotency import conf
-from idempotency.compat import DatabaseBackend, Task, task
-from idempotency.job_tasks import QueueOptions, refuse_wrong_arguments, task_named
-from idempotency.staging import recording_staged_jobs, stage_job
+from idempotency.compat import DatabaseBackend, Task
+from idempotency.jobs import run_job
+from idempotency.jobs.tasks import refuse_wrong_arguments
+from idempotency.jobs.working import keep_error
+from idempotency.staging import QueueOptions, task_named
 from idempotency.storable import TEXT_LIMIT, described, storable_text
 from idempotency.transactions import (
     give_connection_back,
@@ -26,18 +28,6 @@ from idempotency.transactions import (
     refuse_open_transaction,
     repeated_on_conflict,
 )
-from idempotency.working import keep_error, run_under_lease
-
-__all__ = [
-    "drain_staged_jobs",
-    "put_back",
-    "recording_staged_jobs",
-    "redeliver_overdue_jobs",
-    "run_job",
-    "stage_job",
-    "take_jobs_whose_time_has_come",
-    "take_staged_jobs",
-]
 
 logger = logging.getLogger(__name__)
 
@@ -169,12 +159,6 @@ class Prepared:
     job: OwedJob
     queued: Task
     arguments: Sequence[Any]
-
-
-@task()
-def run_job(job_id: str, job_name: str, args: list[Any], kwargs: dict[str, Any]) -> None:
-    """What the queue runs. Its name is in messages that are under way, so it stays where it is."""
-    run_under_lease(job_id, job_name, args, kwargs)
 
 
 def drain_staged_jobs(limit: int) -> int:

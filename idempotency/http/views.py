@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from django.core.exceptions import RequestDataTooBig, TooManyFieldsSent, TooManyFilesSent
 from django.http import HttpRequest, HttpResponse, JsonResponse
@@ -12,7 +12,6 @@ from django.utils.module_loading import import_string
 from django.views.decorators.csrf import csrf_exempt
 
 from idempotency import conf, doors
-from idempotency.bodies import Sent, read_body, read_bytes, refuse_deep_nesting, refuse_unread_body
 from idempotency.claims import (
     NewKey,
     StoredKey,
@@ -34,27 +33,32 @@ from idempotency.exceptions import (
 from idempotency.failures import answerable
 from idempotency.fingerprints import fingerprint, text_of
 from idempotency.foreign_keys import foreign_key_for
+from idempotency.http.bodies import (
+    Sent,
+    read_body,
+    read_bytes,
+    refuse_deep_nesting,
+    refuse_unread_body,
+)
+from idempotency.http.forms import clean_transient, kept_by_form
+from idempotency.http.keys import read_key
+from idempotency.http.origins import origin_ip
 from idempotency.kept_values import readable
 from idempotency.models import IdempotencyKey
-from idempotency.operations import Operation
-from idempotency.origins import origin_ip
-from idempotency.parameters import (
-    Parameters,
-    clean_transient,
-    keep_all,
-    kept_by_form,
-    read_key,
-)
+from idempotency.parameters import Parameters, keep_all
 from idempotency.phases import Response, error_body
 from idempotency.sendable import WITHOUT_BODY
 from idempotency.storable import described
 from idempotency.transactions import drop_broken_connection, reading_again_after_a_restart
 
+if TYPE_CHECKING:
+    from idempotency.operations import Operation
+
 MOST_READS = 3
 """Between reading and inserting a key somebody may insert it, or the reaper remove it."""
 
 
-def view_for(operation_class: type[Operation]) -> Callable[..., HttpResponse]:
+def view_for(operation_class: "type[Operation]") -> Callable[..., HttpResponse]:
     """The view of an operation."""
 
     def view(request: HttpRequest, **path_kwargs: Any) -> HttpResponse:
@@ -104,7 +108,7 @@ def error_response(error: IdempotencyError) -> JsonResponse:
 
 
 def _answer(
-    request: HttpRequest, operation_class: type[Operation], path_kwargs: dict[str, Any]
+    request: HttpRequest, operation_class: "type[Operation]", path_kwargs: dict[str, Any]
 ) -> HttpResponse:
     # The body is read whole before the first statement, and authenticating may be one: a client
     # with a slow line holds no connection to the database while its bytes are waited for.
@@ -118,7 +122,7 @@ def _answer(
 
 def perform(
     request: HttpRequest,
-    operation_class: type[Operation],
+    operation_class: "type[Operation]",
     user: Any,
     key: str,
     sent: Sent,
@@ -160,7 +164,7 @@ def perform(
 class _Asked:
     """Who asks for which operation, with which fields and arguments of the URL."""
 
-    operation_class: type[Operation]
+    operation_class: "type[Operation]"
     user: Any
     sent: Sent
     path_kwargs: dict[str, Any]
@@ -173,7 +177,7 @@ class _Asked:
         )
 
 
-def _fresh(asked: _Asked, request: HttpRequest, key: str) -> tuple[Operation, NewKey]:
+def _fresh(asked: _Asked, request: HttpRequest, key: str) -> "tuple[Operation, NewKey]":
     """A request whose key nobody has used: the one time that the form is asked."""
     operation_class = asked.operation_class
     kept, transient = kept_by_form(

@@ -14,7 +14,7 @@ from django.db.utils import ProgrammingError
 
 from idempotency.exceptions import Parked
 from idempotency.models import FINISHED
-from idempotency.registry import all_operations, operation_named
+from idempotency.operations import all_operations, operation_named
 
 # By the partial index on unfinished keys, so it costs what is in flight and not what is stored.
 FIND_POINTS_IN_FLIGHT = f"""

@@ -19,10 +19,9 @@ from idempotency import conf, failures
 from idempotency.claims import Claim, find_due_keys, take_over_next_due_key
 from idempotency.exceptions import LEAVING, IdempotencyError, NeedsReview
 from idempotency.models import IdempotencyKey
-from idempotency.operations import Operation
+from idempotency.operations import Operation, operation_for
 from idempotency.positions import Position
-from idempotency.registry import operation_for
-from idempotency.worker import should_stop
+from idempotency.workers.loop import should_stop
 
 
 class Outcome(StrEnum):

@@ -12,9 +12,9 @@ from django.db.models.functions import Now
 from django.http import HttpRequest
 
 from idempotency import conf
-from idempotency.ledgers import AgeFilter
+from idempotency.admin.lists import AgeFilter
 from idempotency.models import FINISHED, IdempotencyKey, ReaperPosition
-from idempotency.registry import all_operations
+from idempotency.operations import all_operations
 
 UNFINISHED = ~Q(recovery_point=FINISHED) & Q(needs_review_at__isnull=True)
 UNDER_REVIEW = Q(needs_review_at__isnull=False)

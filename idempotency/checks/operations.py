@@ -21,9 +21,8 @@ from idempotency.models import (
     STARTED,
     IdempotencyKey,
 )
-from idempotency.operations import Operation
+from idempotency.operations import Operation, all_operations
 from idempotency.phases import ForeignPhase, UndoPhase
-from idempotency.registry import all_operations
 
 
 @register()

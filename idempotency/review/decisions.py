@@ -23,9 +23,8 @@ from idempotency.exceptions import (
     ReviewRefused,
 )
 from idempotency.models import IdempotencyKey, ReviewDecision
-from idempotency.operations import Operation
+from idempotency.operations import Operation, operation_for
 from idempotency.phases import ForeignPhase, Phase, Response, UndoPhase, undo_point
-from idempotency.registry import operation_for
 from idempotency.storable import described, storable_json_text, storable_text
 from idempotency.stretches import Step, Stretch
 from idempotency.transactions import hooks_logged, repeated_on_conflict

@@ -14,10 +14,11 @@ from django.utils import timezone
 from idempotency import doors
 from idempotency.compat import Task, TaskContext, TaskResult, TaskResultStatus
 from idempotency.exceptions import JobFailed, JobOverLimit, JobSessionLost
-from idempotency.job_leases import JobLease, lease_delivery, release_delivery, settle_delivery
-from idempotency.job_limits import interrupted_after, limit_of
-from idempotency.job_tasks import called_with, calls_out, task_named
-from idempotency.settling import Settling
+from idempotency.jobs.leases import JobLease, lease_delivery, release_delivery, settle_delivery
+from idempotency.jobs.limits import interrupted_after, limit_of
+from idempotency.jobs.settling import Settling
+from idempotency.jobs.tasks import called_with, calls_out
+from idempotency.staging import task_named
 from idempotency.storable import described, described_traceback
 from idempotency.transactions import (
     Keep,

@@ -1,0 +1,3 @@
+"""To look at: keys, jobs and decisions in Django's admin. Importing it registers the pages."""
+
+from idempotency.admin import jobs, keys  # noqa: F401

@@ -1,0 +1,134 @@
+"""Keys and jobs for an operator's eyes: where each stands, what happened to it, and what it left.
+
+Read-only, but for the decisions on requests that need review, which keep the fence like everything
+that moves a key, and for putting back a job that was set aside.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+from uuid import UUID
+
+from django import forms
+from django.contrib import admin, messages
+from django.contrib.admin.helpers import ActionForm
+from django.db.models import Q, QuerySet
+from django.http import HttpRequest
+
+from idempotency.admin.lists import AgeFilter, LedgerAdmin, moment_of
+from idempotency.jobs.delivering import put_back
+from idempotency.models import (
+    IS_FOR_NOW,
+    Job,
+    JobDelivery,
+    StagedJob,
+)
+
+
+class JobAdmin(LedgerAdmin):
+    """What staged and delivered jobs have in common."""
+
+    search_help_text = "A job's id, or its number"
+    not_before = moment_of("run_after")
+
+    @admin.display(description="asked of the queue")
+    def asked(self, job: Job) -> str:
+        """What `task.using(…)` named; a dash where all is the task's own."""
+        return job.asked_of_queue or "-"
+
+    def matching(self, term: str) -> Q:
+        try:
+            return Q(job_id=UUID(term))
+        except ValueError:
+            return super().matching(term)
+
+
+class DueFilter(admin.SimpleListFilter):
+    """Whether the enqueuer is to take a job, or it waits for its time."""
+
+    title = "time"
+    parameter_name = "time"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> Sequence[tuple[str, str]]:
+        return [("now", "For now"), ("later", "For later")]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[StagedJob]) -> QuerySet[StagedJob]:
+        if self.value() is None:
+            return queryset
+        return queryset.filter(IS_FOR_NOW if self.value() == "now" else ~IS_FOR_NOW)
+
+
+@admin.register(StagedJob)
+class StagedJobAdmin(JobAdmin):
+    """Jobs that the enqueuer has not taken yet; a long list of those for now means that it does not
+    run.
+    """
+
+    list_display = ("job_name", "job_id", "created", "not_before", "asked")
+    list_filter = (DueFilter, AgeFilter)
+    fields = ("job_name", "job_id", "job_args", "created", "not_before", "asked")
+    readonly_fields = ("created", "not_before", "asked")
+
+
+class OwedFilter(admin.SimpleListFilter):
+    """Whether a job will be handed over again, or waits for a person."""
+
+    title = "state"
+    parameter_name = "state"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> Sequence[tuple[str, str]]:
+        return [("owed", "Owed"), ("set-aside", "Set aside")]
+
+    def queryset(
+        self, request: HttpRequest, queryset: QuerySet[JobDelivery]
+    ) -> QuerySet[JobDelivery]:
+        if self.value() is None:
+            return queryset
+        return queryset.filter(set_aside_at__isnull=self.value() == "owed")
+
+
+class ReasonForm(ActionForm):
+    """Beside the list of actions: why it is done."""
+
+    reason = forms.CharField(required=False, max_length=200)
+
+
+@admin.register(JobDelivery)
+class JobDeliveryAdmin(JobAdmin):
+    """Jobs that were handed to the queue and that no worker has settled yet."""
+
+    actions = ("put_back",)
+    action_form = ReasonForm
+
+    list_display = (
+        *("job_name", "set_aside", "deliveries", "handed_over", "last_error", "asked", "job_id"),
+    )
+    list_filter = (OwedFilter, AgeFilter)
+    handed_over = moment_of("handed_over_at")
+    set_aside = moment_of("set_aside_at")
+    leased_until = moment_of("leased_until")
+    fields = (
+        *("job_name", "job_id", "job_args", "created", "not_before", "asked"),
+        *("deliveries", "handed_over", "leased_until", "set_aside", "last_error"),
+    )
+    readonly_fields = (
+        *("created", "not_before", "asked"),
+        *("handed_over", "leased_until", "set_aside"),
+    )
+
+    @admin.action(description="Put back: hand them over again", permissions=["put_back"])
+    def put_back(self, request: HttpRequest, deliveries: QuerySet[JobDelivery]) -> None:
+        """Those that were set aside, of the chosen ones. With a reason, which is kept."""
+        reason = request.POST.get("reason", "").strip()
+        if not reason:
+            self.message_user(request, "Say why, beside the action.", messages.ERROR)
+            return
+        aside = list(deliveries.filter(set_aside_at__isnull=False))
+        ids = [job.job_id for job in aside]
+        count = put_back(ids, who=request.user.get_username(), reason=reason)
+        for job in aside:
+            self.log_change(request, job, f"Put back: {reason}")
+        self.message_user(request, f"{count} put back.", messages.SUCCESS)
+
+    def has_put_back_permission(self, request: HttpRequest) -> bool:
+        """Whoever may change deliveries; the admin lets nobody change one in any other way."""
+        return request.user.has_perm("idempotency.change_jobdelivery")

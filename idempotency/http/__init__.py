@@ -1,0 +1,1 @@
+"""The door: a request comes in, and an answer or a refusal goes out."""

@@ -1,0 +1,1 @@
+"""What a person decides about a request that the system cannot finish by itself."""

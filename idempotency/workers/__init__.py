@@ -1,0 +1,1 @@
+"""The processes that finish what was abandoned, and tidy up."""
