@@ -56,10 +56,10 @@ PARTS = {
     "idempotency.claims:find_key": KEY,
     "idempotency.claims:insert_key": KEY,
     "idempotency.leases:write_progress": KEY,
-    "idempotency.jobs.delivering:stage_job": ROWS,
+    "idempotency.staging:stage_job": ROWS,
     "rides.records:record_ride": ROWS,
     "rides.records:record_charge": ROWS,
-    "idempotency.attempts:Runner.start": "phases: the loop around them",
+    "idempotency.attempts:Attempt.start": "phases: the loop around them",
     "idempotency.http.views:_answer": "phases: the loop around them",
 }
 

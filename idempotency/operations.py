@@ -1,12 +1,13 @@
 """An operation: the work behind one endpoint, written as phases.
 
-What an author writes and may override is here; `attempts.py` is how the phases are run.
+What an author writes and may override is here; an `Attempt` runs the phases.
 """
 
 from collections.abc import Callable, Iterator, Mapping
 from functools import cache
 from importlib import import_module
 from typing import Any, ClassVar, Self
+from uuid import UUID
 
 from django import forms
 from django.apps import apps
@@ -16,8 +17,8 @@ from django.utils.functional import classproperty
 from django.utils.module_loading import autodiscover_modules
 
 from idempotency.afresh import copied
-from idempotency.attempts import Runner
-from idempotency.exceptions import Parked
+from idempotency.exceptions import OutsideForeignPhase, Parked
+from idempotency.foreign_keys import phase_key
 from idempotency.http.views import view_for
 from idempotency.models import IdempotencyKey
 from idempotency.parameters import Parameters, keep_all, parameters_of
@@ -25,7 +26,7 @@ from idempotency.phases import AtomicPhase, ForeignPhase, Phase, Response
 from idempotency.transactions import READ_COMMITTED
 
 
-class Operation(Runner):
+class Operation:
     """Subclass it, give it phases, mount `as_view()`.
 
     A phase finds what it needs on the operation: `key`, `user`, `params` (the form's cleaned
@@ -45,6 +46,12 @@ class Operation(Runner):
     params_form: ClassVar[type[forms.Form]] = forms.Form
     transient_fields: ClassVar[tuple[str, ...]] = ()
     isolation: ClassVar[str] = READ_COMMITTED
+
+    key: IdempotencyKey
+    """A copy, which no phase can change for the attempt."""
+
+    phase_in_hand: ForeignPhase | None = None
+    """The foreign phase that runs, or whose outcome is being committed."""
 
     def __init__(
         self,
@@ -83,6 +90,42 @@ class Operation(Runner):
             transient=transient,
             path_kwargs=Parameters(key.path_kwargs),
         )
+
+    def anew(self, key: IdempotencyKey) -> Self:
+        """The operation of the same request, as no phase has touched it."""
+        return self.for_key(key, user=key.user, transient=self._sent_transient)
+
+    @property
+    def foreign_key(self) -> UUID:
+        """The key of the foreign phase in hand, for that phase to send and to ask by.
+
+        For the phase itself, its look-up, `adopt` and `undo`, and for what is committed of its
+        outcome. An atomic phase asks `foreign_key_at`.
+
+        *Raises* `OutsideForeignPhase` elsewhere.
+        """
+        if self.phase_in_hand is None:
+            raise OutsideForeignPhase(
+                "foreign_key is read outside of a foreign phase and its commit. Another phase says "
+                "whose key it wants: foreign_key_at(recovery_point)."
+            )
+        return phase_key(self.key.foreign_key, self.phase_in_hand)
+
+    def foreign_key_at(self, recovery_point: str) -> UUID:
+        """The key that the foreign phase at a recovery point sends, for a row that is to keep it.
+
+        *Raises* `OutsideForeignPhase` where no foreign phase starts from the point.
+        """
+        phase = self.phase_at(recovery_point)
+        if not isinstance(phase, ForeignPhase):
+            raise OutsideForeignPhase(f"No foreign phase starts from {recovery_point!r}.")
+        return phase_key(self.key.foreign_key, phase)
+
+    def read_instances_anew(self) -> None:
+        """Has each phase read the instances among the parameters for itself, so that none gets one
+        as another phase left it in memory. A resumed attempt could not.
+        """
+        self.params, self.path_kwargs = self.params.afresh(), self.path_kwargs.afresh()
 
     @classmethod
     def as_view(cls) -> Callable[..., HttpResponseBase]:

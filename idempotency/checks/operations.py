@@ -24,6 +24,16 @@ from idempotency.models import (
 from idempotency.operations import Operation, all_operations
 from idempotency.phases import ForeignPhase, UndoPhase
 
+FOR_THE_AUTHOR = {
+    *("name", "renamed_from", "params_form", "transient_fields", "isolation"),
+    *("may_go_on", "clean_up", "cancelled", "record_review"),
+}
+"""What an operation may have of its own among the names of `Operation`."""
+
+RESERVED = {name for name in vars(Operation) if not name.startswith("__")} | {
+    *("key", "user", "params", "transient", "path_kwargs", "_sent_transient"),
+}
+
 
 @register()
 def check_operations(**_: Any) -> list[CheckMessage]:
@@ -161,6 +171,7 @@ def check_operation(operation: type[Operation]) -> Iterator[CheckMessage]:
                 obj=operation,
                 id="idempotency.E031",
             )
+    yield from _check_names_of_methods(operation)
     times = Counter(phase.recovery_point for phase in operation.phases())
     for point, count in times.items():
         if count > 1:
@@ -194,6 +205,18 @@ def check_operation(operation: type[Operation]) -> Iterator[CheckMessage]:
     for phase in operation.phases():
         if isinstance(phase, ForeignPhase):
             yield from _check_foreign_phase(operation, phase)
+
+
+def _check_names_of_methods(operation: type[Operation]) -> Iterator[CheckMessage]:
+    authors = operation.__mro__[: operation.__mro__.index(Operation)]
+    written = {name for each in authors for name in vars(each) if not name.startswith("__")}
+    for name in sorted(written & (RESERVED - FOR_THE_AUTHOR)):
+        yield Error(
+            f"{operation.__qualname__}.{name} stands where the library has its own.",
+            hint="Name it otherwise.",
+            obj=operation,
+            id="idempotency.E010",
+        )
 
 
 def _check_foreign_phase(operation: type[Operation], phase: ForeignPhase) -> Iterator[CheckMessage]:

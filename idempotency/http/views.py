@@ -12,6 +12,7 @@ from django.utils.module_loading import import_string
 from django.views.decorators.csrf import csrf_exempt
 
 from idempotency import conf, doors
+from idempotency.attempts import Attempt
 from idempotency.claims import (
     NewKey,
     StoredKey,
@@ -154,7 +155,7 @@ def perform(
             if find_key(user.pk, key) is None:
                 raise
             continue
-        response = operation.start(new_key)
+        response = Attempt(operation).start(new_key)
         if response is not None:
             return _first_answer(response)
     raise request_in_progress(retry_after_seconds=1)
@@ -234,7 +235,7 @@ def _retry(asked: _Asked, stored: StoredKey) -> HttpResponse:
     claim = take_over_key(key.pk, impossible_lease=stored.impossible_lease)
     if claim is None:
         raise request_in_progress(retry_after_seconds=1)
-    return _first_answer(operation.resume(claim))
+    return _first_answer(Attempt(operation).resume(claim))
 
 
 def _first_answer(response: Response) -> HttpResponse:

@@ -9,12 +9,15 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from operator import methodcaller
 from uuid import UUID
 
 from django.db import transaction
 from django.db.models import QuerySet
 
+from idempotency.attempts import Attempt
 from idempotency.claims import Claim, reopen_key
+from idempotency.commits import Commit, Step
 from idempotency.exceptions import (
     LEAVING,
     Indeterminate,
@@ -26,7 +29,6 @@ from idempotency.models import IdempotencyKey, ReviewDecision
 from idempotency.operations import Operation, operation_for
 from idempotency.phases import ForeignPhase, Phase, Response, UndoPhase, undo_point
 from idempotency.storable import described, storable_json_text, storable_text
-from idempotency.stretches import Step, Stretch
 from idempotency.transactions import hooks_logged, repeated_on_conflict
 
 logger = logging.getLogger(__name__)
@@ -60,7 +62,7 @@ def ask_foreign_system(key: IdempotencyKey) -> str:
         asking = [phase for phase in _begun_foreign_phases(operation) if phase.lookup_name]
         if not asking:
             return "There is nothing to ask about at the point that the request has reached."
-        operation.foreign_phase_in_hand = asking[-1]
+        operation.phase_in_hand = asking[-1]
         found = getattr(operation, str(asking[-1].lookup_name))()
     except NeedsReview as error:
         return f"{described(error)} {storable_json_text(error.evidence)}"
@@ -77,9 +79,9 @@ def run_again(decision: Decision) -> Response:
 
     *Raises* `ReviewRefused`, or the `IdempotencyError` with which the attempt ended.
     """
-    operation = _operation_of(_key_under_review(decision))
-    _phase_here(operation)
-    return _carry_out("run_again", decision, operation, operation.run_from_here)
+    attempt = Attempt(_operation_of(_key_under_review(decision)))
+    _phase_here(attempt.operation)
+    return _carry_out("run_again", decision, attempt, attempt.run_from_here)
 
 
 def adopt(decision: Decision, reference: str) -> Response:
@@ -94,10 +96,11 @@ def adopt(decision: Decision, reference: str) -> Response:
             f"At {operation.key.recovery_point!r} the request waits for nothing that could be "
             "adopted."
         )
-    ask = partial(getattr(operation, phase.adopt_name), reference)
-    call = partial(operation.call_foreign, phase, ask, event=phase.adopt_name)
-    first = partial(_or_back_to_review, operation, call)
-    return _carry_out("adopt", decision, operation, first)
+    ask = methodcaller(phase.adopt_name, reference)
+    attempt = Attempt(operation)
+    call = partial(attempt.call_foreign, phase, ask, event=phase.adopt_name)
+    first = partial(_or_back_to_review, operation.key.last_error, call)
+    return _carry_out("adopt", decision, attempt, first)
 
 
 def undo(decision: Decision) -> Response:
@@ -108,9 +111,9 @@ def undo(decision: Decision) -> Response:
 
     *Raises* `ReviewRefused`, or the `IdempotencyError` with which the attempt ended.
     """
-    operation = _operation_of(_key_under_review(decision))
-    point = _undo_phase(operation).recovery_point
-    return _carry_out("undo", decision, operation, operation.run_from_here, leads_to=point)
+    attempt = Attempt(_operation_of(_key_under_review(decision)))
+    point = _undo_phase(attempt.operation).recovery_point
+    return _carry_out("undo", decision, attempt, attempt.run_from_here, leads_to=point)
 
 
 def close(decision: Decision, response: Response) -> Response:
@@ -125,21 +128,23 @@ def close(decision: Decision, response: Response) -> Response:
     except Parked:
         operation = Operation(user=key.user, params={})
         operation.key = key
-    step = Step("close", lambda: response)
-    return _carry_out("close", decision, operation, partial(operation.run_stretch, step))
+    attempt = Attempt(operation)
+    step = Step("close", lambda _: response)
+    return _carry_out("close", decision, attempt, partial(attempt.commit, step))
 
 
 def _carry_out(
     action: str,
     decision: Decision,
-    operation: Operation,
-    first: Callable[[], Stretch],
+    attempt: Attempt,
+    first: Callable[[], Commit],
     *,
     leads_to: str | None = None,
 ) -> Response:
-    claim = _claim(action, decision, operation, leads_to or operation.key.recovery_point)
+    point = leads_to or attempt.operation.key.recovery_point
+    claim = _claim(action, decision, attempt.operation, point)
     try:
-        return operation.enter(claim, first)
+        return attempt.enter(claim, first)
     except NeedsReview as error:
         if isinstance(error.__cause__, ReviewRefused):
             raise error.__cause__ from None
@@ -180,11 +185,10 @@ def _keep(action: str, decision: Decision, key: IdempotencyKey) -> None:
     )
 
 
-def _or_back_to_review(operation: Operation, first: Callable[[], Stretch]) -> Stretch:
+def _or_back_to_review(reason: str, first: Callable[[], Commit]) -> Commit:
     """What is refused, or could not be checked, leaves the request on the list for the reason that
     had put it there.
     """
-    reason = operation.key.last_error
     try:
         return first()
     except (ReviewRefused, Indeterminate) as error:

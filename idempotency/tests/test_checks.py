@@ -8,6 +8,7 @@ from django.core.checks import run_checks
 
 from idempotency import (
     FINISHED,
+    SERIALIZABLE,
     STARTED,
     Operation,
     RecoveryPoint,
@@ -53,6 +54,30 @@ def test_two_phases_for_one_recovery_point():
     assert messages_of(Ambiguous).keys() == {"idempotency.E001"}
     assert "2 phases" in messages_of(Ambiguous)["idempotency.E001"].msg
     assert messages_of(Ambiguous)["idempotency.E001"].obj is Ambiguous
+
+
+@pytest.mark.parametrize("name", ["key", "user", "params", "foreign_key", "phases", "for_key"])
+def test_a_name_that_the_library_has(name):
+    own = {name: atomic_phase(STARTED)(lambda self: Response(201, {}))}
+    colliding = type("Colliding", (Operation,), own)
+
+    [message] = checks._check_names_of_methods(colliding)
+
+    assert message.id == "idempotency.E010"
+    assert f"Colliding.{name} stands where the library has its own." == message.msg
+
+
+def test_what_an_operation_may_override_is_no_collision():
+    class Overriding(PlaceOrder):
+        isolation = SERIALIZABLE
+
+        def may_go_on(self):
+            return False
+
+        def clean_up(self):
+            pass
+
+    assert messages_of(Overriding) == {}
 
 
 def test_no_phase_for_the_start():

@@ -20,6 +20,7 @@ from django.contrib.sessions.models import Session
 from django.utils import timezone
 
 from idempotency import kept_values, parameters
+from idempotency.attempts import Attempt
 from idempotency.http import views
 from idempotency.jobs.delivering import drain_staged_jobs
 from idempotency.testing import (
@@ -162,7 +163,7 @@ def test_an_enrolment_is_the_same_when_each_phase_fails_once_after_its_last_line
 
 def test_memory_that_outlives_a_roll_back_is_a_violation(enrolment, monkeypatch):
     """A seat more is taken of the object that the rolled-back run has changed."""
-    monkeypatch.setattr(Enrol, "_make_anew", lambda self: None)
+    monkeypatch.setattr(Attempt, "_make_anew", lambda self: None)
     monkeypatch.setattr(Enrol, "read_instances_anew", lambda self: None)
 
     tried = fail_each_phase_once(enrolment)

@@ -7,6 +7,7 @@ from django.db import connection, transaction
 from django.urls import path
 
 from idempotency import STARTED, NoOp, Operation, RecoveryPoint, Response, foreign_phase
+from idempotency.attempts import Attempt
 from idempotency.claims import take_over_key
 from idempotency.exceptions import ForeignCallInsideTransaction, PhaseFailed
 from idempotency.models import IdempotencyKey
@@ -121,7 +122,7 @@ def test_a_foreign_call_without_autocommit_is_refused(customer, key, stored, led
     transaction.set_autocommit(False)
     try:
         with pytest.raises(PhaseFailed) as failure:
-            bookshop.PlaceOrder(user=customer.user, params=customer.order).resume(claim)
+            Attempt(bookshop.PlaceOrder(user=customer.user, params=customer.order)).resume(claim)
     finally:
         transaction.rollback()
         transaction.set_autocommit(True)

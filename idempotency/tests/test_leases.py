@@ -9,6 +9,7 @@ import pytest
 from django.db import transaction
 
 from idempotency import FINISHED, Response
+from idempotency.attempts import Attempt
 from idempotency.claims import take_over_key
 from idempotency.exceptions import LeaseLost
 from idempotency.leases import Progress, lease_clock, write_progress
@@ -126,7 +127,7 @@ def test_an_expired_lease_starts_no_foreign_call(customer, key, stored, ledger):
     sent_before = len(ledger.calls)
 
     with pytest.raises(LeaseLost):
-        operation_of(customer).resume(expired)
+        Attempt(operation_of(customer)).resume(expired)
 
     assert len(ledger.calls) == sent_before
     assert stored().recovery_point == ORDERED

@@ -14,6 +14,7 @@ from itertools import count
 import pytest
 
 from idempotency import kept_values, parameters
+from idempotency.attempts import Attempt
 from idempotency.http import views
 from idempotency.testing import Fault
 from idempotency.testing.machines import counted_from_zero, tell
@@ -107,7 +108,7 @@ def test_a_time_of_another_zone_is_found(tell_stories, monkeypatch):
 
 def test_memory_that_outlives_a_roll_back_is_found(tell_stories, monkeypatch):
     """At one of the boundaries where a later phase of the same commit fails."""
-    monkeypatch.setattr(Enrol, "_make_anew", lambda self: None)
+    monkeypatch.setattr(Attempt, "_make_anew", lambda self: None)
     monkeypatch.setattr(Enrol, "read_instances_anew", lambda self: None)
 
     def fail_everywhere():

@@ -17,6 +17,7 @@ from idempotency import (
     atomic_phase,
     stage_job,
 )
+from idempotency.attempts import Attempt
 from idempotency.claims import NewKey
 from idempotency.exceptions import PhaseFailed
 from idempotency.models import StagedJob
@@ -133,13 +134,13 @@ def test_a_retry_goes_on_with_the_phase_that_failed(
 
 def test_what_a_failed_phase_set_on_the_operation_is_undone(customer, key, trouble):
     trouble(raise_mishap)
-    operation = ThreeInARow(user=customer.user, params={})
+    attempt = Attempt(ThreeInARow(user=customer.user, params={}))
 
     with pytest.raises(PhaseFailed):
-        operation.start(a_new_key(customer, key))
+        attempt.start(a_new_key(customer, key))
 
-    assert operation.seen == ["one"]
-    assert not hasattr(operation, "remembered")
+    assert attempt.operation.seen == ["one"]
+    assert not hasattr(attempt.operation, "remembered")
 
 
 def a_new_key(customer, key):

@@ -18,9 +18,9 @@ from idempotency import (
     RecoveryPoint,
     Response,
     atomic_phase,
+    commits,
     foreign_phase,
 )
-from idempotency import stretches as running_stretches
 from idempotency.jobs.delivering import drain_staged_jobs
 from idempotency.models import JobDelivery
 from idempotency.testing.queue import run_queued_jobs
@@ -198,7 +198,7 @@ def test_what_was_answered_is_kept_when_a_later_phase_is_refused_at_commit(
 def test_what_was_answered_is_kept_when_the_answer_cannot_be_stored(
     customer, key, stored, monkeypatch
 ):
-    write = running_stretches.write_progress
+    write = commits.write_progress
 
     def refuse_answer(lease, progress):
         if progress.response is not None:
@@ -206,7 +206,7 @@ def test_what_was_answered_is_kept_when_the_answer_cannot_be_stored(
         return write(lease, progress)
 
     with monkeypatch.context() as patched:
-        patched.setattr(running_stretches, "write_progress", refuse_answer)
+        patched.setattr(commits, "write_progress", refuse_answer)
         assert customer.post({}, key, to="/pay").status_code == 500
 
     assert stored().recovery_point == "recorded"

@@ -16,6 +16,7 @@ from threading import Lock
 from django.db import connection
 
 from idempotency import conf, failures
+from idempotency.attempts import Attempt
 from idempotency.claims import Claim, find_due_keys, take_over_next_due_key
 from idempotency.exceptions import LEAVING, IdempotencyError, NeedsReview
 from idempotency.models import IdempotencyKey
@@ -90,7 +91,7 @@ def complete_key(claim: Claim) -> Outcome:
     except BaseException as error:
         return _unfinished(failures.let_go(claim.key, claim.lease, error))
     try:
-        response = operation.resume(claim)
+        response = Attempt(operation).resume(claim)
     except IdempotencyError as error:
         return _unfinished(error)
     return Outcome.FINISHED if response.status < 400 else Outcome.DECLINED

@@ -15,6 +15,7 @@ from typing import Any
 from django.db import connection, transaction
 
 from idempotency import conf, failures
+from idempotency.attempts import Attempt
 from idempotency.claims import Claim, take_over_next_overdue_key
 from idempotency.exceptions import LEAVING, NeedsReview
 from idempotency.leases import Progress, write_progress
@@ -344,13 +345,14 @@ def _send_to_review(claim: Claim) -> None:
 
 
 def _clean_up(operation: Operation, claim: Claim) -> None:
-    operation.hold(claim)
+    attempt = Attempt(operation)
+    attempt.hold(claim)
     progress = Progress(
         recovery_point=claim.key.recovery_point, keeps_lease=True, journal=[{"event": "clean_up"}]
     )
 
     def clean_up_fenced() -> None:
-        operation.clean_up()
+        attempt.operation.clean_up()
         write_progress(claim.lease, progress)
 
-    operation.in_transaction(clean_up_fenced)
+    attempt.in_transaction(clean_up_fenced)

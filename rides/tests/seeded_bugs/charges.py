@@ -9,6 +9,7 @@ from unittest.mock import patch
 from django.db import transaction
 
 from idempotency import claims
+from idempotency.attempts import Attempt
 from idempotency.http import views
 from idempotency.operations import Operation
 from idempotency.phases import ForeignPhase
@@ -129,13 +130,13 @@ def sending_that_is_still_to_come_is_repeated(bed: Bed) -> None:
 @bug("at_most_one_charge_for_a_key", experiment=looking_up, plan=undisturbed)
 def window_begins_anew_with_each_attempt(bed: Bed) -> None:
     """Only the latest sending is remembered, so the first one's age does not count."""
-    call = Operation.call_foreign
+    call = Attempt.call_foreign
 
-    def call_as_if_for_the_first_time(self: Operation, *phase: Any, **commit: Any) -> Any:
-        self.key.foreign_sent_at = None
+    def call_as_if_for_the_first_time(self: Attempt, *phase: Any, **commit: Any) -> Any:
+        self.operation.key.foreign_sent_at = None
         return call(self, *phase, **commit)
 
-    bed.enter_context(patch.object(Operation, "call_foreign", call_as_if_for_the_first_time))
+    bed.enter_context(patch.object(Attempt, "call_foreign", call_as_if_for_the_first_time))
 
 
 @bug("past_the_window_nothing_is_sent", experiment=looking_up_in_vain, plan=undisturbed)

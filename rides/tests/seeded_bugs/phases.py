@@ -9,7 +9,8 @@ from uuid import uuid4
 from django.db import transaction
 from django.http import HttpResponse
 
-from idempotency import STARTED, RecoveryPoint, Response, failures, leases, stretches
+from idempotency import STARTED, RecoveryPoint, Response, commits, failures, leases
+from idempotency.attempts import Attempt
 from idempotency.http import views
 from idempotency.models import IdempotencyKey
 from idempotency.testing import Fault, Moment
@@ -49,7 +50,7 @@ def point_moves_in_a_transaction_of_its_own(bed: Bed) -> None:
         transaction.on_commit(partial(leases.write_progress, lease, progress))
         return lease
 
-    bed.enter_context(patch.object(stretches, "write_progress", write_later))
+    bed.enter_context(patch.object(commits, "write_progress", write_later))
 
 
 @bug(
@@ -130,7 +131,7 @@ def memory_outlives_a_roll_back(bed: Bed) -> None:
         return RecoveryPoint(CHARGE_CREATED)
 
     bed.enter_context(patch.object(CreateRide, "record_charge", record_charge))
-    bed.enter_context(patch.object(CreateRide, "_make_anew", lambda self: None))
+    bed.enter_context(patch.object(Attempt, "_make_anew", lambda self: None))
 
 
 @bug("the_ledger_is_that_of_the_rides", experiment=booking, plan=undisturbed)
@@ -148,7 +149,7 @@ def refused_commit_takes_the_charge_with_it(bed: Bed) -> None:
     send_receipt_of_nobody.__name__ = send_receipt.__name__
     bed.enter_context(patch.object(CreateRide.send_receipt, "method", send_receipt_of_nobody))
     bed.enter_context(
-        patch.object(stretches.Extent, "was_rolled_back_with_others", lambda *error: False)
+        patch.object(commits.Extent, "was_rolled_back_with_others", lambda *error: False)
     )
 
 

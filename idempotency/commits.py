@@ -1,4 +1,4 @@
-"""A stretch: consecutive atomic phases that share one transaction, and the key's move with them.
+"""Phases in a row share one commit, and the key's move with them.
 
 The outcome is that of separate transactions, and every commit saved is a disk flush saved. Where a
 phase after the first one fails, the transaction is rolled back and run again up to that phase: so
@@ -10,17 +10,15 @@ for the rest: what a foreign call answered is never lost for a later phase's sak
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
-from typing import Any, Protocol
+from typing import TYPE_CHECKING
 
 from idempotency.exceptions import LEAVING, InvalidTransition, Postponed
 from idempotency.leases import JournalEntry, Lease, Progress, write_progress
-from idempotency.models import FINISHED, IdempotencyKey
+from idempotency.models import FINISHED
 from idempotency.phases import (
     AtomicPhase,
     ForeignPhase,
     NoOp,
-    Phase,
     PhaseResult,
     RecoveryPoint,
     Response,
@@ -28,13 +26,17 @@ from idempotency.phases import (
 from idempotency.staging import recording_staged_jobs
 from idempotency.transactions import database_is_away, may_succeed_when_repeated, was_refused
 
+if TYPE_CHECKING:
+    from idempotency.attempts import Attempt
+    from idempotency.operations import Operation
+
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """A method of the operation that is to run in a transaction."""
+    """What is to run in a transaction, on the operation as it is then."""
 
     name: str
-    run: Callable[[], PhaseResult]
+    run: "Callable[[Operation], PhaseResult]"
     foreign_phase: ForeignPhase | None = None
     """The phase whose outcome it commits."""
 
@@ -49,7 +51,7 @@ class Reached:
 
 
 @dataclass(frozen=True, slots=True)
-class Stretch:
+class Commit:
     """What a transaction did once it has committed.
 
     `failure` is why the attempt ends after it: a later phase failed, and only that was rolled
@@ -62,7 +64,7 @@ class Stretch:
 
 
 class LaterPhaseFailed(Exception):
-    """A phase after the first one of a stretch failed with `error`."""
+    """A phase after the first one of a row failed with `error`."""
 
     def __init__(self, phase: AtomicPhase, error: BaseException) -> None:
         super().__init__(phase.name)
@@ -72,7 +74,7 @@ class LaterPhaseFailed(Exception):
 
 @dataclass(slots=True)
 class Extent:
-    """How far a stretch is to go, and how far the latest run of it came.
+    """How far a row is to go, and how far the latest run of it came.
 
     - `ends_before`: the phase that failed in an earlier run, which is left out.
     - `first_only`: the first step is to have a transaction for itself.
@@ -87,7 +89,7 @@ class Extent:
         return not (self.first_only or self._failed_in(phase))
 
     def failure_before(self, phase: AtomicPhase | None) -> BaseException | None:
-        """Why the stretch ends before a phase, if that is since it failed."""
+        """Why the row ends before a phase, if that is since it failed."""
         return self.ends_before.error if self.ends_before and phase else None
 
     def was_rolled_back_with_others(self, error: BaseException) -> bool:
@@ -102,26 +104,11 @@ class Extent:
         return self.ends_before is not None and self.ends_before.phase is phase
 
 
-class Phased(Protocol):
-    """What a stretch needs of an operation."""
-
-    key: IdempotencyKey
-    lease: Lease
-    foreign_phase_in_hand: ForeignPhase | None
-    __dict__: dict[str, Any]
-
-    def read_instances_anew(self) -> None: ...
-
-    def phases(self) -> tuple[Phase, ...]: ...
-
-    def phase_at(self, recovery_point: str) -> Phase | None: ...
+def phase_step(phase: AtomicPhase) -> Step:
+    return Step(phase.name, phase.method)
 
 
-def phase_step(operation: Phased, phase: AtomicPhase) -> Step:
-    return Step(phase.name, partial(phase.method, operation))
-
-
-def run_stretch(operation: Phased, first: Step, *journal: JournalEntry, extent: Extent) -> Stretch:
+def run_in_a_row(attempt: "Attempt", first: Step, *journal: JournalEntry, extent: Extent) -> Commit:
     """Runs a step and the atomic phases that follow it, in the caller's transaction, and then moves
     the key, once for all of them.
 
@@ -129,9 +116,10 @@ def run_stretch(operation: Phased, first: Step, *journal: JournalEntry, extent: 
         extent: how far to go; how far it came is noted there.
 
     *Raises* `LaterPhaseFailed`, after which it is to be run again; `LeaseLost` where the lease is
-    no longer the operation's; and what the first step does.
+    no longer the attempt's; and what the first step does.
     """
     extent.steps_begun, extent.is_at_commit = 1, False
+    operation = attempt.operation
     reached = _run_step(operation, first, Reached(operation.key.recovery_point, None, journal))
     while (phase := _atomic_phase_after(operation, reached)) and extent.may_go_on_with(phase):
         extent.steps_begun += 1
@@ -143,9 +131,9 @@ def run_stretch(operation: Phased, first: Step, *journal: JournalEntry, extent: 
             "far is kept. Retry with the same Idempotency-Key."
         )
     progress = _progress_to(operation, reached)
-    lease = write_progress(operation.lease, progress)
+    lease = write_progress(attempt.lease, progress)
     extent.is_at_commit = True
-    return Stretch(progress, lease, failure)
+    return Commit(progress, lease, failure)
 
 
 def took(began_at: float) -> dict[str, float]:
@@ -153,12 +141,12 @@ def took(began_at: float) -> dict[str, float]:
     return {"ms": round((time.monotonic() - began_at) * 1000, 1)}
 
 
-def _run_step(operation: Phased, step: Step, reached: Reached) -> Reached:
+def _run_step(operation: "Operation", step: Step, reached: Reached) -> Reached:
     began_at = time.monotonic()
-    operation.foreign_phase_in_hand = step.foreign_phase
+    operation.phase_in_hand = step.foreign_phase
     operation.read_instances_anew()
     with recording_staged_jobs() as jobs:
-        result = step.run()
+        result = step.run(operation)
     point = _point_after(operation, step, result, reached.point)
     entry: JournalEntry = {"event": step.name, "recovery_point": point, **took(began_at)}
     if jobs:
@@ -166,9 +154,9 @@ def _run_step(operation: Phased, step: Step, reached: Reached) -> Reached:
     return Reached(point, result, (*reached.journal, entry))
 
 
-def _run_later_step(operation: Phased, phase: AtomicPhase, reached: Reached) -> Reached:
+def _run_later_step(operation: "Operation", phase: AtomicPhase, reached: Reached) -> Reached:
     try:
-        return _run_step(operation, phase_step(operation, phase), reached)
+        return _run_step(operation, phase_step(phase), reached)
     except LEAVING:
         raise
     except BaseException as error:
@@ -177,7 +165,7 @@ def _run_later_step(operation: Phased, phase: AtomicPhase, reached: Reached) -> 
         raise LaterPhaseFailed(phase, error) from error
 
 
-def _progress_to(operation: Phased, reached: Reached) -> Progress:
+def _progress_to(operation: "Operation", reached: Reached) -> Progress:
     if isinstance(reached.result, Response):
         return Progress(recovery_point=FINISHED, response=reached.result, journal=reached.journal)
     moved = reached.point != operation.key.recovery_point
@@ -190,14 +178,14 @@ def _progress_to(operation: Phased, reached: Reached) -> Progress:
     )
 
 
-def _atomic_phase_after(operation: Phased, reached: Reached) -> AtomicPhase | None:
+def _atomic_phase_after(operation: "Operation", reached: Reached) -> AtomicPhase | None:
     if not isinstance(reached.result, RecoveryPoint):
         return None
     phase = operation.phase_at(reached.point)
     return phase if isinstance(phase, AtomicPhase) else None
 
 
-def _point_after(operation: Phased, step: Step, result: PhaseResult, point: str) -> str:
+def _point_after(operation: "Operation", step: Step, result: PhaseResult, point: str) -> str:
     """Where a result leads. Recovery points never go back, so the loop ends."""
     if isinstance(result, Response):
         return FINISHED
