@@ -17,7 +17,7 @@ from django.db import OperationalError, connection
 
 from idempotency import conf, failures
 from idempotency.exceptions import RequestInProgress
-from idempotency.leases import Lease, journal_with_room, lease_clock, lease_end
+from idempotency.leases import Lease, journal_and, lease_clock, lease_end
 from idempotency.models import FINISHED, STARTED, IdempotencyKey
 from idempotency.positions import Position
 from idempotency.statements import run
@@ -108,25 +108,30 @@ SELECT %(user_id)s, %(idempotency_key)s, %(request_method)s, %(request_path)s,
        jsonb_build_array(jsonb_build_object('at', now, 'event', 'claimed', 'attempt', 1))
   FROM (SELECT clock_timestamp() AS now) AS clock
     ON CONFLICT (user_id, idempotency_key) DO NOTHING
-RETURNING id, foreign_key, created_at, run_after, foreign_sent_at
+RETURNING {_SELECTED}
 """  # noqa: S608
 
-# The claim of a key that nobody works on: it was let go, or its lease ran out. One conditional
-# write, so of any number of processes one gets it; and it changes the fencing token, so whoever
-# held it before can write nothing more. After it the completer waits at least its pause.
-# A lease that was taken in the future has ended: the database's clock was wrong.
+# The claim of a key that nobody works on: it was let go, or its lease ran out, or a person takes it
+# off the review list. One conditional write, so of any number of processes one gets it; and it
+# changes the fencing token, so whoever held it before can write nothing more. After it the
+# completer waits at least its pause. A lease that was taken in the future has ended: the database's
+# clock was wrong.
+_ENTRY = """jsonb_build_array(jsonb_build_object(
+                       'at', clock_timestamp(), 'event', %(event)s, 'attempt', attempt + 1,
+                       'recovery_point', COALESCE(%(recovery_point)s, recovery_point))
+                     || %(said)s::jsonb)"""
+
 _TAKE_OVER = f"""
 {{next}}UPDATE idempotency_idempotencykey
-   SET locked_at   = clock_timestamp(),
+   SET needs_review_at = NULL,
+       recovery_point  = COALESCE(%(recovery_point)s, recovery_point),
+       locked_at   = clock_timestamp(),
        last_run_at = clock_timestamp(),
        attempt     = attempt + 1,
        lease_token = %(lease_token)s,
        run_after   = GREATEST(run_after, clock_timestamp() + %(completer_pause)s),
        completer_attempts = completer_attempts + %(completer_attempts)s,
-       journal     = ({journal_with_room(1)})
-                     || jsonb_build_array(jsonb_build_object(
-                          'at', clock_timestamp(), 'event', %(event)s, 'attempt', attempt + 1,
-                          'recovery_point', recovery_point))
+       journal     = {journal_and(_ENTRY, "1")}
  WHERE id = {{which}}
 RETURNING {_SELECTED}{{returned}}
 """  # noqa: S608
@@ -201,25 +206,13 @@ TAKE_OVER_NEXT_OVERDUE_KEY = _take_over_next("created_at < statement_timestamp()
 # A person's claim, of a key on the review list: what takes it off the list is a decision, on the
 # request as the person saw it: by the token, since another request may have the id by now. If the
 # process ends before it has carried the decision out, the key is an unfinished one like any other.
-REOPEN_KEY = f"""
-UPDATE idempotency_idempotencykey
-   SET needs_review_at = NULL,
-       recovery_point  = %(recovery_point)s,
-       locked_at       = clock_timestamp(),
-       last_run_at     = clock_timestamp(),
-       attempt         = attempt + 1,
-       lease_token     = %(lease_token)s,
-       run_after       = GREATEST(run_after, clock_timestamp() + %(completer_pause)s),
-       journal         = ({journal_with_room(1)})
-                         || jsonb_build_array(jsonb_build_object(
-                              'at', clock_timestamp(), 'event', 'reviewed', 'attempt', attempt + 1,
-                              'recovery_point', %(recovery_point)s, 'action', %(action)s,
-                              'reviewer', %(reviewer)s, 'reason', %(reason)s))
- WHERE id = %(id)s
+REOPEN_KEY = _TAKE_OVER.format(
+    next="",
+    which="""%(id)s
    AND lease_token = %(seen_token)s
-   AND needs_review_at IS NOT NULL
-RETURNING {_SELECTED}
-"""  # noqa: S608
+   AND needs_review_at IS NOT NULL""",
+    returned="",
+)
 
 
 @repeated_on_conflict
@@ -259,7 +252,7 @@ def insert_key(new_key: NewKey, *, begins_foreign_phase: bool) -> Claim | None:
                 raise request_in_progress(retry_after_seconds=1) from error
             raise
         row = cursor.fetchone()
-    return None if row is None else _fresh_claim(new_key, values["lease_token"], row, asked_at)
+    return None if row is None else _claim_from(row, asked_at)
 
 
 def take_over_key(key_id: int, *, impossible_lease: datetime | None = None) -> Claim | None:
@@ -305,28 +298,21 @@ def take_over_next_due_key(position: Position | None = None) -> Claim | None:
     return claim and Claim(claim.key, replace(claim.lease, is_completers=True))
 
 
-@repeated_on_conflict
 def reopen_key(
     key: IdempotencyKey, *, recovery_point: str, action: str, reviewer: str, reason: str
 ) -> Claim | None:
     """Claims a key of the review list, to go on from `recovery_point`. None where it is not, or no
     longer, as it was read.
     """
-    values: dict[str, Any] = {
-        "id": key.pk,
-        "seen_token": key.lease_token,
-        "lease_token": uuid4(),
-        "recovery_point": recovery_point,
-        "action": action,
-        "reviewer": reviewer,
-        "reason": reason,
-        "completer_pause": conf.current().completer_pause,
-    }
-    asked_at = lease_clock()
-    with connection.cursor() as cursor:
-        cursor.execute(REOPEN_KEY, values)
-        row = cursor.fetchone()
-    return None if row is None else _claim_from(row, asked_at)
+    claim, _ = _take_over(
+        REOPEN_KEY,
+        event="reviewed",
+        id=key.pk,
+        seen_token=key.lease_token,
+        recovery_point=recovery_point,
+        said=json.dumps({"action": action, "reviewer": reviewer, "reason": reason}),
+    )
+    return claim
 
 
 def request_in_progress(*, retry_after_seconds: int) -> RequestInProgress:
@@ -350,13 +336,21 @@ def _longest_wait() -> timedelta:
 
 @repeated_on_conflict
 def _take_over(
-    statement: str, *, event: str, completer_attempts: int = 0, **which: Any
+    statement: str,
+    *,
+    event: str,
+    completer_attempts: int = 0,
+    recovery_point: str | None = None,
+    said: str = "{}",
+    **which: Any,
 ) -> tuple[Claim | None, datetime | None]:
     """The claim, and since when the key was due where the statement chose it."""
     settings = conf.current()
     values: dict[str, Any] = {
         **which,
         "event": event,
+        "recovery_point": recovery_point,
+        "said": said,
         "lease_token": uuid4(),
         "completer_attempts": completer_attempts,
         "clock_tolerance": settings.clock_tolerance,
@@ -371,27 +365,6 @@ def _take_over(
         return None, None
     columns = len(_COLUMNS) + 1
     return _claim_from(row[:columns], asked_at), row[-1] if len(row) > columns else None
-
-
-def _fresh_claim(new_key: NewKey, lease_token: UUID, row: Sequence[Any], asked_at: float) -> Claim:
-    key_id, foreign_key, now, run_after, foreign_sent_at = row
-    written = {
-        **dict.fromkeys(_COLUMNS),
-        **vars(new_key),
-        "foreign_key": foreign_key,
-        "recovery_point": STARTED,
-        "attempt": 1,
-        "lease_token": lease_token,
-        "completer_attempts": 0,
-        "created_at": now,
-        "last_run_at": now,
-        "locked_at": now,
-        "run_after": run_after,
-        "foreign_sent_at": foreign_sent_at,
-        "last_error": "",
-    }
-    key = IdempotencyKey.from_db(connection.alias, ["id", *written], [key_id, *written.values()])
-    return Claim(key, _lease_on(key, asked_at))
 
 
 def _claim_from(row: Sequence[Any], asked_at: float) -> Claim:

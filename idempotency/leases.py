@@ -29,14 +29,18 @@ JOURNAL_LIMIT = 200
 """A key keeps its first entry and its latest ones: a client may retry without end."""
 
 
-def journal_with_room(entries: int) -> str:
-    """The journal as SQL, so that with so many entries more it has no more than its limit.
+def journal_and(entries: str, count: str) -> str:
+    """The journal with more entries as SQL: of those between, the oldest go beyond its limit.
 
     It grows in the statement that moves the key, so the timeline costs none of its own.
     """
+    length = f"jsonb_array_length(journal) + {count}"
     return f"""
-       CASE WHEN jsonb_array_length(journal) <= {JOURNAL_LIMIT - entries} THEN journal
-            ELSE journal{" - 1" * entries} END"""
+       CASE WHEN {length} <= {JOURNAL_LIMIT} THEN journal
+            ELSE jsonb_path_query_array(
+                   journal, '$[0, $oldest to last]',
+                   jsonb_build_object('oldest', {length} - {JOURNAL_LIMIT - 1})) END
+       || {entries}"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,30 +79,39 @@ class Progress:
     journal: Sequence[JournalEntry] = field(default_factory=tuple)
 
 
+_ENTRIES = """to_jsonb(ARRAY(
+                 SELECT jsonb_build_object('at', statement_timestamp()) || entry
+                   FROM jsonb_array_elements(%(entries)s::jsonb)
+                        WITH ORDINALITY AS entries (entry, number)
+                  ORDER BY number))"""
+
 # The fence. Every change that a process makes to a key it works on, finishing it and letting it
 # go included, is this statement, in the transaction of the changes that go with it. The token is
 # in the WHERE: a process that lost its lease matches no row, and its transaction is rolled back.
 # Nor does one of a history that the database has lost, whose ids and numbers may be another's now.
+# A time is the statement's, and none where NULL is added to it.
 WRITE_PROGRESS = f"""
 UPDATE idempotency_idempotencykey
    SET recovery_point        = COALESCE(%(recovery_point)s, recovery_point),
-       locked_at             = CASE WHEN %(keeps_lease)s THEN clock_timestamp() END,
-       foreign_sent_at       = CASE WHEN %(begins_foreign_phase)s THEN clock_timestamp()
-                                    ELSE foreign_sent_at END,
-       run_after             = GREATEST(run_after, clock_timestamp() + %(run_again_in)s),
+       locked_at             = statement_timestamp() + %(keeps_lease)s::interval,
+       foreign_sent_at       = GREATEST(
+                                 CASE WHEN %(begins_foreign_phase)s::interval IS NULL
+                                      THEN foreign_sent_at END,
+                                 statement_timestamp() + %(begins_foreign_phase)s::interval),
+       run_after             = GREATEST(run_after, statement_timestamp() + %(run_again_in)s),
        completer_attempts    = completer_attempts - %(attempts_taken_back)s,
        response_code         = %(response_code)s,
        response_body         = %(response_body)s,
        response_content_type = %(response_content_type)s,
        last_error            = %(last_error)s,
-       needs_review_at       = CASE WHEN %(needs_review)s THEN clock_timestamp() END,
-       journal               = ({{journal}}) || jsonb_build_array({{entries}})
+       needs_review_at       = statement_timestamp() + %(needs_review)s::interval,
+       journal               = {journal_and(_ENTRIES, "%(count)s")}
  WHERE id = %(key_id)s
    AND lease_token = %(lease_token)s
    AND recovery_point <> '{FINISHED}'
 """  # noqa: S608
 
-_JOURNAL_ENTRY = "jsonb_build_object('at', clock_timestamp()) || (%(entries)s::jsonb -> {})"
+NOW = timedelta(0)
 
 
 def write_progress(lease: Lease, progress: Progress) -> Lease:
@@ -111,25 +124,21 @@ def write_progress(lease: Lease, progress: Progress) -> Lease:
         "key_id": lease.key_id,
         "lease_token": lease.token,
         "recovery_point": progress.recovery_point,
-        "keeps_lease": progress.keeps_lease,
-        "begins_foreign_phase": progress.begins_foreign_phase,
-        "run_again_in": progress.run_again_in or timedelta(0),
+        "keeps_lease": NOW if progress.keeps_lease else None,
+        "begins_foreign_phase": NOW if progress.begins_foreign_phase else None,
+        "run_again_in": progress.run_again_in or NOW,
         "attempts_taken_back": int(progress.takes_back_attempt),
         "response_code": response.status if response else None,
         "response_body": response.text if response else None,
         "response_content_type": response.content_type if response else None,
         "last_error": progress.last_error,
-        "needs_review": progress.needs_review,
+        "needs_review": NOW if progress.needs_review else None,
+        "count": len(progress.journal),
         "entries": _as_json(progress.journal, lease.attempt),
     }
-    count = len(progress.journal)
-    statement = WRITE_PROGRESS.format(
-        journal=journal_with_room(count),
-        entries=", ".join(map(_JOURNAL_ENTRY.format, range(count))),
-    )
     asked_at = lease_clock()
     with connection.cursor() as cursor:
-        run(cursor, statement, values)
+        run(cursor, WRITE_PROGRESS, values)
         if cursor.rowcount != 1:
             raise lease_lost()
     return replace(lease, ends_at=lease_end(asked_at))

@@ -19,9 +19,9 @@ import pytest
 from django.contrib.sessions.models import Session
 from django.utils import timezone
 
-from idempotency import kept_values, parameters
+from idempotency import kept_values
 from idempotency.attempts import Attempt
-from idempotency.http import views
+from idempotency.http import forms, views
 from idempotency.jobs.delivering import drain_staged_jobs
 from idempotency.testing import (
     Boundary,
@@ -180,7 +180,7 @@ def test_a_form_that_is_asked_at_each_attempt_is_a_violation(enrolment, monkeypa
     """It says that the name is taken, by this very request."""
 
     def ask_again(*sent_form_and_transient_fields: Any) -> dict[str, Any]:
-        parameters.kept_by_form(*sent_form_and_transient_fields)
+        forms.kept_by_form(*sent_form_and_transient_fields)
         return {}
 
     monkeypatch.setattr(views, "clean_transient", ask_again)

@@ -13,9 +13,9 @@ from itertools import count
 
 import pytest
 
-from idempotency import kept_values, parameters
+from idempotency import kept_values
 from idempotency.attempts import Attempt
-from idempotency.http import views
+from idempotency.http import forms, views
 from idempotency.testing import Fault
 from idempotency.testing.machines import counted_from_zero, tell
 from idempotency.testing.mishaps import Crash
@@ -83,7 +83,7 @@ def test_a_form_that_is_asked_at_each_attempt_is_found(tell_stories, monkeypatch
     """It says that the name is taken, by this very request."""
 
     def ask_again(*sent_form_and_transient_fields):
-        parameters.kept_by_form(*sent_form_and_transient_fields)
+        forms.kept_by_form(*sent_form_and_transient_fields)
         return {}
 
     monkeypatch.setattr(views, "clean_transient", ask_again)
