@@ -127,15 +127,17 @@ def one_audit_record_for_a_transition(trial: Trial) -> None:
 
 def the_ledger_is_that_of_the_rides(trial: Trial) -> None:
     """The same charges on both sides, and the same sum: what an auditor would reconcile."""
+    is_paid = Ride.objects.filter(stripe_charge_id__isnull=False)
+    paid = dict(is_paid.values_list("stripe_charge_id", "amount_cents"))
     unknown = in_review()
+    # Under the foreign key of one in review an earlier ride may have been paid for: a client's key
+    # that was used again after its tombstone.
     taken = {
         charge["id"]: charge["amount"]
         for key, charges in ledger(trial.at_rest).items()
         for charge in succeeded(charges)
-        if key not in unknown
+        if key not in unknown or charge["id"] in paid
     }
-    is_paid = Ride.objects.filter(stripe_charge_id__isnull=False)
-    paid = dict(is_paid.values_list("stripe_charge_id", "amount_cents"))
     assert taken.keys() == paid.keys(), f"on one side only: {taken.keys() ^ paid.keys()}"
     assert sum(taken.values()) == sum(paid.values()) == len(paid) * FARE_CENTS
 

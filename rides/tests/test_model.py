@@ -14,9 +14,13 @@ from itertools import count
 import pytest
 
 from idempotency.phases import ForeignPhase
+from idempotency.reviewing import keys_under_review
+from idempotency.testing import Fault
 from idempotency.testing.machines import counted_from_zero, tell
+from idempotency.testing.mishaps import Crash
+from rides.models import Ride
 from rides.payments.client import connected_client
-from rides.tests.model.known import THE_SAME, experiments_of
+from rides.tests.model.known import ANOTHER, THE_SAME, experiments_of
 from rides.tests.model.service import Service
 from rides.tests.model.stage import DATABASES
 from rides.tests.model.states import BAD_CARD, GOOD_CARD
@@ -110,6 +114,21 @@ def test_a_sending_that_is_still_to_come_and_is_repeated_surprises_the_model(
 
         with pytest.raises(AssertionError, match=r"told booked; the model has \(needs_review\)"):
             service.a_client_sends_again(known=key, request=THE_SAME, mishap=None)
+
+
+def test_a_key_that_is_used_again_and_left_to_a_person_leaves_the_ride_before_it_paid(tell_stories):
+    """Both have one foreign key, which is made of the client's."""
+    with story() as service:
+        key = service.a_client_books(card=GOOD_CARD, mishap=None)
+        service.time_passes(by="31 days")
+        service.the_reaper_runs(mishap=None)
+        in_the_call = Crash(Fault.HOSTILE, at=12)
+        service.a_client_sends_again(known=key, request=ANOTHER, mishap=in_the_call)
+        service.time_passes(by="73 hours")
+        service.the_reaper_runs(mishap=None)
+        service.bring_to_rest()
+        assert keys_under_review().count() == Ride.objects.exclude(stripe_charge_id=None).count()
+        service.check_invariants_at_rest()
 
 
 @contextmanager
