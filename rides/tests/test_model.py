@@ -14,7 +14,7 @@ from itertools import count
 import pytest
 
 from idempotency.phases import ForeignPhase
-from idempotency.reviewing import keys_under_review
+from idempotency.review.decisions import keys_under_review
 from idempotency.testing import Fault
 from idempotency.testing.machines import counted_from_zero, tell
 from idempotency.testing.mishaps import Crash
