@@ -35,55 +35,7 @@ class IdempotencyError(Exception):
         return {"Retry-After": str(self.retry_after_seconds)}
 
 
-# The request was refused: nothing was written.
-
-
-class MethodNotAllowed(IdempotencyError):
-    status, code = 405, "method_not_allowed"
-
-    @property
-    def headers(self) -> dict[str, str]:
-        return {"Allow": "POST"}
-
-
-class Unauthenticated(IdempotencyError):
-    status, code = 401, "unauthenticated"
-
-    @property
-    def headers(self) -> dict[str, str]:
-        return {"WWW-Authenticate": 'Credential realm="api"'}
-
-
-class KeyMissing(IdempotencyError):
-    status, code = 400, "idempotency_key_missing"
-
-
-class KeyInvalid(IdempotencyError):
-    status, code = 400, "idempotency_key_invalid"
-
-
-class PathInvalid(IdempotencyError):
-    status, code = 400, "path_invalid"
-
-
-class BodyMalformed(IdempotencyError):
-    status, code = 400, "body_malformed"
-
-
-class LengthRequired(IdempotencyError):
-    status, code = 411, "length_required"
-
-
-class BodyTooLarge(IdempotencyError):
-    status, code = 413, "body_too_large"
-
-
-class ContentTypeUnsupported(IdempotencyError):
-    status, code = 415, "content_type_unsupported"
-
-
-class ParametersInvalid(IdempotencyError):
-    status, code = 422, "parameters_invalid"
+# Nothing was begun: `http.refusals` has what else can be wrong with a request.
 
 
 class DoorsClosed(IdempotencyError):

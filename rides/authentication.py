@@ -27,8 +27,13 @@ SELECT {", ".join(RIDER_FIELDS)}
 
 
 def demo_rider(request: HttpRequest) -> User | None:
-    """Return the rider whose address the request carries, or None; one SELECT at most."""
-    return demo_rider_at(request.META.get("HTTP_AUTHORIZATION", ""))
+    """Return the rider whose address the request carries, or None; one SELECT at most.
+
+    The address stands there bare, as in the original, or as a bearer token.
+    """
+    credential = request.META.get("HTTP_AUTHORIZATION", "")
+    scheme, _, token = credential.partition(" ")
+    return demo_rider_at(token if scheme.lower() == "bearer" else credential)
 
 
 def session_rider(request: HttpRequest) -> User | None:

@@ -13,10 +13,11 @@ from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 
-from idempotency.exceptions import IdempotencyError, Unauthenticated
+from idempotency.exceptions import IdempotencyError
 from idempotency.failures import answerable
 from idempotency.http.bodies import Sent
 from idempotency.http.keys import check_key
+from idempotency.http.refusals import Unauthenticated
 from idempotency.http.views import perform
 from idempotency.transactions import drop_broken_connection, reading_again_after_a_restart
 from rides.authentication import demo_rider_at

@@ -16,7 +16,7 @@ from django import forms
 from django.http import HttpRequest
 
 from idempotency import conf
-from idempotency.exceptions import (
+from idempotency.http.refusals import (
     BodyMalformed,
     BodyTooLarge,
     ContentTypeUnsupported,

@@ -7,8 +7,8 @@ from typing import Any
 from django import forms
 from django.core.exceptions import ValidationError
 
-from idempotency.exceptions import ParametersInvalid
 from idempotency.http.bodies import Sent, refuse_other_json_types, refuse_unstorable_texts, shown
+from idempotency.http.refusals import ParametersInvalid
 from idempotency.parameters import REMOVED, keep_all
 
 

@@ -5,7 +5,7 @@ import re
 from django.http import HttpRequest
 
 from idempotency import conf
-from idempotency.exceptions import KeyInvalid, KeyMissing
+from idempotency.http.refusals import KeyInvalid, KeyMissing
 from idempotency.models import KEY_MAX_LENGTH
 
 # A Structured Field string (RFC 8941, section 3.3.3), which is how the draft writes the key:

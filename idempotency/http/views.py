@@ -20,17 +20,7 @@ from idempotency.claims import (
     request_in_progress,
     take_over_key,
 )
-from idempotency.exceptions import (
-    BodyMalformed,
-    IdempotencyError,
-    KeyExpired,
-    MethodNotAllowed,
-    NeedsReview,
-    ParametersInvalid,
-    ParametersMismatch,
-    PathInvalid,
-    Unauthenticated,
-)
+from idempotency.exceptions import IdempotencyError, KeyExpired, NeedsReview, ParametersMismatch
 from idempotency.failures import answerable
 from idempotency.fingerprints import fingerprint, text_of
 from idempotency.foreign_keys import foreign_key_for
@@ -44,6 +34,13 @@ from idempotency.http.bodies import (
 from idempotency.http.forms import clean_transient, kept_by_form
 from idempotency.http.keys import read_key
 from idempotency.http.origins import origin_ip
+from idempotency.http.refusals import (
+    BodyMalformed,
+    MethodNotAllowed,
+    ParametersInvalid,
+    PathInvalid,
+    Unauthenticated,
+)
 from idempotency.kept_values import readable
 from idempotency.models import IdempotencyKey
 from idempotency.parameters import Parameters, keep_all

@@ -48,7 +48,7 @@ def test_a_request_without_a_known_credential_is_refused(customer, key, credenti
     )
 
     assert_refused(answer, 401, "unauthenticated")
-    assert answer.headers["WWW-Authenticate"]
+    assert answer.headers["WWW-Authenticate"] == 'Bearer realm="api"'
 
 
 def test_credentials_are_asked_for_before_anything_else(db):

@@ -25,6 +25,7 @@ def test_an_address_is_its_rider():
 
     assert rider_of("user@example.com") == rider
     assert rider_of("User@Example.com") == rider
+    assert rider_of("Bearer user@example.com") == rider_of("bearer user@example.com") == rider
 
 
 def test_it_takes_one_statement_with_the_customer_in_it(django_assert_num_queries):

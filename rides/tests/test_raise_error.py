@@ -12,7 +12,7 @@ CHECK = """
 import django
 django.setup()
 from idempotency.http.bodies import Sent
-from idempotency.exceptions import ParametersInvalid
+from idempotency.http.refusals import ParametersInvalid
 from idempotency.http.forms import kept_by_form
 from rides.operations import CreateRide
 

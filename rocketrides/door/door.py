@@ -19,7 +19,8 @@ from django.urls import Resolver404, resolve
 
 from idempotency import conf
 from idempotency.claims import request_in_progress
-from idempotency.exceptions import BodyTooLarge, IdempotencyError
+from idempotency.exceptions import IdempotencyError
+from idempotency.http.refusals import BodyTooLarge
 from idempotency.http.views import error_response
 from rocketrides.door.answers import Answer, answer_of, django_answer
 from rocketrides.door.scopes import environ_of
