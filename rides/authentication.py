@@ -14,7 +14,7 @@ from django.http import HttpRequest
 
 from idempotency.http.authentication import session_user
 from idempotency.statements import run
-from rides.management.commands.seed import ADMIN_PASSWORD
+from rides.demo import ADMIN_PASSWORD
 from rides.models import User
 
 # Written out, as each request begins with it: for the ORM to write it takes longer than to run it.

@@ -11,7 +11,7 @@ from django.core.checks import CheckMessage, Error, Tags, Warning, register
 from django.db.utils import ProgrammingError
 
 from rides.clocks import clock_warnings
-from rides.management.commands.seed import ADMIN_EMAIL, ADMIN_PASSWORD
+from rides.demo import ADMIN_EMAIL, ADMIN_PASSWORD
 from rides.models import User
 
 DEMO_LOGIN = "rides.E001"

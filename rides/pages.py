@@ -20,6 +20,7 @@ from idempotency.http.keys import check_key
 from idempotency.http.refusals import Unauthenticated
 from idempotency.http.views import perform
 from idempotency.transactions import drop_broken_connection, reading_again_after_a_restart
+from rides import demo
 from rides.authentication import demo_rider_at
 from rides.operations import CreateRide
 from rides.views import not_found
@@ -30,7 +31,7 @@ PLACES = {
     "target_lat": "37.8199",
     "target_lon": "-122.4783",
 }
-RIDERS = ["user@example.com", "user-bad-source@example.com"]
+RIDERS = list(demo.RIDERS)
 
 # What the form has besides the parameters.
 NOT_PARAMETERS = {"csrfmiddlewaretoken", "idempotency_key", "rider"}

@@ -8,7 +8,8 @@ from contextlib import ExitStack
 import pytest
 
 from rides import payments
-from rides.management.commands.seed import RIDERS, seed_rider
+from rides.demo import RIDERS
+from rides.management.commands.seed import seed_rider
 from rides.models import User
 from rides.tests.answering import answering_with, saying
 from rides.tests.factories import RiderFactory

@@ -11,15 +11,9 @@ from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 
 from rides import payments
+from rides.demo import ADMIN_EMAIL, ADMIN_PASSWORD, RIDERS
 from rides.models import User
 
-# The two riders of the original, with Stripe's test cards: one that pays, one that is declined.
-RIDERS = {
-    "user@example.com": "tok_visa",
-    "user-bad-source@example.com": "tok_chargeCustomerFail",
-}
-ADMIN_EMAIL = "admin@example.com"
-ADMIN_PASSWORD = "rocket"  # noqa: S105 (of the demonstration; see `seed_demo_admin`)
 PASSWORD_BYTES = 18
 
 
