@@ -1,7 +1,7 @@
 """The rows behind the guarantees: the key, the jobs it staged, and what was delivered of them.
 
 Columns, constraints and indexes only. Whoever moves a key goes through `claims`, whoever moves a
-job through `jobs`: there the statements stand that hold the guarantees.
+job through `staging` and `jobs`: there the statements stand that hold the guarantees.
 """
 
 import uuid

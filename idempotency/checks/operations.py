@@ -1,7 +1,4 @@
-"""System checks: what is wrong with an operation or a setting, before it can do harm.
-
-Those of the database are in `database_checks`.
-"""
+"""System checks: what is wrong with an operation or a single setting, before it can do harm."""
 
 from collections import Counter
 from collections.abc import Iterator

@@ -1,6 +1,6 @@
 """System checks of what the keys stand in: their database, what points at them, how long they stay.
 
-Those of operations and of single settings are in `checks`.
+Those of operations and of single settings are in `operations`.
 """
 
 from collections.abc import Iterator

@@ -6,7 +6,7 @@ import pytest
 from django.db import DataError, IntegrityError, connection, transaction
 from django.db.models import ProtectedError
 
-from idempotency.models import IdempotencyKey, JobDelivery, StagedJob
+from idempotency.models import Doors, IdempotencyKey, JobDelivery, ReaperPosition, StagedJob
 
 pytestmark = pytest.mark.django_db
 
@@ -131,3 +131,29 @@ def test_a_staged_job_has_a_name():
         broken_by(lambda: StagedJob.objects.create(job_id=uuid.uuid4(), job_name="", job_args={}))
         == "staged_job_named"
     )
+
+
+@pytest.mark.parametrize(
+    "half", [{"lease_token": uuid.UUID(int=1)}, {"leased_until": NOW}], ids=["token", "time"]
+)
+def test_a_delivery_is_leased_by_a_token_until_a_time(half):
+    new = {"job_id": uuid.uuid4(), "job_name": "a.task", "job_args": {}}
+
+    assert (
+        broken_by(lambda: JobDelivery.objects.create(**new, **half))
+        == "job_delivery_leased_until_a_time"
+    )
+
+
+# What there is one of.
+
+
+def test_the_reaper_has_one_position():
+    assert (
+        broken_by(lambda: ReaperPosition.objects.create(id=2, last_run_at=NOW))
+        == "reaper_position_is_one_row"
+    )
+
+
+def test_the_doors_are_closed_once():
+    assert broken_by(lambda: Doors.objects.create(id=2)) == "doors_are_one_row"

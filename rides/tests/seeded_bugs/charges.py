@@ -11,7 +11,6 @@ from django.db import transaction
 from idempotency import claims
 from idempotency.attempts import Attempt
 from idempotency.http import views
-from idempotency.operations import Operation
 from idempotency.phases import ForeignPhase
 from idempotency.testing import Fault, Moment, after_a_loss
 from rides import payments
@@ -44,14 +43,14 @@ UUID_OF_THE_NUMBER = (
 @bug("no_transaction_is_open_during_a_foreign_call", experiment=booking, plan=undisturbed)
 def call_inside_the_transaction(bed: Bed) -> None:
     """The ride's row is locked while Stripe is asked."""
-    send = Operation._send_or_look_up
+    send = Attempt._send_or_look_up
 
-    def send_with_the_ride_locked(self: CreateRide, phase: Any) -> Any:
+    def send_with_the_ride_locked(self: Attempt, phase: Any, booking: CreateRide) -> Any:
         with transaction.atomic():
-            type(self.ride).objects.select_for_update().get(pk=self.ride.pk)
-            return send(self, phase)
+            type(booking.ride).objects.select_for_update().get(pk=booking.ride.pk)
+            return send(self, phase, booking)
 
-    bed.enter_context(patch.object(Operation, "_send_or_look_up", send_with_the_ride_locked))
+    bed.enter_context(patch.object(Attempt, "_send_or_look_up", send_with_the_ride_locked))
 
 
 @bug(
@@ -143,10 +142,10 @@ def window_begins_anew_with_each_attempt(bed: Bed) -> None:
 def sends_again_what_it_does_not_find(bed: Bed) -> None:
     """What Stripe does not show is taken for what never was."""
 
-    def look_up_or_send(self: CreateRide, phase: Any) -> Any:
-        return self.find_charge() or phase.method(self)
+    def look_up_or_send(self: Attempt, phase: Any, booking: CreateRide) -> Any:
+        return booking.find_charge() or phase.method(booking)
 
-    bed.enter_context(patch.object(Operation, "_send_or_look_up", look_up_or_send))
+    bed.enter_context(patch.object(Attempt, "_send_or_look_up", look_up_or_send))
 
 
 @bug("no_unknown_outcome_is_final", experiment=looking_up_in_vain, plan=undisturbed)
