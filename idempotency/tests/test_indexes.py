@@ -124,6 +124,8 @@ def test_the_completer_reads_the_key_that_is_due(plan):
     taken = plan(
         claims.TAKE_OVER_NEXT_DUE_KEY,
         event="taken_by_completer",
+        said="{}",
+        recovery_point=None,
         lease_token=uuid4(),
         completer_attempts=1,
         begin_at=BEGINNING,
@@ -201,6 +203,8 @@ def test_the_reapers_review_looks_at_unfinished_keys_only(plan):
     taken = plan(
         claims.TAKE_OVER_NEXT_OVERDUE_KEY,
         event="taken_by_reaper",
+        said="{}",
+        recovery_point=None,
         lease_token=uuid4(),
         completer_attempts=0,
         clock_tolerance=timedelta(seconds=5),

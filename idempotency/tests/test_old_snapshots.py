@@ -238,6 +238,8 @@ def planned_badly(request, keys):
 
 VALUES = {
     "event": "taken",
+    "said": "{}",
+    "recovery_point": None,
     "lock_timeout": timedelta(seconds=90),
     "completer_pause": timedelta(seconds=60),
     "completer_attempts": 1,

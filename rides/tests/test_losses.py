@@ -154,11 +154,12 @@ def test_a_charge_without_a_ride_is_listed_by_its_key_and_its_customer(lost, sta
 @pytest.mark.parametrize("hours", [-4, -0.5, 0.5, 4])
 def test_a_loss_is_looked_through_as_far_as_stripes_clock_may_differ(kept, stand_in, hours):
     stand_in.set_clock(hours * 3600)
+    since = datetime.now(UTC).isoformat()
     book()
     lose_commits_since(kept)
 
     with pytest.raises(CommandError, match="1 off"):
-        run("reconcile", "--since", datetime.now(UTC).isoformat())
+        run("reconcile", "--since", since)
 
 
 def test_with_the_doors_closed_a_charge_without_a_ride_is_refunded_once(lost, stand_in):
