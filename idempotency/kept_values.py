@@ -54,6 +54,10 @@ class FrozenDict(dict[str, Any]):
     __setitem__ = __delitem__ = __ior__ = _refuse
     clear = pop = popitem = setdefault = update = _refuse
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        # A dict is copied item by item, which this one refuses.
+        return type(self), (dict(self),)
+
 
 def keep(name: str, value: Any) -> Any:
     """Return the value of a parameter as JSON.

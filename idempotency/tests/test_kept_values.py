@@ -1,6 +1,8 @@
 """A value that is kept is the same value again, to its last digit, and nobody can change it."""
 
 import json
+import pickle
+from copy import copy, deepcopy
 from datetime import UTC, date, datetime, time, timedelta, timezone
 from decimal import Decimal
 from enum import Enum
@@ -113,6 +115,15 @@ def test_a_dict_cannot_be_changed(change):
         change(value)
 
     assert value == {"a": 1}
+
+
+@pytest.mark.parametrize("copied", [copy, deepcopy, lambda kept: pickle.loads(pickle.dumps(kept))])
+def test_a_dict_that_cannot_be_changed_can_be_copied_as_one(copied):
+    value = restore(keep("field", {"a": {"b": 1}}), lambda reference: reference)
+
+    assert copied(value) == {"a": {"b": 1}}
+    with pytest.raises(TypeError, match="cannot be changed"):
+        copied(value)["a"]["b"] = 2
 
 
 @pytest.mark.django_db
