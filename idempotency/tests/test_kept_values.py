@@ -139,6 +139,19 @@ def test_an_instance_is_read_from_the_database_again():
     assert found is not group
 
 
+class ReadingFromReplicas:
+    def db_for_read(self, model, **hints):
+        return "a replica that lags"
+
+
+@pytest.mark.django_db
+def test_an_instance_is_read_where_it_is_written_since_a_replica_may_not_have_it_yet(settings):
+    group = Group.objects.create(name="staff")
+    settings.DATABASE_ROUTERS = [f"{__name__}.ReadingFromReplicas"]
+
+    assert find_instances(references_in(keep("field", group))) == {("auth.group", group.pk): group}
+
+
 @pytest.mark.django_db
 def test_instances_are_read_in_one_query_and_keep_their_order(django_assert_num_queries):
     groups = [Group.objects.create(name=name) for name in "cab"]
