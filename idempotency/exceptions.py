@@ -192,6 +192,10 @@ class JobSessionLost(JobError):
     """The session with the database ended while a job ran."""
 
 
+class JobWentOnAfterError(JobError):
+    """A job caught an error of the database, whose transaction keeps nothing from there on."""
+
+
 class JobLeaseLost(JobError):
     """This worker's lease of a job has ended, so it settles nothing and keeps nothing."""
 

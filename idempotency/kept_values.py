@@ -12,6 +12,7 @@ from typing import Any, NoReturn
 from uuid import UUID
 
 from django.apps import apps
+from django.db import router
 from django.db.models import Model, QuerySet
 from django.utils.dateparse import parse_duration
 from django.utils.duration import duration_string
@@ -53,6 +54,10 @@ class FrozenDict(dict[str, Any]):
 
     __setitem__ = __delitem__ = __ior__ = _refuse
     clear = pop = popitem = setdefault = update = _refuse
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # A dict is copied item by item, which this one refuses.
+        return type(self), (dict(self),)
 
 
 def keep(name: str, value: Any) -> Any:
@@ -145,8 +150,10 @@ def find_instances(references: Iterator[Reference]) -> dict[Reference, Model]:
         by_model.setdefault(label, []).append(pk)
     found: dict[Reference, Model] = {}
     for label, pks in by_model.items():
-        # The base manager: the default one may hide rows that the form was allowed to choose.
-        rows = _model(label)._base_manager.filter(pk__in=pks)
+        # The base manager: the default one may hide rows that the form was allowed to choose. From
+        # where they are written: a replica may not have the row yet, which would seem to be gone.
+        model = _model(label)
+        rows = model._base_manager.using(router.db_for_write(model)).filter(pk__in=pks)
         found |= {(label, instance.pk): instance for instance in rows}
     return found
 

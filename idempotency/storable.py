@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from django.db import DatabaseError, InterfaceError, OperationalError
+from django.db.transaction import TransactionManagementError
 
 from idempotency.exceptions import (
     LEAVING,
@@ -264,6 +265,8 @@ def _size(value: Any) -> int:
 
 
 def _database_error(error: BaseException) -> str:
+    if isinstance(error, TransactionManagementError) and error.__cause__ is not None:
+        return f"{_name_of(type(error))}: went on after {described(error.__cause__)}"
     driver_error = error.__cause__ if error.__cause__ is not None else error
     name, sqlstate = _name_of(type(driver_error)), _sqlstate(error)
     if sqlstate is None:

@@ -15,6 +15,7 @@ from typing import Any, ParamSpec, TypeVar
 
 from django.db import DatabaseError, InterfaceError, OperationalError, connection, transaction
 from django.db import Error as DatabaseFailure
+from django.db.transaction import TransactionManagementError
 
 from idempotency import conf
 from idempotency.exceptions import LEAVING, ConflictPersists, ForeignCallInsideTransaction
@@ -121,6 +122,14 @@ def may_succeed_when_repeated(error: BaseException) -> bool:
 
 def waited_too_long_for_a_lock(error: BaseException) -> bool:
     return _sqlstate_of(error) == LOCK_TIMEOUT
+
+
+def follows_a_caught_error(error: BaseException) -> bool:
+    """Whether an error of the database had ended the transaction before, and was caught."""
+    # Django has one class for all misuse, and gives only some of these the error as their cause.
+    if isinstance(error, TransactionManagementError):
+        return "error occurred in the current transaction" in str(error)
+    return _sqlstate_of(error) == "25P02"
 
 
 def waited_for_an_insert_into(table: str, error: BaseException) -> bool:

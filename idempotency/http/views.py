@@ -5,7 +5,12 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from django.core.exceptions import RequestDataTooBig, TooManyFieldsSent, TooManyFilesSent
+from django.core.exceptions import (
+    BadRequest,
+    RequestDataTooBig,
+    TooManyFieldsSent,
+    TooManyFilesSent,
+)
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.http.multipartparser import MultiPartParserError
 from django.utils.module_loading import import_string
@@ -54,6 +59,15 @@ if TYPE_CHECKING:
 
 MOST_READS = 3
 """Between reading and inserting a key somebody may insert it, or the reaper remove it."""
+
+_UNREADABLE_FORM = (
+    BadRequest,  # of another encoding than UTF-8
+    MultiPartParserError,
+    RequestDataTooBig,
+    TooManyFieldsSent,
+    TooManyFilesSent,
+)
+"""What Django raises of a form that it cannot read."""
 
 
 def view_for(operation_class: "type[Operation]") -> Callable[..., HttpResponse]:
@@ -256,7 +270,7 @@ def _answer_with(text: str | None, status: int, content_type: str | None) -> Htt
 def _authenticate(request: HttpRequest) -> Any:
     try:
         user = import_string(conf.current().authenticate)(request)
-    except (MultiPartParserError, RequestDataTooBig, TooManyFieldsSent, TooManyFilesSent) as error:
+    except _UNREADABLE_FORM as error:
         # A token check reads the form, by Django's rules, before it is read by ours.
         raise BodyMalformed("The body is no form that can be read.") from error
     if user is None:

@@ -13,7 +13,12 @@ from django.utils import timezone
 
 from idempotency import doors
 from idempotency.compat import Task, TaskContext, TaskResult, TaskResultStatus
-from idempotency.exceptions import JobFailed, JobOverLimit, JobSessionLost
+from idempotency.exceptions import (
+    JobFailed,
+    JobOverLimit,
+    JobSessionLost,
+    JobWentOnAfterError,
+)
 from idempotency.jobs.leases import JobLease, lease_delivery, release_delivery, settle_delivery
 from idempotency.jobs.limits import interrupted_after, limit_of
 from idempotency.jobs.settling import Settling
@@ -22,6 +27,7 @@ from idempotency.staging import task_named
 from idempotency.storable import described, described_traceback
 from idempotency.transactions import (
     Keep,
+    follows_a_caught_error,
     hooks_logged,
     meaning_of,
     refuse_open_transaction,
@@ -120,7 +126,17 @@ def _context_of(job: Task, lease: JobLease, args: list[Any], kwargs: dict[str, A
 
 
 def _named(failure: BaseException) -> BaseException:
-    """The driver says of a session that ended neither what of the job is kept nor what to do."""
+    """The driver says of a session that ended neither what of the job is kept nor what to do, and
+    Django of an error that the job has caught not that it has.
+    """
+    if follows_a_caught_error(failure):
+        went_on = JobWentOnAfterError(
+            "The job went on after an error of the database, which ends its transaction; nothing "
+            "of it is kept. What may fail has a `with transaction.atomic():` of its own inside the "
+            f"`try`. {described(failure.__cause__ or failure)}"
+        )
+        went_on.__cause__ = failure
+        return went_on
     if meaning_of(failure).connection is not Keep.DROP:
         return failure
     lost = JobSessionLost(

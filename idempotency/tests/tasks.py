@@ -1,5 +1,6 @@
 """The jobs that these tests stage: what the bookshop's own cannot show."""
 
+import contextlib
 import json
 import time
 from datetime import timedelta
@@ -34,6 +35,13 @@ def fail_and_go_on(user_id: int) -> None:
             cursor.execute("SELECT 1 / 0")
     except DatabaseError:
         return
+
+
+@task()
+def save_twice_and_go_on(user_id: int) -> None:
+    audit("a failed job's effect", user_id)
+    with contextlib.suppress(DatabaseError):
+        get_user_model()(pk=user_id).save(force_insert=True)
 
 
 @task(priority=50)

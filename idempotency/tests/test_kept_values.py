@@ -1,6 +1,8 @@
 """A value that is kept is the same value again, to its last digit, and nobody can change it."""
 
 import json
+import pickle
+from copy import copy, deepcopy
 from datetime import UTC, date, datetime, time, timedelta, timezone
 from decimal import Decimal
 from enum import Enum
@@ -115,6 +117,15 @@ def test_a_dict_cannot_be_changed(change):
     assert value == {"a": 1}
 
 
+@pytest.mark.parametrize("copied", [copy, deepcopy, lambda kept: pickle.loads(pickle.dumps(kept))])
+def test_a_dict_that_cannot_be_changed_can_be_copied_as_one(copied):
+    value = restore(keep("field", {"a": {"b": 1}}), lambda reference: reference)
+
+    assert copied(value) == {"a": {"b": 1}}
+    with pytest.raises(TypeError, match="cannot be changed"):
+        copied(value)["a"]["b"] = 2
+
+
 @pytest.mark.django_db
 def test_an_instance_is_read_from_the_database_again():
     group = Group.objects.create(name="readers")
@@ -126,6 +137,19 @@ def test_an_instance_is_read_from_the_database_again():
     assert kept == {"model": "auth.group", "pk": group.pk}
     assert (found, found.name) == (group, "writers")
     assert found is not group
+
+
+class ReadingFromReplicas:
+    def db_for_read(self, model, **hints):
+        return "a replica that lags"
+
+
+@pytest.mark.django_db
+def test_an_instance_is_read_where_it_is_written_since_a_replica_may_not_have_it_yet(settings):
+    group = Group.objects.create(name="staff")
+    settings.DATABASE_ROUTERS = [f"{__name__}.ReadingFromReplicas"]
+
+    assert find_instances(references_in(keep("field", group))) == {("auth.group", group.pk): group}
 
 
 @pytest.mark.django_db

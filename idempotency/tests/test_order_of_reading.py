@@ -65,17 +65,24 @@ def test_a_project_says_in_which_headers_a_credential_may_stand(
     assert customer.post({}, key).status_code == status
 
 
-def test_a_session_whose_form_has_too_many_fields_gets_a_400(customer, key, settings):
+@pytest.mark.parametrize(
+    ("body", "content_type"),
+    [
+        ("&".join(f"a{n}=1" for n in range(1_002)), "application/x-www-form-urlencoded"),
+        ("title=Emma", "application/x-www-form-urlencoded; charset=utf-16"),
+    ],
+    ids=["too many fields", "another encoding"],
+)
+def test_a_session_whose_form_django_cannot_read_gets_a_400(
+    customer, key, settings, body, content_type
+):
     settings.IDEMPOTENCY = {}
     browser = Client(enforce_csrf_checks=True)
     browser.force_login(customer.user)
     browser.cookies["csrftoken"] = _get_new_csrf_string()
 
-    answer = browser.post(
-        "/orders",
-        "&".join(f"a{n}=1" for n in range(1_002)),
-        "application/x-www-form-urlencoded",
-        headers={"Idempotency-Key": key},
+    answer = browser.generic(
+        "POST", "/orders", body, content_type, headers={"Idempotency-Key": key}
     )
 
     assert (answer.status_code, answer.json()["code"]) == (400, "body_malformed")

@@ -3,12 +3,15 @@
 import json
 import math
 import smtplib
+from contextlib import suppress
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
 import pytest
+from django.contrib.auth.models import Group
 from django.db import IntegrityError, OperationalError, connection, transaction
+from django.db.transaction import TransactionManagementError
 from django.db.utils import DataError
 from hypothesis import given
 from hypothesis import strategies as st
@@ -220,3 +223,19 @@ def test_a_traceback_tells_the_lines_of_all_causes_and_none_of_their_words() -> 
     assert address not in told
     assert told.index("KeyError") < told.index("which led to") < told.index("It did not answer.")
     assert "raise KeyError(address)" in told
+
+
+def test_an_error_of_the_database_that_was_caught_is_named_where_the_code_went_on():
+    with pytest.raises(TransactionManagementError) as went_on:
+        catch_an_error_and_go_on()
+
+    assert "TransactionManagementError: went on after" in described(went_on.value)
+    assert "SQLSTATE 23505" in described(went_on.value)
+
+
+def catch_an_error_and_go_on():
+    Group.objects.create(name="one")
+    with transaction.atomic():
+        with suppress(IntegrityError):
+            Group.objects.create(name="one")
+        Group.objects.count()
