@@ -4,6 +4,7 @@ It is apart from the settings because the sandbox's own commands need it without
 without the database that the settings bring up.
 """
 
+import os
 from collections.abc import Collection
 from pathlib import Path
 from typing import Any, NoReturn
@@ -29,6 +30,22 @@ PORTS = range(1, 65_536)
 SECONDS = range(1_000_000_000)
 YES = ("true", "on", "yes", "y", "ok", "1")
 NO = ("false", "off", "no", "n", "0")
+
+OWN_MACHINE = "127.0.0.1,localhost,::1"
+
+
+def ask_no_proxy_for_this_machine() -> None:
+    """Add this machine to the hosts that are asked without a proxy, by whichever library asks.
+
+    A proxy in the environment is for what is outside, such as Stripe; to the stand-in, or to the
+    API of the demo, it knows no way.
+    """
+    direct = os.environ.get("no_proxy") or os.environ.get("NO_PROXY") or ""
+    if direct != "*" and OWN_MACHINE not in direct:
+        os.environ["no_proxy"] = f"{direct},{OWN_MACHINE}".strip(",")
+
+
+ask_no_proxy_for_this_machine()
 
 
 def refuse_to_start(reason: str) -> NoReturn:
