@@ -101,6 +101,7 @@ INSTALLED_APPS = [
 ]
 
 MIDDLEWARE = [
+    "rocketrides.hosts.refuse_unknown_hosts",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
@@ -257,7 +258,6 @@ LOGGING = {
     "loggers": {
         "django": {"level": LOG_LEVEL},  # named, so that it loses the handlers Django gave it
         "django.request": {"level": "ERROR"},  # a client's 4xx is an answer, not an event
-        "django.security.DisallowedHost": {"level": "CRITICAL"},  # as is this one's 400
         # Else several lines for each call, and for each look into the empty queue.
         "stripe": {"level": "WARNING"},
         "django_tasks": {"level": "WARNING"},
