@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from django import forms
 from django.core.management import call_command
-from django.db import DataError
+from django.db import DataError, ProgrammingError
 from django.urls import path
 
 from idempotency import (
@@ -263,6 +263,19 @@ def test_a_batch_that_raises_anything_does_not_end_a_worker(
 
     assert "tester: batch failed, next in 1 s" in caplog.text
     assert "\x00" not in caplog.text
+
+
+def test_a_worker_on_a_database_that_was_not_migrated_says_so(
+    monkeypatch, signals_as_before, caplog
+):
+    def run_batch() -> worker.Batch:
+        worker.Stop.asked = True
+        raise ProgrammingError('relation "idempotency_doors" does not exist')
+
+    monkeypatch.setattr(worker, "_sleep", lambda seconds: None)
+    worker.run_worker("tester", run_batch, pause=timedelta(0))
+
+    assert "the database may lack migrations of this code (manage.py migrate)" in caplog.text
 
 
 @pytest.mark.parametrize("leaves", [KeyboardInterrupt, SystemExit])
