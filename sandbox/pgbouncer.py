@@ -52,6 +52,7 @@ def running(data_dir: Path) -> Iterator[dict[str, str]]:
     """
     if PROGRAM is None:
         raise postgres.PostgresUnavailable("pgbouncer is not installed")
+    data_dir = data_dir.resolve()
     with tempfile.TemporaryDirectory(prefix="pgbouncer-") as name:
         folder = Path(name)
         process = subprocess.Popen(  # noqa: S603

@@ -61,7 +61,7 @@ def database_url(data_dir: Path) -> str:
         with exclusively(data_dir):
             ensure_running(data_dir)
             ensure_database(data_dir)
-    return url(data_dir, DATABASE)
+    return url(data_dir.resolve(), DATABASE)
 
 
 @contextlib.contextmanager
@@ -104,7 +104,7 @@ def stop(data_dir: Path) -> None:
 
 
 def url(data_dir: Path, database: str) -> str:
-    place = urlencode({"host": data_dir.resolve(), "port": PORT}, quote_via=quote)
+    place = urlencode({"host": data_dir, "port": PORT}, quote_via=quote)
     return f"postgresql://postgres@/{database}?{place}"
 
 
@@ -119,7 +119,7 @@ def why_no_connection(data_dir: Path, database: str) -> str:
     if not data_dir.exists():
         return "it is not there yet"
     try:
-        psycopg2.connect(url(data_dir, database), connect_timeout=5).close()
+        psycopg2.connect(url(data_dir.resolve(), database), connect_timeout=5).close()
     except psycopg2.OperationalError as error:
         return " ".join(str(error).split())
     return ""
@@ -217,7 +217,7 @@ def refuse_a_user_without_a_name() -> None:
 
 
 def ensure_database(data_dir: Path) -> None:
-    with contextlib.closing(psycopg2.connect(url(data_dir, "postgres"))) as connection:
+    with contextlib.closing(psycopg2.connect(url(data_dir.resolve(), "postgres"))) as connection:
         connection.autocommit = True
         with connection.cursor() as cursor:
             cursor.execute("SELECT FROM pg_database WHERE datname = %s", [DATABASE])

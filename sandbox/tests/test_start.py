@@ -266,6 +266,20 @@ def test_the_two_commands_work_in_a_folder_of_any_name_behind_a_proxy_in_another
         assert "1 passed" in tested.stdout, tested.stderr
 
 
+def test_an_environment_whose_python_is_gone_is_built_anew(tmp_path: Path) -> None:
+    shutil.copy(BASE_DIR / "Makefile", tmp_path)
+    (tmp_path / "requirements.txt").touch()
+    python = tmp_path / ".venv/bin/python"
+    make = ["make", f"PYTHON={sys.executable}", ".venv/installed-"]
+    subprocess.run(make, cwd=tmp_path, check=True)
+    python.unlink()
+    python.symlink_to("/usr/bin/python-that-was-removed")
+
+    subprocess.run(make, cwd=tmp_path, check=True)
+
+    subprocess.run([python, "-m", "pip", "--version"], check=True)
+
+
 def test_a_taken_port_is_one_clear_line(environment: dict[str, str]) -> None:
     with socket.create_server(("127.0.0.1", int(environment["PORT"]))):
         result = subprocess.run(
