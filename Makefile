@@ -12,7 +12,14 @@ VENV_PATRONI ?= .venv-patroni
 DJANGO ?=
 STAMP  := $(VENV)/installed-$(DJANGO)
 
+# Each tool by its path: a bare name would be another Python's where this one is not whole.
+RUN := $(VENV)/bin/python -m
+LINT_IMPORTS := $(VENV)/bin/python -c "from importlinter.cli import lint_imports_command as c; c()"
+
 export PATH := $(abspath $(VENV))/bin:$(PATH)
+
+# What a shell has for another project is not for this one; .env.example lists what is.
+unexport $(filter PG% PYTHON% DJANGO_% PIP_USER PIP_TARGET PIP_PREFIX GRANIAN_% PYTEST_% MYPY%, $(.VARIABLES))
 
 .PHONY: help start test prove ci test-newest test-queue test-pgbouncer test-failover chaos bugs evidence bench \
 	bench-draining bench-growth bench-profile rolling-restarts stop checks proofs brokers pgbouncer \
@@ -22,13 +29,13 @@ help:  ## say what there is
 	@sed -n 's/^\([a-z-]*\):.*## /make \1	/p' Makefile | expand -t 22
 
 start: $(STAMP)  ## run the demo until Ctrl-C; .env.example says what can be set
-	@python -m sandbox start
+	@$(RUN) sandbox start
 
 test: $(STAMP) haproxy  ## lint, type-check, and run the specification
-	@python -m sandbox during $(MAKE) --no-print-directory checks
+	@$(RUN) sandbox during $(MAKE) --no-print-directory checks
 
 prove: $(STAMP) haproxy  ## what takes longer: crashes at every boundary, the model, planted bugs, whole demos, deploys and failovers
-	@python -m sandbox during $(MAKE) --no-print-directory proofs
+	@$(RUN) sandbox during $(MAKE) --no-print-directory proofs
 
 ci:  ## what the build server runs
 	@$(MAKE) --no-print-directory test
@@ -44,50 +51,50 @@ test-newest:  ## the same on Python 3.12 or newer with the newest Django, in .ve
 test-queue: export QUEUES ?= database redis rabbitmq
 test-queue: export KILLS ?= 10
 test-queue: $(VENV)/installed-queue brokers  ## the job queue on real brokers; KILLS=500 is the long form
-	@python -m sandbox during python -m pytest -r s rides/tests/queues
+	@$(RUN) sandbox during $(RUN) pytest -r s rides/tests/queues
 
 test-pgbouncer: $(STAMP) pgbouncer  ## the tests with a PgBouncer in transaction mode before PostgreSQL
-	@test ! -x $(PGBOUNCER) || python -m sandbox pooled python -m pytest -n 4 --dist loadfile idempotency rides
+	@test ! -x $(PGBOUNCER) || $(RUN) sandbox pooled $(RUN) pytest -n 4 --dist loadfile idempotency rides
 
 test-failover: export VENV_PATRONI := $(abspath $(VENV_PATRONI))
 test-failover: SWITCHOVERS ?= 20
 test-failover: $(STAMP) $(VENV_PATRONI)/installed ha-programs  ## PostgreSQL switched over SWITCHOVERS=20 times under load, in each way, and by Patroni; and as often with its last commits lost
-	@echo address: && python -m proof.failover --way address --switchovers $(SWITCHOVERS)
-	@echo hosts: && python -m proof.failover --way hosts --switchovers $(SWITCHOVERS)
-	@echo patroni: && python -m proof.failover --way patroni --switchovers 3
-	@echo "lost commits:" && python -m proof.losses --losses $(SWITCHOVERS)
+	@echo address: && $(RUN) proof.failover --way address --switchovers $(SWITCHOVERS)
+	@echo hosts: && $(RUN) proof.failover --way hosts --switchovers $(SWITCHOVERS)
+	@echo patroni: && $(RUN) proof.failover --way patroni --switchovers 3
+	@echo "lost commits:" && $(RUN) proof.losses --losses $(SWITCHOVERS)
 
 chaos: MINUTES ?= 1
 chaos: CLIENTS ?= 8
 chaos: $(STAMP)  ## all that can happen, for MINUTES=1 with CLIENTS=8; SEED=14 repeats a run, NEMESES="kill Stripe" narrows it
-	@python -m proof.chaos --minutes $(MINUTES) --clients $(CLIENTS) $(if $(SEED),--seed $(SEED)) \
+	@$(RUN) proof.chaos --minutes $(MINUTES) --clients $(CLIENTS) $(if $(SEED),--seed $(SEED)) \
 		$(if $(filter-out undefined,$(origin NEMESES)),--nemeses $(NEMESES))
 
 rolling-restarts: export RESTARTS ?= 20
 rolling-restarts: $(STAMP) haproxy  ## two instances restarted in turn under load, RESTARTS=20 times: no client notices
-	@python -m proof.rolling --restarts $(RESTARTS)
+	@$(RUN) proof.rolling --restarts $(RESTARTS)
 
 bugs: $(STAMP)  ## plant the known bugs one at a time, and say which check caught which
-	@python -m sandbox during python -m pytest -q rides/tests/test_seeded_bugs.py
+	@$(RUN) sandbox during $(RUN) pytest -q rides/tests/test_seeded_bugs.py
 
 evidence: export DATABASE_SESSION_OPTIONS = $(TEST_SESSION)
 evidence: $(STAMP)  ## all proofs in their long form, an hour and a half, into docs/evidence.md
-	@python -m sandbox during python -m proof.evidence
+	@$(RUN) sandbox during $(RUN) proof.evidence
 
 bench: $(STAMP) $(VENV)/installed-bench $(VENV_DBOS)/installed load-generator  ## rides a second, beside the floor and the alternatives; FULL=1 is the long form
-	@VENV_DBOS=$(abspath $(VENV_DBOS)) python -m bench $(if $(FULL),--full)
+	@VENV_DBOS=$(abspath $(VENV_DBOS)) $(RUN) bench $(if $(FULL),--full)
 
 bench-draining: $(STAMP)  ## after an outage: keys a second of one completer, and what a client notices
-	@python -m bench.draining
+	@$(RUN) bench.draining
 
 bench-profile: $(STAMP)  ## where a ride's time in Python goes, part by part
-	@python -m bench.profile
+	@$(RUN) bench.profile
 
 bench-growth: $(STAMP)  ## what grows from 10 thousand finished keys to 1 and 10 million: nothing should
-	@python -m bench.growth
+	@$(RUN) bench.growth
 
 stop: $(STAMP)  ## end the PostgreSQL that a killed demo or a bare manage.py left running
-	@python -m sandbox stop
+	@$(RUN) sandbox stop
 
 # As the settings have it, but that a commit does not wait for the disk: what the tests write need
 # not survive a power cut, only the death of processes.
@@ -100,16 +107,16 @@ EXPLORATIONS := $(wildcard */tests/test_every_boundary*.py */tests/test_model.py
 BY_THEMSELVES := sandbox/tests/test_start.py proof/tests
 
 # Four at a time, since they wait a lot.
-PYTEST := DATABASE_SESSION_OPTIONS="$(TEST_SESSION)" python -m pytest
+PYTEST := DATABASE_SESSION_OPTIONS="$(TEST_SESSION)" $(RUN) pytest
 IN_PARALLEL := -n 4 --dist loadfile
 
 checks:
-	ruff check .
-	ruff format --check .
-	DATABASE_URL=postgres://none/none STRIPE_API_KEY=none mypy
-	lint-imports --no-logo --no-cache
-	python manage.py makemigrations --check --dry-run
-	python manage.py check
+	$(RUN) ruff check .
+	$(RUN) ruff format --check .
+	DATABASE_URL=postgres://none/none STRIPE_API_KEY=none $(RUN) mypy
+	$(LINT_IMPORTS) --no-logo --no-cache
+	$(VENV)/bin/python manage.py makemigrations --check --dry-run
+	$(VENV)/bin/python manage.py check
 	$(PYTEST) $(IN_PARALLEL) $(patsubst %,--ignore=%,$(EXPLORATIONS) $(BY_THEMSELVES))
 
 proofs:
@@ -145,7 +152,7 @@ load-generator:
 
 # An alternative that cannot be had is left out of the table, which says so.
 $(VENV)/installed-bench: $(STAMP) bench/requirements.txt
-	@pip install --quiet --disable-pip-version-check --requirement bench/requirements.txt && touch $@ || \
+	@$(RUN) pip install --quiet --disable-pip-version-check --requirement bench/requirements.txt && touch $@ || \
 		echo "NOT MEASURED below: an alternative that could not be installed" >&2
 
 $(VENV_DBOS)/installed: bench/requirements-dbos.txt
@@ -161,16 +168,26 @@ $(VENV_PATRONI)/installed: proof/requirements-patroni.txt
 	@touch $@
 
 $(VENV)/installed-queue: $(STAMP) requirements-queue.txt
-	@pip install --quiet --disable-pip-version-check --requirement requirements-queue.txt
+	@$(RUN) pip install --quiet --disable-pip-version-check --requirement requirements-queue.txt
 	@touch $@
 
-$(STAMP): requirements.txt
-	@test -w . || { echo "This folder is not writable: $(CURDIR)" >&2; exit 1; }
+# The Python of an environment is a link, and gone when that Python is removed or renamed: then the
+# environment is built anew. It is looked first whether anything can be run from the folder.
+$(VENV)/bin/python:
+	@test -w . || { echo "This folder is not writable: $$PWD" >&2; exit 1; }
 	@"$(PYTHON)" -c "import ensurepip, sys; sys.exit(sys.version_info < (3, 11))" 2>/dev/null || \
 		{ echo "$(PYTHON) is not Python 3.11 or newer with venv; name one: make PYTHON=python3.x" >&2; exit 1; }
+	@mkdir -p $(VENV) && printf '#!/bin/sh\n' > $(VENV)/probe && chmod +x $(VENV)/probe
+	@$(VENV)/probe 2>/dev/null || { echo "Nothing can be run from $(VENV), whose file system is mounted noexec;" \
+		"name a folder elsewhere: make VENV=/path/to/a/folder start" >&2; exit 1; }
+	@echo "Making $(VENV)"
+	@"$(PYTHON)" -m venv $(if $(wildcard $(VENV)/pyvenv.cfg),--clear) $(VENV)
+
+$(STAMP): requirements.txt $(VENV)/bin/python
+	@test -w $(VENV) || { echo "This folder is not writable: $(VENV) in $$PWD" >&2; exit 1; }
 	@echo "Installing into $(VENV)"
 	@rm -f $(VENV)/installed-*
-	@test -x $(VENV)/bin/pip || "$(PYTHON)" -m venv $(VENV)
-	@pip install --quiet --disable-pip-version-check --requirement requirements.txt
-	@test -z "$(DJANGO)" || pip install --quiet --disable-pip-version-check "$(DJANGO)"
+	@$(RUN) pip --version >/dev/null 2>&1 || $(RUN) ensurepip >/dev/null  # it was broken off in between
+	@$(RUN) pip install --quiet --disable-pip-version-check --requirement requirements.txt
+	@test -z "$(DJANGO)" || $(RUN) pip install --quiet --disable-pip-version-check "$(DJANGO)"
 	@touch $@

@@ -73,6 +73,7 @@ LOST = Meaning(_UNKNOWN, _DROP, _DROP, is_away=True)
 not be made, since the server's reason for refusing one reaches the driver as a text only."""
 
 LOCK_TIMEOUT = "55P03"
+UNDEFINED = ("42P01", "42703")  # undefined_table, undefined_column
 
 # By the whole code, else by its class, the first two characters.
 # https://www.postgresql.org/docs/current/errcodes-appendix.html
@@ -130,6 +131,15 @@ def follows_a_caught_error(error: BaseException) -> bool:
     if isinstance(error, TransactionManagementError):
         return "error occurred in the current transaction" in str(error)
     return _sqlstate_of(error) == "25P02"
+
+
+def meets_other_tables(error: BaseException) -> bool:
+    """Whether a table or a column is not there, since the database lacks migrations of this code.
+
+    The doors are read by a session apart, whose error is the cause of the one that is raised.
+    """
+    chain = (each for each in (error, error.__cause__) if each)
+    return any(_sqlstate_of(each) in UNDEFINED for each in chain)
 
 
 def waited_for_an_insert_into(table: str, error: BaseException) -> bool:

@@ -23,7 +23,7 @@ import psutil  # type: ignore[import-untyped]
 import psycopg2
 
 from rocketrides.environment import BASE_DIR
-from sandbox import postgres
+from sandbox import elsewhere, postgres
 
 PROGRAMS = Path(os.environ.get("VENV_PATRONI", BASE_DIR / ".venv-patroni")) / "bin"
 CLUSTER = "rides"
@@ -267,11 +267,13 @@ def place(listen: str, connect: str, port: int) -> dict[str, str]:
 def own(folder: Path) -> None:
     """PostgreSQL, and Patroni with it, is not run by root."""
     if os.geteuid() == 0:
-        nobody = pwd.getpwnam("nobody")
-        os.chown(folder, nobody.pw_uid, nobody.pw_gid)
-        for program in (folder / "a", (PROGRAMS / "python").resolve(), PROGRAMS / "patroni"):
-            postgres.let_everyone_reach(program)
-        postgres.let_everyone_read(postgres.PROGRAMS.parent)
+        elsewhere.give_to_servers_user(folder)
+        elsewhere.let_pass(folder)
+        for programs in ((PROGRAMS / "python").resolve().parent, PROGRAMS, postgres.PROGRAMS):
+            if closed := elsewhere.closed_to_others(programs):
+                raise SystemExit(
+                    f"{elsewhere.SERVERS_USER} runs Patroni, and may not enter {closed}"
+                )
 
 
 def free_ports(count: int) -> list[int]:

@@ -8,15 +8,13 @@ import signal
 
 import django
 
-from rocketrides.cores import keep_to_one_core
-from rocketrides.environment import env
+from rocketrides.cores import keep_to_one_core_if_asked
 
 # Until Granian's handlers are set, a worker has those of the main process, of which it was forked:
 # a SIGTERM that comes while all of this is imported would be noted there, and never acted on.
 signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
-if env.bool("PIN_WORKERS", default=False):
-    keep_to_one_core()  # first, because threads take it over from the one that starts them
+keep_to_one_core_if_asked()  # first, because threads take it over from the one that starts them
 
 # A connection is a file, and the usual limit of 1,024 is less than the server may have open.
 with contextlib.suppress(ValueError, OSError):

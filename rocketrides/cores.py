@@ -9,7 +9,15 @@ import contextlib
 import os
 import socket
 
+from rocketrides.environment import boolean
+
 _claims: list[socket.socket] = []
+
+
+def keep_to_one_core_if_asked() -> None:
+    """Do what `PIN_WORKERS` says, before any thread is started: a thread inherits the core."""
+    if boolean("PIN_WORKERS", default=False):
+        keep_to_one_core()
 
 
 def keep_to_one_core() -> None:

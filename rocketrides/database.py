@@ -68,6 +68,8 @@ def database(url: str) -> dict[str, Any]:
     if not URL_AFTER_SCHEME.fullmatch(rest) or not PORTS_OF_HOSTS.fullmatch(said.get("port", "")):
         refuse_to_start(UNREADABLE)
     fields = {name: said.pop(libpqs_name, "") for libpqs_name, name in DATABASE_FIELDS.items()}
+    if not fields["NAME"] and "service" not in said:
+        refuse_to_start("DATABASE_URL names no database: postgres://user:password@host:5432/name")
     settings = {name: DATABASE_SETTINGS[name](text) for name, text in djangos.items()}
     return {"ENGINE": "django.db.backends.postgresql", **fields, **settings, "OPTIONS": said}
 

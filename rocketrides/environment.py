@@ -4,22 +4,48 @@ It is apart from the settings because the sandbox's own commands need it without
 without the database that the settings bring up.
 """
 
+import os
+from collections.abc import Collection
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
+from urllib.parse import urlsplit
 from uuid import UUID
 
+from django.core.exceptions import ImproperlyConfigured
 from environ import Env  # type: ignore[import-untyped]
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 
 env = Env()
 if (BASE_DIR / ".env").exists():
-    env.read_env(BASE_DIR / ".env")
+    # Some editors begin a file with a mark, which would be taken for a part of its first name.
+    env.read_env(BASE_DIR / ".env", encoding="utf-8-sig")
 
 LOCAL_DIR = (BASE_DIR / env.str("LOCAL_DIR", default=".local")).resolve()
 
+# A URL of libpq's; empty where the embedded server is used.
+configured_database_url = env.str("DATABASE_URL", default="")
+
 PORTS = range(1, 65_536)
 SECONDS = range(1_000_000_000)
+YES = ("true", "on", "yes", "y", "ok", "1")
+NO = ("false", "off", "no", "n", "0")
+
+OWN_MACHINE = "127.0.0.1,localhost,::1"
+
+
+def ask_no_proxy_for_this_machine() -> None:
+    """Add this machine to the hosts that are asked without a proxy, by whichever library asks.
+
+    A proxy in the environment is for what is outside, such as Stripe; to the stand-in, or to the
+    API of the demo, it knows no way.
+    """
+    direct = os.environ.get("no_proxy") or os.environ.get("NO_PROXY") or ""
+    if direct != "*" and OWN_MACHINE not in direct:
+        os.environ["no_proxy"] = f"{direct},{OWN_MACHINE}".strip(",")
+
+
+ask_no_proxy_for_this_machine()
 
 
 def refuse_to_start(reason: str) -> NoReturn:
@@ -53,3 +79,80 @@ def number(name: str, allowed: range, *, default: int = 0) -> int:
         bounds = f"from {allowed.start} to {allowed.stop - 1}"
         refuse_to_start(f"{name} is {text!r}, which is not a whole number {bounds}")
     return value
+
+
+def boolean(name: str, *, default: bool) -> bool:
+    """Return whether the variable says yes, or `default` where it says nothing.
+
+    Raises: SystemExit, in one line, for a word that is neither yes nor no.
+    """
+    text = env.str(name, default="").strip().lower()
+    if not text:
+        return default
+    if text not in (*YES, *NO):
+        refuse_to_start(f"{name} is {text!r}, which is neither true nor false")
+    return text in YES
+
+
+def words(name: str) -> list[str]:
+    """Return what the variable lists between commas; spaces around them mean nothing."""
+    return [word.strip() for word in env.str(name, default="").split(",") if word.strip()]
+
+
+def one_of(name: str, allowed: Collection[str], *, default: str) -> str:
+    """Return which of the `allowed` words, in capitals, the variable has.
+
+    Raises: SystemExit, in one line, for any other.
+    """
+    word = env.str(name, default="").strip().upper() or default
+    if word not in allowed:
+        refuse_to_start(f"{name} is {word!r}, which is none of {', '.join(allowed)}")
+    return str(word)
+
+
+def web_address(name: str) -> str:
+    """Return the http or https address in the variable, or nothing where it has none.
+
+    Raises: SystemExit, in one line, for anything else.
+    """
+    text = str(env.str(name, default=""))
+    if text and not _has_host(text, schemes=("http", "https")):
+        refuse_to_start(f"{name} is not an address such as https://api.example.com")
+    return text
+
+
+def broker(name: str) -> str:
+    """Return the URL of a job queue, or nothing where the variable names none.
+
+    Raises: SystemExit, in one line without the URL, which may have a password.
+    """
+    text = str(env.str(name, default=""))
+    if text and not _has_host(text, schemes=("redis", "rediss", "amqp", "amqps")):
+        refuse_to_start(f"{name} is not a URL such as redis://host:6379/0 or amqp://host:5672//")
+    return text
+
+
+def mail(name: str) -> dict[str, Any]:
+    """Return Django's settings for the URL by which mails leave; none where the variable has none.
+
+    Raises: SystemExit, in one line without the URL, which may have a password.
+    """
+    url = str(env.str(name, default=""))
+    if not url:
+        return {}
+    try:
+        settings: dict[str, Any] = Env.email_url_config(url)
+        is_complete = bool(settings["EMAIL_HOST"]) or not url.startswith("smtp")
+    except (ImproperlyConfigured, ValueError):
+        is_complete = False
+    if not is_complete:
+        refuse_to_start(f"{name} is not a URL such as smtp://user:password@mail.example.com:25")
+    return settings
+
+
+def _has_host(url: str, *, schemes: Collection[str]) -> bool:
+    try:
+        parts = urlsplit(url)
+        return parts.scheme in schemes and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return False

@@ -5,6 +5,7 @@ With `DEBUG` off it assumes nothing, and refuses to start while a variable that 
 """
 
 import os
+import warnings
 from datetime import timedelta
 from ipaddress import ip_network
 from typing import Any
@@ -16,16 +17,23 @@ from rocketrides.environment import (
     LOCAL_DIR,
     PORTS,
     SECONDS,
+    boolean,
+    broker,
+    configured_database_url,
     env,
+    mail,
     namespace,
     number,
+    one_of,
     refuse_to_start,
+    web_address,
+    words,
 )
 
 # --- What must be decided before production -------------------------------------------------------
 
-DEBUG = env.bool("DEBUG", default=True)
-DEMO_AUTH = env.bool("DEMO_AUTH", default=DEBUG)
+DEBUG = boolean("DEBUG", default=True)
+DEMO_AUTH = boolean("DEMO_AUTH", default=DEBUG)
 
 if not DEBUG:
     required = (
@@ -43,17 +51,17 @@ if not DEBUG:
 DEFAULT_EXCEPTION_REPORTER = "rocketrides.debugging.ReporterWithoutSecrets"
 
 SECRET_KEY = os.environ.get("SECRET_KEY") or "for-the-sandbox-only-" + "x" * 40
-ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", default=[])  # empty with DEBUG on: localhost only
-CSRF_TRUSTED_ORIGINS = env.list("CSRF_TRUSTED_ORIGINS", default=[])
+ALLOWED_HOSTS = words("ALLOWED_HOSTS")  # empty with DEBUG on: localhost only
+CSRF_TRUSTED_ORIGINS = words("CSRF_TRUSTED_ORIGINS")
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = not DEBUG
 
 # --- The sandbox: what stands in for whatever is not configured -----------------------------------
 
 PORT = number("PORT", PORTS, default=5000)
 
-database_url = env.str("DATABASE_URL", default="")
+database_url = configured_database_url
 STRIPE_API_KEY = env.str("STRIPE_API_KEY", default="")
-STRIPE_API_BASE = env.str("STRIPE_API_BASE", default="")
+STRIPE_API_BASE = web_address("STRIPE_API_BASE")
 
 if DEMO_AUTH and STRIPE_API_KEY.startswith(("sk_live_", "rk_live_")):
     refuse_to_start(
@@ -93,6 +101,7 @@ INSTALLED_APPS = [
 ]
 
 MIDDLEWARE = [
+    "rocketrides.hosts.refuse_unknown_hosts",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
@@ -123,6 +132,9 @@ TEMPLATES = [
 STATIC_URL = "static/"
 # Only the admin has static files, and WhiteNoise finds them where they are: there is no build step.
 WHITENOISE_USE_FINDERS = True
+# For a platform that runs `collectstatic` all the same. WhiteNoise warns where nobody did.
+STATIC_ROOT = LOCAL_DIR / "static"
+warnings.filterwarnings("ignore", "No directory at", module="django")
 
 AUTH_USER_MODEL = "rides.User"
 AUTHENTICATION_BACKENDS = ["rides.authentication.PasswordBackend"]
@@ -158,13 +170,13 @@ IDEMPOTENCY["FOREIGN_KEY_NAMESPACE"] = namespace(
 IDEMPOTENCY["FOREIGN_KEY_USER_FIELD"] = "public_id"
 IDEMPOTENCY["READINESS_WARNINGS"] = ("rides.clocks.latest_clock_warnings",)
 IDEMPOTENCY["COMPLETER_RATE"] = number("COMPLETER_RATE", range(1, 100_001), default=50)
-IDEMPOTENCY["TRUSTED_PROXIES"] = tuple(env.list("TRUSTED_PROXIES", default=[]))
+IDEMPOTENCY["TRUSTED_PROXIES"] = tuple(words("TRUSTED_PROXIES"))
 try:
     [ip_network(network) for network in IDEMPOTENCY["TRUSTED_PROXIES"]]
 except ValueError as error:
     refuse_to_start(f"TRUSTED_PROXIES names no network: {error}")
 
-IDEMPOTENCY["PREPARED_STATEMENTS"] = env.bool("PREPARED_STATEMENTS", default=False)
+IDEMPOTENCY["PREPARED_STATEMENTS"] = boolean("PREPARED_STATEMENTS", default=False)
 
 # --- The door before Django (`rocketrides/door/`), in each process of the API ---------------------
 
@@ -201,7 +213,7 @@ DATABASES["default"]["OPTIONS"] = {
     ),
     **DATABASES["default"].get("OPTIONS", {}),
 }
-if DATABASE_POOL_SIZE := env.int("DATABASE_POOL_SIZE", default=0):
+if DATABASE_POOL_SIZE := number("DATABASE_POOL_SIZE", range(1025)):
     DATABASES["default"]["ENGINE"] = "rocketrides.pooled"
     DATABASES["default"]["CONN_MAX_AGE"] = 0  # back to the pool, not closed
     DATABASES["default"]["POOL_OPTIONS"] = {
@@ -215,7 +227,7 @@ DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 TASKS = {"default": {"BACKEND": "django_tasks_db.DatabaseBackend"}}
 
-broker_url = env.str("TASKS_BROKER_URL", default="")
+broker_url = broker("TASKS_BROKER_URL")
 if broker_url:
     from rocketrides.broker import celery_settings
 
@@ -225,20 +237,18 @@ if broker_url:
 
 # --- E-mail ---------------------------------------------------------------------------------------
 
-vars().update(
-    env.email_url(
-        "EMAIL_URL",
-        default=f"filemail:///{LOCAL_DIR / 'mail'}" if DEBUG else "smtp://localhost:25",
-    )
-)
-if DEBUG and not env.str("EMAIL_URL", default=""):
+if mail_settings := mail("EMAIL_URL"):
+    vars().update(mail_settings)
+elif DEBUG:
     EMAIL_BACKEND = "sandbox.mail.EmailBackend"  # which keeps the latest only
+    EMAIL_FILE_PATH = str(LOCAL_DIR / "mail")
 EMAIL_TIMEOUT = 10  # seconds
 DEFAULT_FROM_EMAIL = env.str("DEFAULT_FROM_EMAIL", default="Rocket Rides <rides@example.com>")
 
 # --- Logs: one line an event, to standard error ---------------------------------------------------
 
-LOG_LEVEL = env.str("LOG_LEVEL", default="INFO")
+LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
+LOG_LEVEL = one_of("LOG_LEVEL", LEVELS, default="INFO")
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
@@ -248,7 +258,6 @@ LOGGING = {
     "loggers": {
         "django": {"level": LOG_LEVEL},  # named, so that it loses the handlers Django gave it
         "django.request": {"level": "ERROR"},  # a client's 4xx is an answer, not an event
-        "django.security.DisallowedHost": {"level": "CRITICAL"},  # as is this one's 400
         # Else several lines for each call, and for each look into the empty queue.
         "stripe": {"level": "WARNING"},
         "django_tasks": {"level": "WARNING"},

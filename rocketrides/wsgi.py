@@ -8,11 +8,9 @@ import os
 
 from django.core.wsgi import get_wsgi_application
 
-from rocketrides.cores import keep_to_one_core
-from rocketrides.environment import env
+from rocketrides.cores import keep_to_one_core_if_asked
 
-if env.bool("PIN_WORKERS", default=False):
-    keep_to_one_core()  # first, because threads take it over from the one that starts them
+keep_to_one_core_if_asked()  # first, because threads take it over from the one that starts them
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "rocketrides.settings")
 

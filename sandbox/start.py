@@ -64,7 +64,7 @@ def run_demo() -> None:
 
     Raises: SystemExit, with the reason in one line when something that it needs is not to be had.
     """
-    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "rocketrides.settings")
+    os.environ["DJANGO_SETTINGS_MODULE"] = "rocketrides.settings"  # whatever this shell worked on
     django.setup()
     # Only now: they import models.
     from sandbox.services import prepare_database, running_services, services_to_run

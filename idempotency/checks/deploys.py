@@ -8,8 +8,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from django.core.checks import CheckMessage, Error, Info, Tags, register
+from django.core.checks import CheckMessage, Error, Info, Tags, Warning, register
 from django.db import connections
+from django.db.migrations.executor import MigrationExecutor
 from django.db.utils import ProgrammingError
 
 from idempotency.exceptions import Parked
@@ -41,6 +42,27 @@ class InFlight:
     def named(self) -> str:
         more = f" and {self.count - len(self.ids)} more" if self.count > len(self.ids) else ""
         return ", ".join(map(str, self.ids)) + more
+
+
+@register(Tags.database)
+def check_migrations(*, databases: Sequence[str] | None = None, **_: Any) -> list[CheckMessage]:
+    """Say that the database is behind the code. A warning only: `migrate` runs this check first."""
+    plans = {alias: unapplied_migrations(alias) for alias in databases or []}
+    return [
+        Warning(
+            f"The database {alias!r} lacks {len(plan)} migration(s) of this code: the API is not "
+            "ready, and the workers wait.",
+            hint="manage.py migrate",
+            id="idempotency.W052",
+        )
+        for alias, plan in plans.items()
+        if plan
+    ]
+
+
+def unapplied_migrations(alias: str) -> Sequence[object]:
+    executor = MigrationExecutor(connections[alias])
+    return executor.migration_plan(executor.loader.graph.leaf_nodes())
 
 
 @register(Tags.database)

@@ -8,10 +8,12 @@ from dataclasses import replace
 from datetime import timedelta
 
 import pytest
+from django.db import transaction
+from django.db.migrations.recorder import MigrationRecorder
 from django.urls import path
 
 from idempotency import FINISHED, STARTED, RecoveryPoint, Response, atomic_phase, operations
-from idempotency.checks.deploys import check_keys_in_flight
+from idempotency.checks.deploys import check_keys_in_flight, check_migrations
 from idempotency.exceptions import Parked
 from idempotency.models import IdempotencyKey, StagedJob
 from idempotency.testing.clock import let_time_pass
@@ -239,3 +241,16 @@ def test_a_parked_request_tells_its_client_to_come_back(left_at_paid, deploy, cu
 
     assert (answer.status_code, answer.json()["code"]) == (Parked.status, "parked")
     assert int(answer.headers["Retry-After"]) >= 1
+
+
+def test_a_database_that_is_behind_the_code_is_named_and_does_not_keep_migrate_from_running():
+    assert check_migrations(databases=["default"]) == []
+
+    with transaction.atomic():
+        latest = MigrationRecorder.Migration.objects.filter(app="idempotency").latest("name")
+        latest.delete()
+        [message] = check_migrations(databases=["default"])
+        transaction.set_rollback(True)
+
+    assert "lacks 1 migration(s)" in message.msg
+    assert not message.is_serious()

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from django import forms
 from django.core.management import call_command
-from django.db import DataError
+from django.db import DataError, OperationalError, ProgrammingError, connection
 from django.urls import path
 
 from idempotency import (
@@ -263,6 +263,26 @@ def test_a_batch_that_raises_anything_does_not_end_a_worker(
 
     assert "tester: batch failed, next in 1 s" in caplog.text
     assert "\x00" not in caplog.text
+
+
+@pytest.mark.parametrize("by_the_doors", [True, False])
+def test_a_worker_on_a_database_that_was_not_migrated_says_so(
+    monkeypatch, signals_as_before, caplog, by_the_doors
+):
+    def run_batch() -> worker.Batch:
+        worker.Stop.asked = True
+        try:
+            with connection.cursor() as cursor:
+                cursor.execute("SELECT FROM idempotency_of_the_next_release")
+        except ProgrammingError as error:
+            if by_the_doors:  # which are read by a session apart
+                raise OperationalError("The doors could not be read") from error
+            raise
+
+    monkeypatch.setattr(worker, "_sleep", lambda seconds: None)
+    worker.run_worker("tester", run_batch, pause=timedelta(0))
+
+    assert "the database lacks migrations of this code (manage.py migrate)" in caplog.text
 
 
 @pytest.mark.parametrize("leaves", [KeyboardInterrupt, SystemExit])

@@ -20,7 +20,7 @@ from django.db import DatabaseError, InterfaceError, connection
 from idempotency import doors
 from idempotency.exceptions import LEAVING
 from idempotency.storable import described, described_traceback
-from idempotency.transactions import refuse_server_that_only_reads
+from idempotency.transactions import meets_other_tables, refuse_server_that_only_reads
 from idempotency.workers.snapshots import SnapshotWatch
 
 logger = logging.getLogger(__name__)
@@ -103,6 +103,8 @@ def _wait_out(name: str, error: BaseException, failures: int) -> None:
     back_off = min(2.0 ** (failures - 1), LONGEST_BACK_OFF.total_seconds())
     is_a_bug = not isinstance(error, DatabaseError | InterfaceError | OSError)
     said = described_traceback(error) if is_a_bug else described(error)
+    if meets_other_tables(error):
+        said = f"the database lacks migrations of this code (manage.py migrate): {said}"
     logger.warning("%s: batch failed, next in %.0f s: error=%s", name, back_off, said)
     _sleep(back_off)
 

@@ -3,6 +3,7 @@
 With a server of the test's own, since nobody else wants theirs stopped.
 """
 
+import tempfile
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -17,11 +18,13 @@ from sandbox import postgres
 
 
 @pytest.fixture
-def server(tmp_path: Path) -> Iterator[Path]:
-    folder = tmp_path / "postgres"
-    postgres.database_url(folder)
-    yield folder
-    postgres.stop(folder)
+def server() -> Iterator[Path]:
+    # Not in `tmp_path`, which lies in a folder that nobody else may enter.
+    with tempfile.TemporaryDirectory(prefix="restarts-") as name:
+        folder = Path(name) / "postgres"
+        postgres.database_url(folder)
+        yield folder
+        postgres.stop(folder)
 
 
 @pytest.fixture

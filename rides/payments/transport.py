@@ -4,6 +4,7 @@ Stripe's own `PycurlClient` is not used: it shares one handle among all threads,
 are fixed at 30 and 80 seconds, and it does not repeat a call whose answer was cut off.
 """
 
+import os
 import threading
 from collections.abc import Mapping
 from io import BytesIO
@@ -71,7 +72,8 @@ class CurlClient(stripe.HTTPClient):
         curl.setopt(pycurl.NOSIGNAL, 1)  # signals and threads do not go together
         curl.setopt(pycurl.CONNECTTIMEOUT_MS, round(self._connect_timeout * 1000))
         curl.setopt(pycurl.TIMEOUT_MS, round(self._call_timeout * 1000))
-        curl.setopt(pycurl.CAINFO, stripe.ca_bundle_path)
+        # As bytes, since pycurl refuses a text with a letter that is not ASCII.
+        curl.setopt(pycurl.CAINFO, os.fsencode(stripe.ca_bundle_path))
         return curl
 
 

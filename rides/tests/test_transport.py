@@ -1,11 +1,13 @@
 """What carries the calls to Stripe: how long, over which connection, and how often."""
 
+import shutil
 import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 
+import pycurl
 import pytest
 import stripe
 
@@ -118,3 +120,27 @@ def test_bytes_that_are_no_text_are_an_answer_all_the_same(peer, post):
     peer.reply = lambda connection: connection.sendall(ANSWER[:-2] + b"\xff\xfe")
 
     assert post()[0] == "��"
+
+
+def test_the_certificates_are_found_in_a_folder_of_any_alphabet(tmp_path, monkeypatch):
+    bundle = shutil.copy(stripe.ca_bundle_path, tmp_path / "prôjekt, 日本.crt")
+    monkeypatch.setattr(stripe, "ca_bundle_path", str(bundle))
+    sender = CurlClient(connect_timeout=1, call_timeout=CALL_TIMEOUT_SECONDS)
+
+    with pytest.raises(stripe.APIConnectionError) as failure:
+        sender.request("get", "https://127.0.0.1:1/", {})
+
+    assert f"libcurl {pycurl.E_COULDNT_CONNECT}" in str(failure.value)
+
+
+def test_a_proxy_is_asked_for_stripe_and_never_for_this_machine(peer, post, monkeypatch):
+    proxy = Peer()
+    for name in ("http_proxy", "https_proxy", "all_proxy"):
+        monkeypatch.setenv(name, proxy.url)
+    sender = CurlClient(connect_timeout=1, call_timeout=CALL_TIMEOUT_SECONDS)
+
+    assert post()[1] == 200
+    assert (peer.requests, proxy.requests) == (1, 0)
+    assert sender.request("post", "http://stripe.invalid/", {}, "amount=2000")[1] == 200
+    assert proxy.requests == 1
+    proxy.listener.close()

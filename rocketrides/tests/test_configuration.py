@@ -194,7 +194,13 @@ def test_a_password_that_is_not_escaped_is_one_line_without_it(password: str) ->
     assert "cret" not in line
 
 
-@pytest.mark.parametrize("url", ["postgres://user:pw@a/rides?nonsense=1", "mysql://a/rides", "x"])
+@pytest.mark.parametrize(
+    "url",
+    [
+        *["postgres://user:pw@a/rides?nonsense=1", "mysql://a/rides", "x"],
+        *["postgres://user:pw@a:5432", "postgres://user:pw@a:5432/"],  # without a name
+    ],
+)
 def test_a_database_url_of_something_else_is_one_line(url: str) -> None:
     result = run(MANAGE, **{**PRODUCTION, "DATABASE_URL": url})
 
@@ -236,13 +242,62 @@ def test_a_number_that_is_none_is_one_line_that_names_it(name: str, text: str) -
     assert f"{name} is '{text}', which is not a whole number" in line
 
 
+@pytest.mark.parametrize(
+    ("name", "text", "wrong"),
+    [
+        ("DEBUG", "flase", "neither true nor false"),
+        ("PREPARED_STATEMENTS", "perhaps", "neither true nor false"),
+        ("LOG_LEVEL", "chatty", "none of DEBUG, INFO"),
+        ("EMAIL_URL", "nope-canary", "not a URL"),
+        ("EMAIL_URL", "smtp://user:canary@:nope", "not a URL"),
+        ("EMAIL_URL", "smtp:canary", "not a URL"),
+        ("STRIPE_API_BASE", "api.stripe.com", "not an address"),
+        ("TASKS_BROKER_URL", "redis:canary", "not a URL"),
+        ("TRUSTED_PROXIES", "proxy", "names no network"),
+        ("DATABASE_POOL_SIZE", "many", "not a whole number"),
+    ],
+)
+def test_a_variable_that_means_nothing_is_one_line_without_what_may_be_a_secret(
+    name: str, text: str, wrong: str
+) -> None:
+    result = run(MANAGE, **{**PRODUCTION, name: text})
+
+    assert result.returncode == 1
+    [line] = result.stderr.splitlines()
+    assert name in line
+    assert wrong in line
+    assert "canary" not in line
+
+
+def test_words_mean_the_same_in_small_letters_and_with_spaces_between_them() -> None:
+    said = {"LOG_LEVEL": "debug", "ALLOWED_HOSTS": "a.example, b.example ,", "DEBUG": " False"}
+
+    assert setting("LOG_LEVEL", **{**PRODUCTION, **said}) == "DEBUG"
+    assert setting("ALLOWED_HOSTS", **{**PRODUCTION, **said}) == "['a.example', 'b.example']"
+
+
+def test_mails_stay_in_the_demos_folder_whatever_it_is_called(tmp_path: Path) -> None:
+    folder = tmp_path / "50%+ #1?"
+
+    assert setting("EMAIL_FILE_PATH", LOCAL_DIR=str(folder), EMAIL_URL="") == f"{folder}/mail"
+
+
+def test_a_platform_that_collects_static_files_may_do_so(tmp_path: Path) -> None:
+    collect = ["manage.py", "collectstatic", "--no-input", "--verbosity", "0"]
+    result = run(collect, **PRODUCTION, LOCAL_DIR=str(tmp_path))
+
+    assert (result.returncode, result.stderr) == (0, "")
+    assert (tmp_path / "static/admin/css/base.css").exists()
+
+
 def test_a_number_set_to_nothing_is_not_set() -> None:
     assert setting("PORT", **PRODUCTION, PORT="") == "5000"
 
 
 def test_a_dotenv_file_counts_and_the_environment_wins(tmp_path: Path) -> None:
     shutil.copytree(BASE_DIR / "rocketrides", tmp_path / "rocketrides")
-    (tmp_path / ".env").write_text("LOG_LEVEL=DEBUG\nPORT=1\n")
+    # With the mark by which some editors begin a file.
+    (tmp_path / ".env").write_text("LOG_LEVEL=DEBUG\nPORT=1\n", encoding="utf-8-sig")
     code = "from rocketrides import settings; print(settings.LOG_LEVEL, settings.PORT)"
     result = subprocess.run(
         [sys.executable, "-c", code],
@@ -259,12 +314,14 @@ def test_a_dotenv_file_counts_and_the_environment_wins(tmp_path: Path) -> None:
 
 def test_env_example_lists_every_variable_that_is_read() -> None:
     sources = [
-        BASE_DIR / "rocketrides" / name
-        for name in ("settings.py", "environment.py", "wsgi.py", "asgi.py")
+        BASE_DIR / "rocketrides" / name for name in ("settings.py", "environment.py", "cores.py")
     ]
     text = "".join(source.read_text() for source in sources)
-    read = set(re.findall(r'(?:env\.\w+|environ\.get|namespace|number)\(\s*"(\w+)"', text))
+    readers = r"env\.\w+|environ\.get|namespace|number|boolean|words|one_of|web_address|broker|mail"
+    found = re.findall(rf'\b(?:{readers})\(\s*"(\w+)"', text)
+    read = set(found)
     paces = {f"{name}_SECONDS" for name in re.findall(r'"(\w+)"', pace_names(text))}
+    read -= {"no_proxy", "NO_PROXY"}  # which are everybody's
     listed = set(re.findall(r"^#(\w+)=", (BASE_DIR / ".env.example").read_text(), re.MULTILINE))
 
     assert listed == read | paces

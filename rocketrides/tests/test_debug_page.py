@@ -5,8 +5,6 @@ import os
 import subprocess
 import sys
 
-import pytest
-
 from rocketrides.environment import BASE_DIR
 
 CANARIES = {
@@ -28,7 +26,6 @@ client = Client(raise_request_exception=False, SERVER_NAME="localhost", **os.env
 print(answer.status_code)
 print(answer.content.decode())
 """
-FOREIGN_HOST = 'answer = client.get("/", headers={"Host": "evil.example.com"})'
 # The database is away: the frames have the parameters of the connection among their variables.
 FAILING = """
 answer = client.post("/admin/login/", {"username": "a@example.com", "password": "CANARY-login"})
@@ -56,17 +53,12 @@ def run(code: str, **variables: str) -> str:
     return result.stdout
 
 
-@pytest.mark.parametrize(
-    ("ask", "status", "seen"),
-    [(FOREIGN_HOST, "400", "DisallowedHost"), (FAILING, "500", "OperationalError")],
-    ids=["a foreign host", "an error"],
-)
-def test_a_page_of_all_settings_and_frames_shows_no_secret(ask, status, seen) -> None:
-    said = run(ASKING.format(ask=ask))
+def test_a_page_of_all_settings_and_frames_shows_no_secret() -> None:
+    said = run(ASKING.format(ask=FAILING))
 
     answered, _, page = said.partition("\n")
-    assert answered == status
-    assert seen in page
+    assert answered == "500"
+    assert "OperationalError" in page
     assert "Using settings module" in page
     assert "DATABASES" in page
     found = [line for line in page.splitlines() if "CANARY" in line and "CANARY-login" not in line]

@@ -15,7 +15,7 @@ import psycopg2
 import pytest
 
 from rocketrides.environment import BASE_DIR
-from sandbox import postgres
+from sandbox import elsewhere, postgres
 
 SLOW_CHECKPOINT_SECONDS = 22  # it was given up after 20
 
@@ -220,10 +220,77 @@ def test_a_path_too_long_for_a_socket_is_refused_in_one_line(tmp_path: Path) -> 
         postgres.database_url(tmp_path / ("long" * 25))
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root has to let another user pass")
-def test_root_opens_the_folders_above_for_passing_through_and_no_more(new_dir: Path) -> None:
+only_for_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root's server is another user's")
+
+
+@only_for_root
+def test_root_opens_the_folder_around_the_data_for_passing_through_and_no_more(
+    new_dir: Path,
+) -> None:
     assert new_dir.parent.stat().st_mode & 0o777 == 0o700
     postgres.database_url(new_dir)
 
     assert new_dir.parent.stat().st_mode & 0o777 == 0o701
     assert server(new_dir).username() == "nobody"
+
+
+@only_for_root
+def test_root_keeps_a_closed_home_closed_and_the_data_lies_where_the_server_may_enter(
+    new_dir: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    home = new_dir.parent
+    data_dir = home / "project/.local/postgres"
+    monkeypatch.setattr(elsewhere, "ROOMS", [room := Path(tempfile.mkdtemp(prefix="var-lib"))])
+    room.chmod(0o755)
+    try:
+        query(postgres.database_url(data_dir), "CREATE TABLE rides AS SELECT 7 AS id")
+        assert home.stat().st_mode & 0o777 == 0o700
+        assert data_dir.resolve().is_relative_to(room)
+        assert f"may not enter {home}" in capfd.readouterr().err
+
+        postgres.stop(data_dir)
+        assert query(postgres.database_url(data_dir), "SELECT id FROM rides") == "7"
+        assert capfd.readouterr().err == ""
+    finally:
+        postgres.stop(data_dir)
+        shutil.rmtree(room)
+
+
+def test_a_shell_that_leads_libpq_elsewhere_does_not_lead_ours(
+    data_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("PGSERVICE", "PGHOST", "PGOPTIONS", "PGSSLMODE", "PGREQUIREAUTH"):
+        monkeypatch.setenv(name, "of another project")
+
+    assert query(postgres.database_url(data_dir), "SELECT 1") == "1"
+
+
+def test_a_path_that_libpq_and_a_shell_misread_has_its_data_elsewhere_and_says_so(
+    new_dir: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(elsewhere, "ROOMS", [new_dir.parent])
+    new_dir.parent.chmod(0o711)
+    data_dir = new_dir.parent / 'a, b "$(touch c)`' / "postgres"
+    url = postgres.database_url(data_dir)
+
+    assert query(url, "CREATE TABLE rides AS SELECT 7 AS id") == ""
+    assert f"PostgreSQL's data lies in {data_dir.resolve()}" in capfd.readouterr().err
+    assert postgres.database_url(data_dir) == url
+    postgres.stop(data_dir)
+    assert query(postgres.database_url(data_dir), "SELECT id FROM rides") == "7"
+    postgres.stop(data_dir)
+
+
+def test_a_quote_and_other_alphabets_in_the_path_are_no_obstacle(new_dir: Path) -> None:
+    assert query(postgres.database_url(new_dir.parent / "l'été 日本"), "SELECT 1") == "1"
+    postgres.stop(new_dir.parent / "l'été 日本")
+
+
+def test_a_user_without_a_name_is_told_what_helps_in_one_line(
+    new_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: 54_321)
+    with pytest.raises(postgres.PostgresUnavailable, match="user 54321 has no name") as refusal:
+        postgres.database_url(new_dir)
+
+    assert "/etc/passwd" in str(refusal.value)

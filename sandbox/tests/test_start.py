@@ -12,7 +12,7 @@ import sys
 import tempfile
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,7 +28,17 @@ from sandbox.stripe.control import StandIn
 PLACES = {"origin_lat": "0.0", "origin_lon": "0.0", "target_lat": "0.0", "target_lon": "0.0"}
 # Set to nothing, so that no .env of the developer's sets them.
 UNCONFIGURED = dict.fromkeys(["DATABASE_URL", "STRIPE_API_KEY", "STRIPE_API_BASE"], "")
+START_WITHIN_SECONDS = 60  # on a machine that has other things to do
 END_WITHIN_SECONDS = 5
+START = [sys.executable, "-m", "sandbox", "start"]
+
+# A shell that was made for another project, behind a company's proxy that knows no way back.
+ANOTHER_SHELL = {
+    **{"DJANGO_SETTINGS_MODULE": "other.settings", "PYTHONSAFEPATH": "1", "PYTHONPATH": "/nowhere"},
+    **{"PGSERVICE": "other", "PGHOST": "db.invalid", "PGSSLMODE": "verify-full", "PGUSER": "other"},
+    **dict.fromkeys(["http_proxy", "https_proxy", "HTTP_PROXY"], "http://127.0.0.1:9"),
+    **{"no_proxy": "example.com", "PYTEST_ADDOPTS": "--nonsense", "PIP_USER": "1"},
+}
 
 
 @dataclass(frozen=True)
@@ -73,13 +83,15 @@ def environment() -> Iterator[dict[str, str]]:
 
 
 @contextlib.contextmanager
-def running_demo(environment: dict[str, str]) -> Iterator[Demo]:
+def running_demo(
+    environment: dict[str, str], command: Sequence[str] = START, project: Path = BASE_DIR
+) -> Iterator[Demo]:
     """Start the demo as the Makefile does, wait for its last line, and leave nothing of it."""
     log = Path(environment["LOCAL_DIR"]) / f"lines of {environment['PORT']}"
     with log.open("w") as lines:
         process = psutil.Popen(
-            [sys.executable, "-m", "sandbox", "start"],
-            cwd=BASE_DIR,
+            command,
+            cwd=project,
             env=environment,
             stdout=lines,
             stderr=subprocess.STDOUT,
@@ -87,7 +99,7 @@ def running_demo(environment: dict[str, str]) -> Iterator[Demo]:
         )
     demo = Demo(process, environment, log)
     try:
-        wait_until(lambda: "Ctrl-C ends everything" in log.read_text(), log)
+        wait_until(lambda: "Ctrl-C ends everything" in log.read_text(), log, START_WITHIN_SECONDS)
         yield demo
     finally:
         with contextlib.suppress(psutil.NoSuchProcess):
@@ -95,8 +107,8 @@ def running_demo(environment: dict[str, str]) -> Iterator[Demo]:
         process.wait(10)
 
 
-def wait_until(holds: Callable[[], bool], log: Path) -> None:
-    deadline = time.monotonic() + 30
+def wait_until(holds: Callable[[], bool], log: Path, seconds: float = 30) -> None:
+    deadline = time.monotonic() + seconds
     while not holds():
         assert time.monotonic() < deadline, log.read_text()
         time.sleep(0.05)
@@ -214,6 +226,58 @@ def test_a_killed_demo_leaves_no_process_but_postgresql_and_the_next_start_adopt
     with running_demo(environment) as demo:
         assert postgres.server_process(demo.data_dir) == server
         assert demo.book(str(uuid.uuid4())).status == 201
+
+
+@pytest.fixture
+def project() -> Iterator[Path]:
+    """A copy of this project in a folder that is called as a folder may be called."""
+    parent = Path(tempfile.mkdtemp(prefix="demo"))
+    project = parent / "prôjekt, 日本"
+    besides = shutil.ignore_patterns(".venv*", ".local", ".env", ".git", ".*cache", "__pycache__")
+    shutil.copytree(BASE_DIR, project, ignore=besides)
+    yield project
+    data_dir = project / ".local/postgres"
+    postgres.stop(data_dir)
+    if data_dir.is_symlink():
+        shutil.rmtree(data_dir.resolve().parent)
+    shutil.rmtree(parent)
+
+
+@pytest.mark.timeout(120)
+def test_the_two_commands_work_in_a_folder_of_any_name_behind_a_proxy_in_another_projects_shell(
+    environment: dict[str, str], project: Path
+) -> None:
+    hostile = {**environment, **ANOTHER_SHELL, "LOCAL_DIR": str(project / ".local")}
+    installed = [f"VENV={sys.prefix}", f"--assume-old={sys.prefix}/installed-"]
+    make = ["make", "--no-print-directory", *installed]
+    one_test = "one-test: ; $(PYTEST) -p no:cacheprovider -k startup_options rocketrides"
+    (project / ".local").mkdir()
+    with running_demo(hostile, [*make, "start"], project) as demo:
+        assert demo.book(str(uuid.uuid4())).status == 201
+        tested = subprocess.run(
+            [*make, f"--eval={one_test}", "one-test"],
+            cwd=project,
+            env=hostile,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+        assert "1 passed" in tested.stdout, tested.stderr
+
+
+def test_an_environment_whose_python_is_gone_is_built_anew(tmp_path: Path) -> None:
+    shutil.copy(BASE_DIR / "Makefile", tmp_path)
+    (tmp_path / "requirements.txt").touch()
+    python = tmp_path / ".venv/bin/python"
+    make = ["make", f"PYTHON={sys.executable}", ".venv/installed-"]
+    subprocess.run(make, cwd=tmp_path, check=True)
+    python.unlink()
+    python.symlink_to("/usr/bin/python-that-was-removed")
+
+    subprocess.run(make, cwd=tmp_path, check=True)
+
+    subprocess.run([python, "-m", "pip", "--version"], check=True)
 
 
 def test_a_taken_port_is_one_clear_line(environment: dict[str, str]) -> None:
