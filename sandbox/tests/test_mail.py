@@ -15,6 +15,6 @@ def test_the_latest_mails_stay_and_older_ones_go(settings, tmp_path, monkeypatch
         send_mail(f"Receipt {n}", "", None, ["user@example.com"])
 
     kept = [file.read_text() for file in tmp_path.iterdir()]
-    assert 10 <= len(kept) < 15
+    assert len(kept) < 15  # fewer where two connections of one second share a file
     for n in range(90, 100):
         assert any(f"Subject: Receipt {n}\n" in text for text in kept)
