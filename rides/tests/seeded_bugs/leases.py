@@ -96,6 +96,17 @@ def live_lease_is_taken(bed: Bed) -> None:
 
 
 @bug(
+    "a_live_lease_is_not_taken",
+    experiment=booking,
+    plan=at(Fault.DUPLICATE, Moment.BEFORE, "charge_rider"),
+)
+def times_are_read_off_a_clock_on_the_wall(bed: Bed) -> None:
+    """In the hour that such a clock shows twice, each lease seems to be one of the future."""
+    ahead = property(lambda stored: stored.key.locked_at)
+    bed.enter_context(patch.object(claims.StoredKey, "impossible_lease", ahead))
+
+
+@bug(
     "every_client_is_answered",
     "nothing_is_left_unfinished",
     "no_lease_is_left",
