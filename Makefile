@@ -75,7 +75,7 @@ rolling-restarts: $(STAMP) haproxy  ## two instances restarted in turn under loa
 	@$(RUN) proof.rolling --restarts $(RESTARTS)
 
 bugs: $(STAMP)  ## plant the known bugs one at a time, and say which check caught which
-	@$(RUN) sandbox during $(RUN) pytest -q rides/tests/test_seeded_bugs.py
+	@$(RUN) sandbox during $(RUN) pytest -q $(BUGS)
 
 evidence: export DATABASE_SESSION_OPTIONS = $(TEST_SESSION)
 evidence: $(STAMP)  ## all proofs in their long form, an hour and a half, into docs/evidence.md
@@ -100,9 +100,10 @@ stop: $(STAMP)  ## end the PostgreSQL that a killed demo or a bare manage.py lef
 # not survive a power cut, only the death of processes.
 TEST_SESSION := -c idle_in_transaction_session_timeout=30s -c lock_timeout=10s -c synchronous_commit=off
 
+BUGS := $(wildcard */tests/test_seeded_bugs.py */tests/test_planted_bugs.py)
 # Explorations, whose failures are read by themselves.
 EXPLORATIONS := $(wildcard */tests/test_every_boundary*.py */tests/test_model.py */tests/test_model_of_*.py \
-	*/tests/test_seeded_bugs.py)
+	$(BUGS))
 # Whole demos, deploys and failovers are held to seconds, so they have the machine to themselves.
 BY_THEMSELVES := sandbox/tests/test_start.py proof/tests
 
