@@ -278,8 +278,9 @@ def test_words_mean_the_same_in_small_letters_and_with_spaces_between_them() -> 
 
 def test_mails_stay_in_the_demos_folder_whatever_it_is_called(tmp_path: Path) -> None:
     folder = tmp_path / "50%+ #1?"
+    demo = {**PRODUCTION, "DEBUG": "true", "LOCAL_DIR": str(folder), "EMAIL_URL": ""}
 
-    assert setting("EMAIL_FILE_PATH", LOCAL_DIR=str(folder), EMAIL_URL="") == f"{folder}/mail"
+    assert setting("EMAIL_FILE_PATH", **demo) == f"{folder}/mail"
 
 
 def test_a_platform_that_collects_static_files_may_do_so(tmp_path: Path) -> None:
