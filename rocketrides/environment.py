@@ -23,9 +23,6 @@ if (BASE_DIR / ".env").exists():
 
 LOCAL_DIR = (BASE_DIR / env.str("LOCAL_DIR", default=".local")).resolve()
 
-# A URL of libpq's; empty where the embedded server is used.
-configured_database_url = env.str("DATABASE_URL", default="")
-
 PORTS = range(1, 65_536)
 SECONDS = range(1_000_000_000)
 YES = ("true", "on", "yes", "y", "ok", "1")
@@ -79,6 +76,11 @@ def number(name: str, allowed: range, *, default: int = 0) -> int:
         bounds = f"from {allowed.start} to {allowed.stop - 1}"
         refuse_to_start(f"{name} is {text!r}, which is not a whole number {bounds}")
     return value
+
+
+def configured_database_url() -> str:
+    """Return the URL of libpq's, or nothing where the embedded server is to be used."""
+    return str(env.str("DATABASE_URL", default=""))
 
 
 def boolean(name: str, *, default: bool) -> bool:

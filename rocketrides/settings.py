@@ -59,7 +59,7 @@ SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = not DEBUG
 
 PORT = number("PORT", PORTS, default=5000)
 
-database_url = configured_database_url
+database_url = configured_database_url()
 STRIPE_API_KEY = env.str("STRIPE_API_KEY", default="")
 STRIPE_API_BASE = web_address("STRIPE_API_BASE")
 

@@ -46,7 +46,7 @@ def main() -> None:
 
 
 def postgres_in_use() -> contextlib.AbstractContextManager[None]:
-    return contextlib.nullcontext() if configured_database_url else postgres.in_use(DATA_DIR)
+    return contextlib.nullcontext() if configured_database_url() else postgres.in_use(DATA_DIR)
 
 
 main()
