@@ -200,6 +200,10 @@ class JobLeaseLost(JobError):
     """This worker's lease of a job has ended, so it settles nothing and keeps nothing."""
 
 
+class BrokerAway(ConnectionError):
+    """A queue's broker cannot be reached; what it did not get is due at once when it is back."""
+
+
 class JobUnknown(OperationMisuse):
     """A job names no task of this code, or one that does not take its arguments."""
 

@@ -7,6 +7,8 @@ from django.core.checks import CheckMessage
 from django_tasks_fennel import CeleryBackend as FennelBackend
 from kombu.exceptions import OperationalError
 
+from idempotency.exceptions import BrokerAway
+
 
 class CeleryBackend(FennelBackend):
     """Fennel's, less one thing: what is done, the delivery record knows."""
@@ -14,11 +16,11 @@ class CeleryBackend(FennelBackend):
     supports_get_result = False
 
     def enqueue(self, *args: Any, **kwargs: Any) -> Any:
-        """As fennel's. *Raises* `ConnectionError` where the broker is away, whichever it is."""
+        """As fennel's. *Raises* `BrokerAway` where the broker is, whichever it is."""
         try:
             return super().enqueue(*args, **kwargs)
         except OperationalError as error:
-            raise ConnectionError(f"The broker is away: {(error.__cause__ or error)!r}") from error
+            raise BrokerAway from error
 
     def check(self, **kwargs: Any) -> Iterable[CheckMessage]:
         """Nothing: what fennel checks is the app's installation, which `settings` does, and advice

@@ -57,7 +57,7 @@ def test_enqueuer_and_worker_wait_for_a_broker_that_is_away(site):
 
     site.lose_broker()
     rides += owe_receipts(1)
-    wait_until(lambda: "The broker is away" in site.log())
+    wait_until(lambda: "BrokerAway" in site.log())
     assert not JobDelivery.objects.filter(deliveries__gt=1).exists(), "it was never delivered"
     site.new_broker()
     wait_until(nothing_is_owed)
