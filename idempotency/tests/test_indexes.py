@@ -12,7 +12,8 @@ from idempotency.positions import BEGINNING
 from idempotency.tests.conftest import Customer
 from idempotency.workers import reaping
 
-pytestmark = pytest.mark.django_db  # each in a savepoint of the million's transaction
+# Each in a savepoint of the transaction that has the million, which takes its time to make.
+pytestmark = [pytest.mark.django_db, pytest.mark.timeout(300)]
 
 MILLION = 1_000_000
 UNFINISHED = 1_000
