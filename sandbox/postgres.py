@@ -109,8 +109,11 @@ def url(data_dir: Path, database: str) -> str:
 
 
 def leave_out_libpqs_variables() -> None:
-    """Have no connection of this process, or of one that it starts, led astray by a `PGSERVICE`."""
-    for name in [name for name in os.environ if name.startswith("PG")]:
+    """Have no connection of this process, or of one that it starts, led astray by a `PGSERVICE`.
+
+    A name for its sessions leads nowhere else, so that one stays.
+    """
+    for name in [name for name in os.environ if name.startswith("PG") and name != "PGAPPNAME"]:
         del os.environ[name]
 
 

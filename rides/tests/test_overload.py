@@ -113,7 +113,11 @@ def test_a_refusal_says_when_to_come_back(stand_in, tmp_path, monkeypatch):
         assert IdempotencyKey.objects.count() == 1
 
 
-def test_a_retry_whose_first_is_worked_on_gets_its_409_from_memory_and_others_do_not(small_api):
+def test_a_retry_whose_first_is_worked_on_gets_its_409_from_memory_and_others_do_not(
+    small_api, stand_in
+):
+    stand_in.clear_faults()
+    stand_in.add_fault("latency", seconds=2, path=CHARGING)
     with ThreadPoolExecutor(1) as client:
         first = client.submit(book, small_api.url)
         wait_until(lambda: IdempotencyKey.objects.exists())
