@@ -13,7 +13,14 @@ from enum import Enum, auto
 from functools import partial, wraps
 from typing import Any, ParamSpec, TypeVar
 
-from django.db import DatabaseError, InterfaceError, OperationalError, connection, transaction
+from django.db import (
+    DatabaseError,
+    InterfaceError,
+    NotSupportedError,
+    OperationalError,
+    connection,
+    transaction,
+)
 from django.db import Error as DatabaseFailure
 from django.db.transaction import TransactionManagementError
 
@@ -366,8 +373,11 @@ def _met_a_dead_connection(error: BaseException) -> bool:
 
 
 def _set_isolation(level: str) -> None:
-    with connection.cursor() as cursor:
-        cursor.execute(f"SET TRANSACTION ISOLATION LEVEL {level}")
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute(f"SET TRANSACTION ISOLATION LEVEL {level}")
+    except NotSupportedError as error:  # a standby, which has no SERIALIZABLE
+        raise OperationalError("the server of this connection only reads") from error
 
 
 def _sqlstate_of(error: BaseException) -> str | None:

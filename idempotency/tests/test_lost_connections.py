@@ -2,7 +2,7 @@
 on from there. Where nothing had been done on the lost connection, its client does not notice."""
 
 import pytest
-from django.db import OperationalError, connection
+from django.db import NotSupportedError, OperationalError, connection
 from django.urls import path
 
 from idempotency import STARTED, Operation, RecoveryPoint, Response, atomic_phase
@@ -12,6 +12,8 @@ from idempotency.tests.bookshop import ORDERED, orders
 from idempotency.tests.ledger import Fault
 from idempotency.tests.sessions import backend_pid, end_connection
 from idempotency.transactions import (
+    SERIALIZABLE,
+    database_is_away,
     in_transaction,
     reading_again_after_a_restart,
     refuse_server_that_only_reads,
@@ -202,3 +204,16 @@ def test_an_error_that_cannot_be_recorded_is_logged_once(
     assert customer.send(key, fails_in="pay").status_code == 500
     assert len([record for record in caplog.records if record.levelname == "ERROR"]) == 1
     assert stored().locked_at is not None
+
+
+@pytest.mark.usefixtures("own_session")
+def test_a_standby_that_has_no_serializable_transactions_is_given_up():
+    def standby(execute, sql, *rest):
+        if sql.startswith("SET TRANSACTION"):
+            raise NotSupportedError("cannot use serializable mode in a hot standby")
+        return execute(sql, *rest)
+
+    with connection.execute_wrapper(standby), pytest.raises(OperationalError) as away:
+        in_transaction(backend_pid, isolation=SERIALIZABLE)
+
+    assert database_is_away(away.value)
