@@ -1,7 +1,6 @@
-"""Keys and jobs for an operator's eyes: where each stands, what happened to it, and what it left.
+"""Jobs for an operator's eyes: what is staged, and what was handed over and is not settled.
 
-Read-only, but for the decisions on requests that need review, which keep the fence like everything
-that moves a key, and for putting back a job that was set aside.
+Read-only, but for putting back a job that was set aside.
 """
 
 from collections.abc import Sequence

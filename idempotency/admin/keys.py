@@ -1,7 +1,7 @@
-"""Keys and jobs for an operator's eyes: where each stands, what happened to it, and what it left.
+"""Keys for an operator's eyes: where each stands, what happened to it, and what it left.
 
 Read-only, but for the decisions on requests that need review, which keep the fence like everything
-that moves a key, and for putting back a job that was set aside.
+that moves a key.
 """
 
 import json
