@@ -88,7 +88,7 @@ def booking(world: World) -> Iterator[Callable[[int], None]]:
     """A function that books a ride for the n-th rider in this process, set up as in production."""
     with database.created(DATABASE, template=TEMPLATE) as url:
         os.environ.update(production(url, world.stand_in, settings="bench.service.settings"))
-        os.environ.update(DATABASE_POOL_SIZE="8", PREPARED_STATEMENTS="true")
+        os.environ.update(DATABASE_POOL_SIZE="8")
         os.environ.pop("DATABASE_SESSION_OPTIONS", None)  # they might not wait for the disk
         from django.db import connection
 

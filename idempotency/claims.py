@@ -20,7 +20,6 @@ from idempotency.exceptions import RequestInProgress
 from idempotency.leases import Lease, journal_and, lease_clock, lease_end
 from idempotency.models import FINISHED, STARTED, IdempotencyKey
 from idempotency.positions import Position
-from idempotency.statements import run
 from idempotency.transactions import repeated_on_conflict, waited_for_an_insert_into
 
 LONGEST_INSERT = timedelta(seconds=30)
@@ -219,7 +218,7 @@ REOPEN_KEY = _TAKE_OVER.format(
 def find_key(user_id: int, idempotency_key: str) -> StoredKey | None:
     """Reads the key of a user, without its journal and without any lock."""
     with connection.cursor() as cursor:
-        run(cursor, FIND_KEY, {"user_id": user_id, "idempotency_key": idempotency_key})
+        cursor.execute(FIND_KEY, {"user_id": user_id, "idempotency_key": idempotency_key})
         row = cursor.fetchone()
     return None if row is None else StoredKey(_key_from(row[:-1]), read_at=row[-1])
 
@@ -246,7 +245,7 @@ def insert_key(new_key: NewKey, *, begins_foreign_phase: bool) -> Claim | None:
     }
     with connection.cursor() as cursor:
         try:
-            run(cursor, INSERT_KEY, values)
+            cursor.execute(INSERT_KEY, values)
         except OperationalError as error:
             if waited_for_an_insert_into(IdempotencyKey._meta.db_table, error):
                 raise request_in_progress(retry_after_seconds=1) from error

@@ -96,10 +96,6 @@ class Settings:
     enqueuer_pause: timedelta = timedelta(milliseconds=100)
     """How long the enqueuer sleeps when there was nothing to do: a job's usual delay."""
 
-    prepared_statements: bool = False
-    """Whether each connection plans the statements of a request once. Not behind a pooler that
-    gives each transaction another session, such as PgBouncer's."""
-
     phase_retries: int = 5
     """How often a phase is tried again after a serialization failure or a deadlock."""
 

@@ -18,7 +18,6 @@ from idempotency import conf
 from idempotency.exceptions import LeaseLost
 from idempotency.models import FINISHED
 from idempotency.phases import Response
-from idempotency.statements import run
 from idempotency.storable import storable_json_text
 
 JournalEntry = dict[str, Any]
@@ -138,7 +137,7 @@ def write_progress(lease: Lease, progress: Progress) -> Lease:
     }
     asked_at = lease_clock()
     with connection.cursor() as cursor:
-        run(cursor, WRITE_PROGRESS, values)
+        cursor.execute(WRITE_PROGRESS, values)
         if cursor.rowcount != 1:
             raise lease_lost()
     return replace(lease, ends_at=lease_end(asked_at))

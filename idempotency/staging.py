@@ -16,7 +16,6 @@ from django.utils.module_loading import import_string
 
 from idempotency.compat import InvalidTask, Task, normalize_json
 from idempotency.exceptions import JobUnknown, JobUnstorable, StagedOutsideTransaction
-from idempotency.statements import run
 
 _staged_job_ids: ContextVar[list[str] | None] = ContextVar("staged_job_ids", default=None)
 
@@ -89,7 +88,7 @@ def stage_job(task: Task, *args: Any, **kwargs: Any) -> uuid.UUID:
         **asdict(QueueOptions.asked_of(task, own)),
     }
     with connection.cursor() as cursor:
-        run(cursor, STAGE_JOB, values)
+        cursor.execute(STAGE_JOB, values)
     staged = _staged_job_ids.get()
     if staged is not None:
         staged.append(str(job_id))

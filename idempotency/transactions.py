@@ -26,7 +26,6 @@ from django.db.transaction import TransactionManagementError
 
 from idempotency import conf
 from idempotency.exceptions import LEAVING, ConflictPersists, ForeignCallInsideTransaction
-from idempotency.statements import text_of
 from idempotency.storable import described_traceback, storable_text
 
 READ_COMMITTED = "READ COMMITTED"
@@ -356,16 +355,14 @@ def _read_again(execute: Any, sql: str, params: Any, many: bool, context: Any) -
     try:
         return execute(sql, params, many, context)
     except DatabaseFailure as error:
-        # What a new connection is asked has no name there yet, if it was prepared.
-        text = text_of(sql)
         outside = wrapper.autocommit and not wrapper.in_atomic_block
         helps = _met_a_dead_connection(error) or may_succeed_when_repeated(error)
-        if not (outside and text.lstrip().startswith("SELECT") and helps):
+        if not (outside and sql.lstrip().startswith("SELECT") and helps):
             raise
         drop_broken_connection(error)
     wrapper.ensure_connection()
     cursor.cursor = wrapper.create_cursor()
-    return execute(text, params, many, context)
+    return execute(sql, params, many, context)
 
 
 def _met_a_dead_connection(error: BaseException) -> bool:

@@ -13,7 +13,6 @@ from django.db import connection
 from django.http import HttpRequest
 
 from idempotency.http.authentication import session_user
-from idempotency.statements import run
 from rides.demo import ADMIN_PASSWORD
 from rides.models import User
 
@@ -48,7 +47,7 @@ def demo_rider_at(address: str) -> User | None:
     if not settings.DEMO_AUTH or not address or not (address.isascii() and address.isprintable()):
         return None
     with connection.cursor() as cursor:
-        run(cursor, RIDER_AT, {"email": address.lower()})
+        cursor.execute(RIDER_AT, {"email": address.lower()})
         row = cursor.fetchone()
     return None if row is None else User.from_db(connection.alias, RIDER_FIELDS, row)
 

@@ -13,7 +13,6 @@ from django.db import connection
 
 from idempotency.models import IdempotencyKey
 from idempotency.parameters import readable_parameters
-from idempotency.statements import run
 from rides.models import AuditRecord, Ride, User
 
 # Both rows by one statement, so there is never one without the other.
@@ -71,8 +70,7 @@ def record_ride(
         "stripe_customer_id": user.stripe_customer_id,
     }
     with connection.cursor() as cursor:
-        run(
-            cursor,
+        cursor.execute(
             RECORD_RIDE,
             {
                 "user_id": user.pk,
@@ -105,4 +103,4 @@ def record_charge(ride: Ride, *, charge_id: str, payment_intent_id: str) -> None
         "payment_intent_id": payment_intent_id,
     }
     with connection.cursor() as cursor:
-        run(cursor, RECORD_CHARGE, values)
+        cursor.execute(RECORD_CHARGE, values)

@@ -176,8 +176,6 @@ try:
 except ValueError as error:
     refuse_to_start(f"TRUSTED_PROXIES names no network: {error}")
 
-IDEMPOTENCY["PREPARED_STATEMENTS"] = boolean("PREPARED_STATEMENTS", default=False)
-
 # --- The door before Django (`rocketrides/door/`), in each process of the API ---------------------
 
 # How many requests are worked on, and how many of these do more than wait for Stripe: twice as many

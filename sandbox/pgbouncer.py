@@ -94,7 +94,6 @@ def variables(folder: Path, data_dir: Path) -> dict[str, str]:
     return {
         "DATABASE_URL": f"{url(folder)}&disable_server_side_cursors=true",
         "DATABASE_SESSION_OPTIONS": "",
-        "PREPARED_STATEMENTS": "false",
         "DIRECT_DATABASE_URL": (
             f"postgresql://postgres@/{postgres.DATABASE}?{urlencode(direct, quote_via=quote)}"
         ),

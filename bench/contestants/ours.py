@@ -12,7 +12,7 @@ from bench.world import TEMPLATE, Server, World, production
 DATABASE = "rocketrides_bench_ours"
 DATABASE_WITHOUT_DOOR = "rocketrides_bench_wsgi"
 WITHOUT_DOOR = (
-    "exec env DATABASE_POOL_SIZE=8 PREPARED_STATEMENTS=true PIN_WORKERS=true "
+    "exec env DATABASE_POOL_SIZE=8 PIN_WORKERS=true "
     "granian --interface wsgi rocketrides.wsgi:application --host 127.0.0.1 --port $PORT "
     "--workers 2 --blocking-threads 128 --http 1 --no-ws --workers-kill-timeout 2"
 )

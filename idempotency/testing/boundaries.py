@@ -17,7 +17,6 @@ from django.db import connection
 
 from idempotency.operations import Operation
 from idempotency.phases import ForeignPhase
-from idempotency.statements import text_of
 from idempotency.testing.activity import in_transaction
 
 LoseAnswer = Callable[[], AbstractContextManager[Any]]
@@ -173,6 +172,6 @@ class Watch:
 
 def named(sql: object) -> str:
     """A statement in two words, such as "INSERT rides_ride"."""
-    text = text_of(str(sql))
+    text = str(sql)
     found = (_VERB.match(text), _TABLE.search(text))
     return " ".join(match[1] for match in found if match)

@@ -1,5 +1,6 @@
 """Taking a key: one conditional write decides who works on it, by the database's clock."""
 
+import uuid
 from datetime import timedelta
 from threading import Barrier
 
@@ -8,7 +9,13 @@ from django.db import connection, transaction
 from django.test.utils import CaptureQueriesContext
 
 from idempotency import FINISHED
-from idempotency.claims import take_over_key, take_over_next_due_key
+from idempotency.claims import (
+    NewKey,
+    find_key,
+    insert_key,
+    take_over_key,
+    take_over_next_due_key,
+)
 from idempotency.models import IdempotencyKey
 from idempotency.testing.clock import let_time_pass
 from idempotency.tests.bookshop import ORDERED, Death, audit_trail, orders
@@ -136,3 +143,45 @@ def test_a_client_that_retries_pushes_the_completer_back(let_go):
 
     assert let_go().run_after - claim.key.last_run_at >= timedelta(seconds=60)
     assert claim.key.recovery_point != FINISHED
+
+
+# A fresh key.
+
+
+def fresh(row: IdempotencyKey, idempotency_key: str) -> NewKey:
+    return NewKey(
+        user_id=row.user_id,
+        foreign_key=uuid.uuid4(),
+        idempotency_key=idempotency_key,
+        operation="idempotency.PlaceOrder",
+        path_kwargs={},
+        request_method="POST",
+        request_path="/orders",
+        request_params={"title": "Emma"},
+        fingerprint="of no consequence",
+        origin_ip="127.0.0.1",
+    )
+
+
+def test_a_key_that_is_known_is_not_inserted_again(customer, key, stored, ledger):
+    customer.send(key)
+
+    with transaction.atomic():
+        assert insert_key(fresh(stored(), key), begins_foreign_phase=True) is None
+
+
+def test_a_fresh_claim_has_the_key_as_it_is_written(customer, key, stored, ledger):
+    customer.send(key)
+    new_key = fresh(stored(), f"another-{key}")
+
+    with transaction.atomic():
+        claim = insert_key(new_key, begins_foreign_phase=True)
+    read = find_key(new_key.user_id, new_key.idempotency_key)
+
+    assert claim is not None
+    assert read is not None
+    assert columns(claim.key) == columns(read.key)
+
+
+def columns(key: IdempotencyKey) -> dict[str, object]:
+    return {name: value for name, value in vars(key).items() if name != "_state"}

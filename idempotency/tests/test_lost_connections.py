@@ -109,19 +109,6 @@ def test_a_connection_that_was_lost_before_a_replay_costs_its_client_nothing(
     assert (replay.status_code, replay.content) == (201, first.content)
 
 
-@pytest.mark.usefixtures("own_session", "ledger")
-def test_a_prepared_statement_is_repeated_where_it_is_not_prepared(
-    customer, key, elsewhere, settings
-):
-    settings.IDEMPOTENCY = {**settings.IDEMPOTENCY, "PREPARED_STATEMENTS": True}
-    first = customer.send(key)
-    elsewhere(end_connection, backend_pid()).result()
-
-    replay = customer.send(key)
-
-    assert (replay.status_code, replay.content) == (201, first.content)
-
-
 @pytest.mark.usefixtures("own_session")
 def test_a_transaction_begins_again_on_a_new_connection_once(elsewhere):
     pids = [backend_pid()]

@@ -246,7 +246,6 @@ def test_a_number_that_is_none_is_one_line_that_names_it(name: str, text: str) -
     ("name", "text", "wrong"),
     [
         ("DEBUG", "flase", "neither true nor false"),
-        ("PREPARED_STATEMENTS", "perhaps", "neither true nor false"),
         ("LOG_LEVEL", "chatty", "none of DEBUG, INFO"),
         ("EMAIL_URL", "nope-canary", "not a URL"),
         ("EMAIL_URL", "smtp://user:canary@:nope", "not a URL"),
