@@ -95,16 +95,12 @@ def storable_json(value: object, limit: int = ENTRY_LIMIT) -> Any:
 
 
 def storable_json_text(value: object) -> str:
-    """Return the JSON text of `storable_json`; at the cost of `json.dumps` where that would do."""
-    try:
-        plain = json.dumps(value, allow_nan=False)
-    except LEAVING:
-        raise
-    except BaseException:
-        plain = ""
-    # In ASCII whatever would have to be escaped has a backslash.
-    if plain and len(plain) <= TEXT_LIMIT and "\\" not in plain:
-        return plain
+    """Return the JSON text of `storable_json`; of a plain entry at the cost of `json.dumps`."""
+    if _is_plain(value):
+        # In ASCII whatever would have to be escaped has a backslash.
+        plain = json.dumps(value)
+        if len(plain) <= TEXT_LIMIT and "\\" not in plain:
+            return plain
     return json.dumps(storable_json(value))
 
 
@@ -173,6 +169,16 @@ def _cut(count: int, what: str) -> str:
 
 
 # JSON.
+
+
+def _is_plain(value: object) -> bool:
+    """Say whether it is a flat dict of texts and numbers, as an entry of the journal mostly is."""
+    return type(value) is dict and all(
+        type(key) is str
+        and len(key) <= _KEY_LIMIT
+        and (type(item) in (str, bool) or (type(item) in (int, float) and abs(item) < 2**63))
+        for key, item in value.items()
+    )
 
 
 @dataclass(slots=True)

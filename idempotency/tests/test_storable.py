@@ -132,6 +132,13 @@ def test_two_keys_that_are_the_same_text_are_both_kept() -> None:
     assert storable_json({1: "a", "1": "b"}) == {"1": "a", "1 (2)": "b"}
 
 
+@pytest.mark.parametrize(
+    "value", [2**63, {"n": 2**63}, {"n": math.nan}, {1: "a", "1": "b"}, {"k" * 300: 1}, [[1]], {}]
+)
+def test_an_entry_is_written_as_the_gate_lets_it_through(value: Any) -> None:
+    assert json.loads(storable_json_text(value)) == storable_json(value)
+
+
 @given(
     st.recursive(
         st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.binary(),
