@@ -1,9 +1,8 @@
 """One attempt at a request: from where its key stands to an answer.
 
 It enters at the key's recovery point and runs phase after phase. Atomic phases in a row share one
-transaction, which ends with the one fenced statement that moves the key (`commits`); a foreign
-phase runs between two transactions. It is an object beside the operation, so that an author may
-name a phase as they like.
+transaction (`commits`); a foreign phase runs between two transactions. It is an object beside the
+operation, so that an author may name a phase as they like.
 
 A roll-back takes back memory too: the next run gets an operation that no phase has touched.
 """
@@ -12,21 +11,13 @@ import logging
 import time
 from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
-from idempotency import failures, stopping, transactions
+from idempotency import failures, stopping
 from idempotency.afresh import as_it_was, untouched
 from idempotency.calls import call_under_way
 from idempotency.claims import Claim, NewKey, insert_key
-from idempotency.commits import (
-    Commit,
-    Extent,
-    LaterPhaseFailed,
-    Step,
-    phase_step,
-    run_in_a_row,
-    took,
-)
+from idempotency.commits import SharedCommit, Step, StopsBefore, phase_step, took
 from idempotency.exceptions import (
     LEAVING,
     InvalidTransition,
@@ -38,15 +29,14 @@ from idempotency.exceptions import (
 from idempotency.leases import JournalEntry, Lease, Progress, lease_lost, write_progress
 from idempotency.models import STARTED
 from idempotency.phases import AtomicPhase, ForeignPhase, Response
+from idempotency.staging import recording_staged_jobs
 from idempotency.storable import described
-from idempotency.transactions import give_connection_back, refuse_open_transaction
+from idempotency.transactions import give_connection_back, in_transaction, refuse_open_transaction
 
 if TYPE_CHECKING:
     from idempotency.operations import Operation
 
 logger = logging.getLogger(__name__)
-
-T = TypeVar("T")
 
 
 class Attempt:
@@ -60,60 +50,72 @@ class Attempt:
 
     def __init__(self, operation: "Operation") -> None:
         self.operation = operation
+        self.stops_before: StopsBefore | None = None
+        """The phase that failed, and its error, once what precedes it is committed."""
+        self.commits_one_by_one = False
+        """Whether each phase is to have a transaction for itself."""
         self._claim: Claim | None = None
         """What the library holds of the key, which no phase sees."""
         self._is_touched = False
         """Whether a run that was not committed had the operation in hand."""
 
     def start(self, new_key: NewKey) -> Response | None:
-        """Claims a fresh key and runs the operation on it, the first phases in the claim's own
-        transaction. None where another request inserted the key first.
+        """Claim a fresh key and run the operation on it, the first phases in the claim's own
+        transaction. Return None where another request inserted the key first.
 
         *Raises* an `IdempotencyError` where the attempt ended without an answer.
         """
         stopping.refuse_to_go_on()
-        try:
-            commit = self._keep_what_can_be(partial(self._claim_and_run, new_key))
-        except (RequestInProgress, *LEAVING):
-            raise
-        except BaseException as error:
-            answer = self._keep_failed_claim(new_key, error)
-            raise answer from (error if answer is not error else error.__cause__)
-        return None if commit is None else self._run_to_the_end(lambda: commit)
+        first = self.operation.phase_at(STARTED)
+        is_foreign = isinstance(first, ForeignPhase)
+        claim = partial(self._claim_fresh, new_key, begins_foreign_phase=is_foreign)
+        step = phase_step(first) if isinstance(first, AtomicPhase) else None
+        shared = SharedCommit(self, step, claim=claim)
+        with recording_staged_jobs():
+            try:
+                response = self._carry_out(shared)
+            except (RequestInProgress, *LEAVING):
+                raise
+            except BaseException as error:
+                answer = self._keep_failed_claim(new_key, error)
+                raise answer from answer.__cause__
+            return None if self._claim is None else self._run_to_the_end(lambda: response)
 
-    def resume(self, claim: Claim) -> Response:
-        """Goes on with a claimed key from its recovery point.
+    def resume(self, claim: Claim, first: Callable[[], Response | None] | None = None) -> Response:
+        """Go on with a claimed key from its recovery point.
+
+        Args:
+            first: what is done before the phase that starts from there.
 
         *Raises* an `IdempotencyError` where the attempt ended without an answer.
         """
-        return self.enter(claim, self.run_from_here)
-
-    def enter(self, claim: Claim, first: Callable[[], Commit]) -> Response:
-        """Goes on with a claimed key by `first`, and from where that leads to the end."""
         self.hold(claim)
-        return self._run_to_the_end(first)
+        with recording_staged_jobs():
+            return self._run_to_the_end(first or self.run_phase)
 
     def hold(self, claim: Claim) -> None:
-        """Takes a claim in hand, and gives the phases a copy of its key."""
+        """Take a claim in hand, and give the phases a copy of its key."""
         self._claim = claim
         self.operation.key, self.lease = untouched(claim.key), claim.lease
 
     # The loop.
 
-    def _run_to_the_end(self, enter: Callable[[], Commit]) -> Response:
+    def _run_to_the_end(self, first: Callable[[], Response | None]) -> Response:
+        """Recovery points never go back, so the loop ends."""
         try:
-            response = self._adopt(enter())
+            response = first()
             while response is None:
-                response = self._adopt(self.run_from_here())
+                response = self.run_phase()
         except (LeaseLost, *LEAVING):
             raise
         except BaseException as error:
             claim = self._claimed()
             answer = failures.let_go(claim.key, claim.lease, error)
-            raise answer from (error if answer is not error else error.__cause__)
+            raise answer from answer.__cause__
         return response
 
-    def run_from_here(self) -> Commit:
+    def run_phase(self) -> Response | None:
+        """Run the phase that starts from where the key stands, and those that share its commit."""
         stopping.refuse_to_go_on()
         point = self.operation.key.recovery_point
         phase = self.operation.phase_at(point)
@@ -122,42 +124,24 @@ class Attempt:
                 f"This version of the service does not know the point {point!r} that the request "
                 "has reached. Nothing is lost: retry with the same Idempotency-Key."
             )
+        if self.stops_before and self.stops_before.phase is phase:
+            raise self.stops_before.error
         if isinstance(phase, ForeignPhase):
             return self.call_foreign(phase, partial(self._send_or_look_up, phase))
         return self.commit(phase_step(phase))
 
-    def _adopt(self, commit: Commit) -> Response | None:
-        """Takes over what a transaction did, now that it has committed."""
-        key = self._claimed().key
-        key.recovery_point = commit.progress.recovery_point or key.recovery_point
-        if commit.progress.begins_foreign_phase:
-            key.foreign_sent_at = key.last_run_at
-        self._claim = Claim(key, commit.lease)
-        self.lease = commit.lease
-        self.operation.key.recovery_point = key.recovery_point
-        self.operation.key.foreign_sent_at = key.foreign_sent_at
-        if commit.failure is not None:
-            raise commit.failure
-        return commit.progress.response
-
     # Claiming.
 
-    def _claim_and_run(self, new_key: NewKey, *, extent: Extent) -> Commit | None:
-        first = self.operation.phase_at(STARTED)
-        begins_foreign_phase = isinstance(first, ForeignPhase)
-        claim = insert_key(new_key, begins_foreign_phase=begins_foreign_phase)
-        if claim is None:
-            return None
-        self.hold(claim)
-        if isinstance(first, AtomicPhase):
-            return run_in_a_row(self, phase_step(first), extent=extent)
-        return Commit(
-            Progress(recovery_point=STARTED, begins_foreign_phase=begins_foreign_phase), self.lease
-        )
+    def _claim_fresh(self, new_key: NewKey, *, begins_foreign_phase: bool) -> bool:
+        self._claim = insert_key(new_key, begins_foreign_phase=begins_foreign_phase)
+        if self._claim is not None:
+            self.hold(self._claim)
+        return self._claim is not None
 
     def _keep_failed_claim(self, new_key: NewKey, error: BaseException) -> Exception:
-        """The claim was rolled back with the phase that failed: claims the key again, alone, so
-        that it stands there with its error. Returns what to answer with."""
+        """The claim was rolled back with the phase that failed: claim the key again, alone, so that
+        it stands there with its error. Return what to answer with.
+        """
         claim = failures.attempt_to(lambda: insert_key(new_key, begins_foreign_phase=False))
         if claim is None:
             return failures.answerable(error)
@@ -171,8 +155,8 @@ class Attempt:
         ask: "Callable[[Operation], Any]",
         *,
         event: str | None = None,
-    ) -> Commit:
-        """Asks the other system with no transaction open, then commits what it answered.
+    ) -> Response | None:
+        """Ask the other system with no transaction open, then commit what it answered.
 
         Args:
             event: what the journal calls it, if not by the method that was to be called here.
@@ -180,13 +164,7 @@ class Attempt:
         refuse_open_transaction()
         if self.operation.key.foreign_sent_at is None:
             self._commit_intent()
-        operation = self.operation
-        operation.phase_in_hand = phase
-        operation.read_instances_anew()
-        operation.params.load()
-        operation.path_kwargs.load()
-        for name in phase.loads:
-            getattr(operation, name)
+        operation = self._prepared_for(phase)
         if self.lease.has_expired:
             raise lease_lost()
         give_connection_back()
@@ -195,7 +173,7 @@ class Attempt:
             with call_under_way(operation.key, self.lease, phase):
                 stopping.refuse_to_go_on()
                 answer = ask(operation)
-            step = self._commit_step(phase, answer)
+            step = self._outcome_step(phase, phase.commit_name, answer)
         except Exception as error:
             handler = phase.rejection_of(error)
             if handler is None:
@@ -207,6 +185,17 @@ class Attempt:
             **took(began_at),
         }
         return self.commit(step, entry)
+
+    def _prepared_for(self, phase: ForeignPhase) -> "Operation":
+        """Read what the call needs of the database, since it has no connection."""
+        operation = self.operation
+        operation.phase_in_hand = phase
+        operation.read_instances_anew()
+        operation.params.load()
+        operation.path_kwargs.load()
+        for name in phase.loads:
+            getattr(operation, name)
+        return operation
 
     def _send_or_look_up(self, phase: ForeignPhase, operation: "Operation") -> Any:
         """Inside the window the same call is sent again; past it, the other system is asked."""
@@ -233,76 +222,76 @@ class Attempt:
     def _way_to_ask(self, phase: ForeignPhase) -> str:
         return phase.name if self._may_send(phase) else phase.lookup_name or phase.name
 
-    def _commit_step(self, phase: ForeignPhase, result: Any) -> Step:
-        if phase.commit_name is None:
-            raise InvalidTransition(f"{phase.name} has no commit.")
-        return self._outcome_step(phase, phase.commit_name, result)
-
-    def _outcome_step(self, phase: ForeignPhase, method_name: str, outcome: Any) -> Step:
+    def _outcome_step(self, phase: ForeignPhase, method_name: str | None, outcome: Any) -> Step:
         """Each run gets the outcome as the call left it, not as a run before it did."""
+        if method_name is None:
+            raise InvalidTransition(f"{phase.name} has no commit.")
         handed = as_it_was(outcome)
         return Step(method_name, lambda operation: getattr(operation, method_name)(handed()), phase)
 
     def _commit_intent(self) -> None:
-        """Records that a call is about to be made, where no phase before it did."""
+        """Record that a call is about to be made, where no phase before it did."""
         progress = Progress(
             recovery_point=self.operation.key.recovery_point,
             keeps_lease=True,
             begins_foreign_phase=True,
         )
-        lease = self.in_transaction(lambda: write_progress(self.lease, progress))
-        self._adopt(Commit(progress, lease))
+        self._adopt(progress, in_transaction(lambda: write_progress(self.lease, progress)))
 
     # Transactions.
 
-    def commit(self, first: Step, *journal: JournalEntry) -> Commit:
-        """Runs a step, and the atomic phases that follow it, in one transaction."""
+    def commit(self, first: Step, *journal: JournalEntry) -> Response | None:
+        """Run a step, and the atomic phases that follow it, in one transaction."""
         stopping.refuse_to_go_on()
-        return self._keep_what_can_be(partial(run_in_a_row, self, first, *journal))
+        return self._carry_out(SharedCommit(self, first, *journal))
 
-    def _keep_what_can_be(self, work: Callable[..., T]) -> T:
-        """Runs phases in a row, and after a roll-back what can be kept of them: the row without the
-        phase that failed in it, if not its first; or the first phase alone, where what failed is
-        the transaction that they share. Each run begins fewer phases than the one before it.
+    def _carry_out(self, shared: SharedCommit) -> Response | None:
+        """Commit what can be: all phases of the row; without the one that failed in it and what
+        follows; or the first one alone, where what failed is the transaction that they share. Each
+        run begins fewer phases than the one before it, so the loop ends.
         """
-        extent = Extent()
         while True:
             try:
-                return self.in_transaction(partial(work, extent=extent))
-            except LaterPhaseFailed as failure:
-                extent = Extent(ends_before=failure)
+                in_transaction(shared.run, isolation=self.operation.isolation)
+            except StopsBefore as failed:
+                self.stops_before = failed
             except (LeaseLost, RequestInProgress):
                 raise
             except Exception as error:
-                if not extent.was_rolled_back_with_others(error):
+                if not shared.was_rolled_back_with_others(error):
                     raise
                 logger.warning("phases are committed one by one: error=%s", described(error))
-                extent = Extent(first_only=True)
+                self.commits_one_by_one = True
+            else:
+                self._is_touched = False
+                return self._adopt(shared.progress, shared.lease) if shared.progress else None
 
-    def in_transaction(self, work: Callable[[], T]) -> T:
-        """Runs `work` in a transaction, each time on an operation that no phase has touched which
-        was rolled back.
+    def _adopt(self, progress: Progress, lease: Lease) -> Response | None:
+        """Take over where a transaction led, now that it has committed."""
+        key = self._claimed().key
+        key.recovery_point = progress.recovery_point or key.recovery_point
+        if progress.begins_foreign_phase:
+            key.foreign_sent_at = key.last_run_at
+        self._claim = Claim(key, lease)
+        self.lease = lease
+        self.operation.key.recovery_point = key.recovery_point
+        self.operation.key.foreign_sent_at = key.foreign_sent_at
+        return progress.response
+
+    def begin_untouched(self) -> None:
+        """Have the operation as no phase has touched it that was rolled back: made of the key, and
+        read from the database, as by a process that takes the key over. What the request sent
+        besides is its own. To be called first in a transaction.
         """
-
-        def work_untouched() -> T:
-            if self._is_touched:
-                self._make_anew()
-            self._is_touched = True
-            return work()
-
-        result = transactions.in_transaction(work_untouched, isolation=self.operation.isolation)
-        self._is_touched = False
-        return result
+        if self._is_touched:
+            self._make_anew()
+        self._is_touched = True
 
     def _make_anew(self) -> None:
-        """Puts in the operation's place what a process would have that takes the key over: made of
-        the key, and read from the database. What the request sent besides is its own.
-        """
-        if self._claim is None:
-            return  # no phase has run yet
-        key = untouched(self._claim.key)
+        claim = self._claimed()
+        key = untouched(claim.key)
         self.operation = self.operation.anew(key)
-        self.operation.key, self.lease = key, self._claim.lease
+        self.operation.key, self.lease = key, claim.lease
 
     def _claimed(self) -> Claim:
         assert self._claim is not None, "an operation runs on a key that it holds"

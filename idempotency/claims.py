@@ -9,21 +9,19 @@ import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 from uuid import UUID, uuid4
 
 from django.db import OperationalError, connection
 
-from idempotency import conf, failures
+from idempotency import conf
+from idempotency.database_errors import waited_for_an_insert_into
 from idempotency.exceptions import RequestInProgress
 from idempotency.leases import Lease, journal_and, lease_clock, lease_end
 from idempotency.models import FINISHED, STARTED, IdempotencyKey
 from idempotency.positions import Position
-from idempotency.transactions import repeated_on_conflict, waited_for_an_insert_into
-
-LONGEST_INSERT = timedelta(seconds=30)
-"""A fresh key is due after its grace. Where there is none, its claim has committed by then."""
+from idempotency.transactions import repeated_on_conflict
 
 # What a process needs of a key to work on it or to answer from it.
 _COLUMNS = [
@@ -178,26 +176,6 @@ TAKE_OVER_NEXT_DUE_KEY = _take_over_next(
     "run_after BETWEEN %(begin_at)s AND statement_timestamp() ORDER BY run_after"
 )
 
-# The completer's look: whether a key is due, and since when. A key that somebody works on counts,
-# so that the position stays before it. And whether one is to wait longer than any rule has it.
-FIND_DUE_KEYS = f"""
-SELECT statement_timestamp(),
-       (SELECT min(run_after) FROM idempotency_idempotencykey
-         WHERE recovery_point <> '{FINISHED}' AND needs_review_at IS NULL
-           AND run_after BETWEEN %(begin_at)s AND statement_timestamp()),
-       (SELECT max(run_after) FROM idempotency_idempotencykey
-         WHERE recovery_point <> '{FINISHED}' AND needs_review_at IS NULL
-           AND run_after > statement_timestamp() + %(longest_wait)s)
-"""  # noqa: S608
-
-# Keys that were told to wait by a clock that was ahead, and has been set right: they are due.
-MAKE_DUE = f"""
-UPDATE idempotency_idempotencykey
-   SET run_after = statement_timestamp()
- WHERE recovery_point <> '{FINISHED}' AND needs_review_at IS NULL
-   AND run_after > statement_timestamp() + %(longest_wait)s
-"""  # noqa: S608
-
 # The reaper's claim of an unfinished key that is past its retention. The same index has all of
 # those, and they are few: it has unfinished keys only.
 TAKE_OVER_NEXT_OVERDUE_KEY = _take_over_next("created_at < statement_timestamp() - %(retention)s")
@@ -266,19 +244,6 @@ def take_over_key(key_id: int, *, impossible_lease: datetime | None = None) -> C
     return claim
 
 
-@repeated_on_conflict
-def find_due_keys(position: Position) -> bool:
-    """Whether any key is due: the idle completer's one question. Moves the position on."""
-    with position.look(), connection.cursor() as cursor:
-        values: dict[str, Any] = {"begin_at": position.at, "longest_wait": _longest_wait()}
-        cursor.execute(FIND_DUE_KEYS, values)
-        [(now, due_since, impossible)] = cursor.fetchall()
-        if impossible:
-            cursor.execute(MAKE_DUE, values)
-    position.at = max(position.at, due_since or now - LONGEST_INSERT)
-    return bool(due_since or impossible)
-
-
 def take_over_next_due_key(position: Position | None = None) -> Claim | None:
     """Claims the key that the completer should run next. None where none is due.
 
@@ -327,10 +292,6 @@ def take_over_next_overdue_key() -> Claim | None:
         TAKE_OVER_NEXT_OVERDUE_KEY, event="taken_by_reaper", retention=conf.current().retention
     )
     return claim
-
-
-def _longest_wait() -> timedelta:
-    return failures.longest_wait() + conf.current().clock_tolerance
 
 
 @repeated_on_conflict

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from idempotency.database_errors import database_is_away, may_succeed_when_repeated, was_refused
 from idempotency.exceptions import LEAVING, InvalidTransition, Postponed
 from idempotency.leases import JournalEntry, Lease, Progress, write_progress
 from idempotency.models import FINISHED
@@ -19,12 +20,12 @@ from idempotency.phases import (
     AtomicPhase,
     ForeignPhase,
     NoOp,
+    Phase,
     PhaseResult,
     RecoveryPoint,
     Response,
 )
-from idempotency.staging import recording_staged_jobs
-from idempotency.transactions import database_is_away, may_succeed_when_repeated, was_refused
+from idempotency.staging import take_staged_job_ids
 
 if TYPE_CHECKING:
     from idempotency.attempts import Attempt
@@ -41,148 +42,130 @@ class Step:
     """The phase whose outcome it commits."""
 
 
-@dataclass(frozen=True, slots=True)
-class Reached:
-    """How far the steps of the open transaction have come."""
+class StopsBefore(Exception):
+    """Why an attempt ends before a phase, once what precedes it is committed: `error`."""
 
-    point: str
-    result: PhaseResult | None
-    journal: tuple[JournalEntry, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Commit:
-    """What a transaction did once it has committed.
-
-    `failure` is why the attempt ends after it: a later phase failed, and only that was rolled
-    back, or a phase had nothing to do yet.
-    """
-
-    progress: Progress
-    lease: Lease
-    failure: BaseException | None = None
-
-
-class LaterPhaseFailed(Exception):
-    """A phase after the first one of a row failed with `error`."""
-
-    def __init__(self, phase: AtomicPhase, error: BaseException) -> None:
-        super().__init__(phase.name)
+    def __init__(self, phase: Phase | None, error: BaseException) -> None:
+        super().__init__(phase and phase.name)
         self.phase = phase
         self.error = error
-
-
-@dataclass(slots=True)
-class Extent:
-    """How far a row is to go, and how far the latest run of it came.
-
-    - `ends_before`: the phase that failed in an earlier run, which is left out.
-    - `first_only`: the first step is to have a transaction for itself.
-    """
-
-    ends_before: LaterPhaseFailed | None = None
-    first_only: bool = False
-    steps_begun: int = 0
-    is_at_commit: bool = False
-
-    def may_go_on_with(self, phase: AtomicPhase) -> bool:
-        return not (self.first_only or self._failed_in(phase))
-
-    def failure_before(self, phase: AtomicPhase | None) -> BaseException | None:
-        """Why the row ends before a phase, if that is since it failed."""
-        return self.ends_before.error if self.ends_before and phase else None
-
-    def was_rolled_back_with_others(self, error: BaseException) -> bool:
-        """Whether the latest run is known to be rolled back, and took several phases with it.
-
-        At COMMIT only the server's own no says so.
-        """
-        is_known = not self.is_at_commit or was_refused(error)
-        return self.steps_begun > 1 and is_known and not database_is_away(error)
-
-    def _failed_in(self, phase: AtomicPhase) -> bool:
-        return self.ends_before is not None and self.ends_before.phase is phase
 
 
 def phase_step(phase: AtomicPhase) -> Step:
     return Step(phase.name, phase.method)
 
 
-def run_in_a_row(attempt: "Attempt", first: Step, *journal: JournalEntry, extent: Extent) -> Commit:
-    """Runs a step and the atomic phases that follow it, in the caller's transaction, and then moves
-    the key, once for all of them.
-
-    Args:
-        extent: how far to go; how far it came is noted there.
-
-    *Raises* `LaterPhaseFailed`, after which it is to be run again; `LeaseLost` where the lease is
-    no longer the attempt's; and what the first step does.
-    """
-    extent.steps_begun, extent.is_at_commit = 1, False
-    operation = attempt.operation
-    reached = _run_step(operation, first, Reached(operation.key.recovery_point, None, journal))
-    while (phase := _atomic_phase_after(operation, reached)) and extent.may_go_on_with(phase):
-        extent.steps_begun += 1
-        reached = _run_later_step(operation, phase, reached)
-    failure = extent.failure_before(phase)
-    if isinstance(reached.result, NoOp):
-        failure = Postponed(
-            "There is something to wait for before this request can go on. What was done so "
-            "far is kept. Retry with the same Idempotency-Key."
-        )
-    progress = _progress_to(operation, reached)
-    lease = write_progress(attempt.lease, progress)
-    extent.is_at_commit = True
-    return Commit(progress, lease, failure)
-
-
 def took(began_at: float) -> dict[str, float]:
-    """For the journal: the milliseconds since a monotonic time."""
+    """Return, for the journal, the milliseconds since a monotonic time."""
     return {"ms": round((time.monotonic() - began_at) * 1000, 1)}
 
 
-def _run_step(operation: "Operation", step: Step, reached: Reached) -> Reached:
-    began_at = time.monotonic()
-    operation.phase_in_hand = step.foreign_phase
-    operation.read_instances_anew()
-    with recording_staged_jobs() as jobs:
+class SharedCommit:
+    """A transaction's work: a step, the atomic phases after it, and the key's move for all.
+
+    It may be run several times. `progress` and `lease` are what its latest run led to.
+
+    Args:
+        first: the first step, if any is to be run.
+        claim: claims the key before that, in the same transaction, and says whether it has.
+    """
+
+    progress: Progress | None = None
+    lease: Lease
+
+    def __init__(
+        self,
+        attempt: "Attempt",
+        first: Step | None,
+        *journal: JournalEntry,
+        claim: Callable[[], bool] = lambda: True,
+    ) -> None:
+        self._attempt = attempt
+        self._first = first
+        self._claim = claim
+        self._given_journal = journal
+        self._steps_begun = 0
+        self._is_at_commit = False
+
+    def run(self) -> None:
+        """Run in the caller's transaction.
+
+        *Raises* `StopsBefore`, after which it is to be run again; `LeaseLost` where the lease is no
+        longer the attempt's; and what the first step does.
+        """
+        self._steps_begun, self._is_at_commit = 0, False
+        if not self._claim() or self._first is None:
+            return
+        self._attempt.begin_untouched()
+        take_staged_job_ids()  # of a run that was rolled back
+        operation = self._attempt.operation
+        self._point, self._journal = operation.key.recovery_point, [*self._given_journal]
+        result = self._run_step(operation, self._first)
+        while phase := self._next_phase(operation, result):
+            result = self._run_later(operation, phase)
+        if isinstance(result, NoOp):
+            self._attempt.stops_before = StopsBefore(operation.phase_at(self._point), _postponed())
+        self.progress = self._progress(operation, result)
+        self.lease = write_progress(self._attempt.lease, self.progress)
+        self._is_at_commit = True
+
+    def was_rolled_back_with_others(self, error: BaseException) -> bool:
+        """Say whether the latest run is known to be rolled back, and took several phases with it.
+
+        At COMMIT only the server's own no says so.
+        """
+        is_known = not self._is_at_commit or was_refused(error)
+        return self._steps_begun > 1 and is_known and not database_is_away(error)
+
+    def _run_step(self, operation: "Operation", step: Step) -> PhaseResult:
+        self._steps_begun += 1
+        began_at = time.monotonic()
+        operation.phase_in_hand = step.foreign_phase
+        operation.read_instances_anew()
         result = step.run(operation)
-    point = _point_after(operation, step, result, reached.point)
-    entry: JournalEntry = {"event": step.name, "recovery_point": point, **took(began_at)}
-    if jobs:
-        entry["jobs"] = jobs
-    return Reached(point, result, (*reached.journal, entry))
+        self._point = _point_after(operation, step, result, self._point)
+        entry: JournalEntry = {"event": step.name, "recovery_point": self._point, **took(began_at)}
+        if jobs := take_staged_job_ids():
+            entry["jobs"] = jobs
+        self._journal.append(entry)
+        return result
+
+    def _run_later(self, operation: "Operation", phase: AtomicPhase) -> PhaseResult:
+        try:
+            return self._run_step(operation, phase_step(phase))
+        except LEAVING:
+            raise
+        except BaseException as error:
+            if may_succeed_when_repeated(error) or database_is_away(error):
+                raise  # what failed is not this phase but the whole transaction
+            raise StopsBefore(phase, error) from error
+
+    def _next_phase(self, operation: "Operation", result: PhaseResult) -> AtomicPhase | None:
+        phase = operation.phase_at(self._point)
+        if not (isinstance(result, RecoveryPoint) and isinstance(phase, AtomicPhase)):
+            return None
+        stop = self._attempt.stops_before
+        stops = self._attempt.commits_one_by_one or (stop is not None and stop.phase is phase)
+        return None if stops else phase
+
+    def _progress(self, operation: "Operation", result: PhaseResult) -> Progress:
+        if isinstance(result, Response):
+            return Progress(recovery_point=FINISHED, response=result, journal=self._journal)
+        moved = self._point != operation.key.recovery_point
+        next_phase = operation.phase_at(self._point)
+        return Progress(
+            recovery_point=self._point,
+            keeps_lease=True,
+            begins_foreign_phase=moved and isinstance(next_phase, ForeignPhase),
+            journal=self._journal,
+        )
 
 
-def _run_later_step(operation: "Operation", phase: AtomicPhase, reached: Reached) -> Reached:
-    try:
-        return _run_step(operation, phase_step(phase), reached)
-    except LEAVING:
-        raise
-    except BaseException as error:
-        if may_succeed_when_repeated(error) or database_is_away(error):
-            raise  # what failed is not this phase but the whole transaction
-        raise LaterPhaseFailed(phase, error) from error
-
-
-def _progress_to(operation: "Operation", reached: Reached) -> Progress:
-    if isinstance(reached.result, Response):
-        return Progress(recovery_point=FINISHED, response=reached.result, journal=reached.journal)
-    moved = reached.point != operation.key.recovery_point
-    next_phase = operation.phase_at(reached.point)
-    return Progress(
-        recovery_point=reached.point,
-        keeps_lease=True,
-        begins_foreign_phase=moved and isinstance(next_phase, ForeignPhase),
-        journal=reached.journal,
+def _postponed() -> Postponed:
+    return Postponed(
+        "There is something to wait for before this request can go on. What was done so far is "
+        "kept. Retry with the same Idempotency-Key."
     )
-
-
-def _atomic_phase_after(operation: "Operation", reached: Reached) -> AtomicPhase | None:
-    if not isinstance(reached.result, RecoveryPoint):
-        return None
-    phase = operation.phase_at(reached.point)
-    return phase if isinstance(phase, AtomicPhase) else None
 
 
 def _point_after(operation: "Operation", step: Step, result: PhaseResult, point: str) -> str:

@@ -11,6 +11,7 @@ from datetime import timedelta
 from typing import TypeVar
 
 from idempotency import conf
+from idempotency.database_errors import database_is_away, waited_too_long_for_a_lock
 from idempotency.exceptions import (
     LEAVING,
     ConflictPersists,
@@ -29,12 +30,7 @@ from idempotency.leases import (
 )
 from idempotency.models import IdempotencyKey
 from idempotency.storable import described, described_traceback
-from idempotency.transactions import (
-    database_is_away,
-    drop_broken_connection,
-    in_transaction,
-    waited_too_long_for_a_lock,
-)
+from idempotency.transactions import drop_broken_connection, in_transaction
 
 logger = logging.getLogger(__name__)
 
@@ -45,31 +41,29 @@ T = TypeVar("T")
 
 
 def let_go(key: IdempotencyKey, lease: Lease, error: BaseException) -> IdempotencyError:
-    """Releases the lease with the error recorded, and returns the error to answer with.
+    """Release the lease with the error recorded, and return the error to answer with.
 
     Never raises, or one failure would end the batch of all others. Where the record can't be
     written (the database is away), the lease runs out by itself. Where the lease is no longer ours,
     nothing is written and the answer is that of `LeaseLost`.
     """
-    answer = answerable(error)
+    answer = _with_delay(answerable(error), client_delay_seconds(lease.attempt))
+    ending = answer
+    if not isinstance(answer, NeedsReview | Parked) and completer_is_at_its_limit(key):
+        ending = _given_up(answer)
     try:
-        recorded = attempt_to(lambda: in_transaction(lambda: _record(key, lease, error, answer)))
+        recorded = attempt_to(lambda: in_transaction(lambda: _record(key, lease, error, ending)))
     except LeaseLost as lost:
         return lost
     except IdempotencyError as unrecorded:
         _warn_unrecorded(unrecorded)
         return answer
-    return recorded or answer
+    return ending if recorded else answer
 
 
 def _record(
     key: IdempotencyKey, lease: Lease, error: BaseException, answer: IdempotencyError
-) -> IdempotencyError:
-    """Writes the error to the key; returns the answer, which is another one at the limit."""
-    if not isinstance(answer, NeedsReview | Parked) and completer_is_at_its_limit(key):
-        answer = _given_up(answer)
-    if answer.retry_after_seconds is None:
-        answer.retry_after_seconds = client_delay_seconds(lease.attempt)
+) -> bool:
     is_parked = isinstance(answer, Parked)
     progress = Progress(
         recovery_point=None,
@@ -81,7 +75,7 @@ def _record(
     )
     write_progress(lease, progress)
     logger.info("key let go: id=%s attempt=%s code=%s", key.pk, lease.attempt, answer.code)
-    return answer
+    return True
 
 
 def attempt_to(write: Callable[[], T]) -> T | None:
@@ -110,9 +104,18 @@ def _warn_unrecorded(error: BaseException) -> None:
 
 
 def answerable(error: BaseException) -> IdempotencyError:
-    """The error as a client gets it. One that nobody expected is logged, and answered as a 500."""
+    """Return the error as a client gets it, with `error` as its cause if that is another one.
+
+    What nobody expected is logged, and answered as a 500.
+    """
     if isinstance(error, IdempotencyError):
         return error
+    answer = _named(error)
+    answer.__cause__ = error
+    return answer
+
+
+def _named(error: BaseException) -> IdempotencyError:
     if database_is_away(error):
         logger.warning("database unavailable: error=%s", described(error))
         return DatabaseUnavailable(
@@ -131,6 +134,18 @@ def answerable(error: BaseException) -> IdempotencyError:
         "An internal error occurred. What was done so far is kept. "
         "Retry with the same Idempotency-Key."
     )
+
+
+def _with_delay(error: IdempotencyError, seconds: int) -> IdempotencyError:
+    """Return the error with a `Retry-After`: a copy, since its author may raise the same one again.
+    Not by its `__init__`, whose arguments nobody kept.
+    """
+    if error.retry_after_seconds is not None:
+        return error
+    copy = BaseException.__new__(type(error), *error.args)
+    vars(copy).update(vars(error), retry_after_seconds=seconds)
+    copy.__cause__ = error.__cause__
+    return copy.with_traceback(error.__traceback__)
 
 
 def completer_delay(attempts: int) -> timedelta:
@@ -164,11 +179,13 @@ def completer_is_at_its_limit(key: IdempotencyKey) -> bool:
 
 
 def _given_up(answer: IdempotencyError) -> NeedsReview:
-    return NeedsReview(
+    review = NeedsReview(
         "This request was tried many times and could not be finished. Nothing more is done until a "
         "person has looked. Retry later with the same Idempotency-Key.",
         evidence={"last_code": answer.code},
     )
+    review.__cause__ = answer
+    return review
 
 
 def _journal_entry(answer: IdempotencyError, error: BaseException) -> JournalEntry:

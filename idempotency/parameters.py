@@ -5,6 +5,7 @@ kept, and every attempt gets that, as values that it cannot change.
 """
 
 from collections.abc import Collection, Iterator, Mapping
+from functools import partial
 from typing import Any, Self
 
 from django import forms
@@ -36,12 +37,11 @@ class Parameters(Mapping[str, Any]):
         # In one order: the first attempt's comes from the form, a later one's from the database.
         self._kept = {name: kept[name] for name in sorted(kept) if kept[name] != REMOVED}
         self._restored: dict[str, Any] = {}
+        self._found: dict[str, Mapping[Reference, Model]] = {}
 
     def __getitem__(self, name: str) -> Any:
         if name not in self._restored:
-            kept = self._kept[name]
-            instances = find_instances(references_in(kept))
-            self._restored[name] = restore(kept, lambda which: _existing(name, which, instances))
+            self._restored[name] = restore(self._kept[name], partial(self._instance, name))
         return self._restored[name]
 
     def __iter__(self) -> Iterator[str]:
@@ -55,7 +55,7 @@ class Parameters(Mapping[str, Any]):
 
     def afresh(self) -> Self:
         """Return the same parameters, of which nobody has looked at an instance yet."""
-        return type(self)(self._kept)
+        return type(self)(self._kept) if self._found else self
 
     def load(self) -> None:
         """Read the instances that exist, for a phase that has no connection to read them with."""
@@ -64,6 +64,18 @@ class Parameters(Mapping[str, Any]):
                 self[name]
             except ParameterGone:
                 continue  # for the phase to meet, if it needs that one
+
+    def _instance(self, name: str, reference: Reference) -> Model:
+        if name not in self._found:
+            self._found[name] = find_instances(references_in(self._kept[name]))
+        if reference in self._found[name]:
+            return self._found[name][reference]
+        label, pk = reference
+        raise ParameterGone(
+            f"{name}: {label} {pk}, which this request is about, no longer exists. Nothing more is "
+            "done until a person has looked. Retry later with the same Idempotency-Key.",
+            evidence={"parameter": name, "model": label, "pk": str(pk)},
+        )
 
 
 def keep_all(values: Mapping[str, Any]) -> dict[str, Any]:
@@ -99,14 +111,3 @@ def empty_value_of(field: forms.Field) -> Any:
         return field.to_python(None)
     except ValidationError:
         return None
-
-
-def _existing(name: str, reference: Reference, instances: Mapping[Reference, Model]) -> Model:
-    if reference in instances:
-        return instances[reference]
-    label, pk = reference
-    raise ParameterGone(
-        f"{name}: {label} {pk}, which this request is about, no longer exists. Nothing more is "
-        "done until a person has looked. Retry later with the same Idempotency-Key.",
-        evidence={"parameter": name, "model": label, "pk": str(pk)},
-    )

@@ -96,14 +96,21 @@ def stage_job(task: Task, *args: Any, **kwargs: Any) -> uuid.UUID:
 
 
 @contextmanager
-def recording_staged_jobs() -> Iterator[list[str]]:
-    """Collects the ids of the jobs staged inside it, for the key's journal."""
-    staged: list[str] = []
-    token = _staged_job_ids.set(staged)
+def recording_staged_jobs() -> Iterator[None]:
+    """Note the ids of the jobs that are staged in the block, for the key's journal."""
+    token = _staged_job_ids.set([])
     try:
-        yield staged
+        yield
     finally:
         _staged_job_ids.reset(token)
+
+
+def take_staged_job_ids() -> list[str]:
+    """Return the ids of the jobs that were staged since the last call, in their order."""
+    staged = _staged_job_ids.get() or []
+    taken = staged[:]
+    staged.clear()
+    return taken
 
 
 def task_named(job_name: str) -> Task:

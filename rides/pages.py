@@ -18,8 +18,9 @@ from idempotency.failures import answerable
 from idempotency.http.bodies import Sent
 from idempotency.http.keys import check_key
 from idempotency.http.refusals import Unauthenticated
+from idempotency.http.rereading import reading_again_after_a_restart
 from idempotency.http.views import perform
-from idempotency.transactions import drop_broken_connection, reading_again_after_a_restart
+from idempotency.transactions import drop_broken_connection
 from rides import demo
 from rides.authentication import demo_rider_at
 from rides.operations import CreateRide

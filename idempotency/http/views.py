@@ -46,13 +46,14 @@ from idempotency.http.refusals import (
     PathInvalid,
     Unauthenticated,
 )
+from idempotency.http.rereading import reading_again_after_a_restart
 from idempotency.kept_values import readable
 from idempotency.models import IdempotencyKey
 from idempotency.parameters import Parameters, keep_all
 from idempotency.phases import Response, error_body
 from idempotency.sendable import WITHOUT_BODY
 from idempotency.storable import described
-from idempotency.transactions import drop_broken_connection, reading_again_after_a_restart
+from idempotency.transactions import drop_broken_connection
 
 if TYPE_CHECKING:
     from idempotency.operations import Operation

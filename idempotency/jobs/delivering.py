@@ -17,6 +17,7 @@ from django.db import DEFAULT_DB_ALIAS, Error, connection, router, transaction
 
 from idempotency import conf
 from idempotency.compat import DatabaseBackend, Task
+from idempotency.database_errors import may_succeed_when_repeated
 from idempotency.jobs import run_job
 from idempotency.jobs.tasks import refuse_wrong_arguments
 from idempotency.jobs.working import keep_error
@@ -24,7 +25,6 @@ from idempotency.staging import QueueOptions, task_named
 from idempotency.storable import TEXT_LIMIT, described, storable_text
 from idempotency.transactions import (
     give_connection_back,
-    may_succeed_when_repeated,
     refuse_open_transaction,
     repeated_on_conflict,
 )

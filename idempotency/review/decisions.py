@@ -17,7 +17,7 @@ from django.db.models import QuerySet
 
 from idempotency.attempts import Attempt
 from idempotency.claims import Claim, reopen_key
-from idempotency.commits import Commit, Step
+from idempotency.commits import Step
 from idempotency.exceptions import (
     LEAVING,
     Indeterminate,
@@ -81,7 +81,7 @@ def run_again(decision: Decision) -> Response:
     """
     attempt = Attempt(_operation_of(_key_under_review(decision)))
     _phase_here(attempt.operation)
-    return _carry_out("run_again", decision, attempt, attempt.run_from_here)
+    return _carry_out("run_again", decision, attempt, attempt.run_phase)
 
 
 def adopt(decision: Decision, reference: str) -> Response:
@@ -113,7 +113,7 @@ def undo(decision: Decision) -> Response:
     """
     attempt = Attempt(_operation_of(_key_under_review(decision)))
     point = _undo_phase(attempt.operation).recovery_point
-    return _carry_out("undo", decision, attempt, attempt.run_from_here, leads_to=point)
+    return _carry_out("undo", decision, attempt, attempt.run_phase, leads_to=point)
 
 
 def close(decision: Decision, response: Response) -> Response:
@@ -137,14 +137,14 @@ def _carry_out(
     action: str,
     decision: Decision,
     attempt: Attempt,
-    first: Callable[[], Commit],
+    first: Callable[[], Response | None],
     *,
     leads_to: str | None = None,
 ) -> Response:
     point = leads_to or attempt.operation.key.recovery_point
     claim = _claim(action, decision, attempt.operation, point)
     try:
-        return attempt.enter(claim, first)
+        return attempt.resume(claim, first)
     except NeedsReview as error:
         if isinstance(error.__cause__, ReviewRefused):
             raise error.__cause__ from None
@@ -185,7 +185,7 @@ def _keep(action: str, decision: Decision, key: IdempotencyKey) -> None:
     )
 
 
-def _or_back_to_review(reason: str, first: Callable[[], Commit]) -> Commit:
+def _or_back_to_review(reason: str, first: Callable[[], Response | None]) -> Response | None:
     """What is refused, or could not be checked, leaves the request on the list for the reason that
     had put it there.
     """

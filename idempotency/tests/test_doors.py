@@ -14,6 +14,7 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import path
 
 from idempotency import doors
+from idempotency.database_errors import database_is_away
 from idempotency.models import Doors, IdempotencyKey
 from idempotency.testing.clock import let_time_pass
 from idempotency.testing.processes import fork
@@ -21,7 +22,6 @@ from idempotency.tests import bookshop
 from idempotency.tests.bookshop import Death, orders
 from idempotency.tests.processes import run_command, started_command, wait_for_line
 from idempotency.tests.test_views_of_ones_own import order_page
-from idempotency.transactions import database_is_away
 from idempotency.workers.completing import complete_due_keys
 
 pytestmark = pytest.mark.django_db(transaction=True)

@@ -6,18 +6,15 @@ from django.db import NotSupportedError, OperationalError, connection
 from django.urls import path
 
 from idempotency import STARTED, Operation, RecoveryPoint, Response, atomic_phase
+from idempotency.database_errors import database_is_away
+from idempotency.http.rereading import reading_again_after_a_restart
 from idempotency.models import StagedJob
 from idempotency.tests import bookshop
 from idempotency.tests.bookshop import ORDERED, orders
 from idempotency.tests.ledger import Fault
 from idempotency.tests.sessions import backend_pid, end_connection
-from idempotency.transactions import (
-    SERIALIZABLE,
-    database_is_away,
-    in_transaction,
-    reading_again_after_a_restart,
-    refuse_server_that_only_reads,
-)
+from idempotency.transactions import SERIALIZABLE, in_transaction
+from idempotency.workers.loop import refuse_server_that_only_reads
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

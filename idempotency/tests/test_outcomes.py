@@ -65,11 +65,26 @@ class Patient(Operation):
         raise AssertionError("there is nothing to commit")
 
 
+NOT_NOW = Indeterminate("Not now.")
+"""One error for all requests, as a module may have it."""
+
+
+class NotNow(Operation):
+    @foreign_phase(STARTED, window=bookshop.WINDOW, worst_case=timedelta(seconds=10))
+    def ask(self):
+        raise NOT_NOW
+
+    @ask.commit
+    def never(self, answer):
+        raise AssertionError("there is nothing to commit")
+
+
 urlpatterns = [
     *bookshop.urlpatterns,
     path("undecided", Undecided.as_view()),
     path("puzzled", Puzzled.as_view()),
     path("patient", Patient.as_view()),
+    path("not-now", NotNow.as_view()),
 ]
 
 
@@ -142,6 +157,13 @@ def test_each_failure_lets_the_client_wait_longer(customer, key, ledger):
     waits = [int(customer.send(key).headers["Retry-After"]) for _ in range(9)]
 
     assert waits == [1, 2, 4, 8, 16, 32, 60, 60, 60]
+
+
+def test_an_error_that_is_raised_again_and_again_stays_as_its_author_made_it(customer, key):
+    waits = [int(customer.post({}, key, to="/not-now").headers["Retry-After"]) for _ in range(3)]
+
+    assert waits == [1, 2, 4]
+    assert NOT_NOW.retry_after_seconds is None
 
 
 def test_each_failure_of_the_completer_lets_it_wait_twice_as_long(customer, key, stored, ledger):

@@ -10,8 +10,7 @@ from django.contrib.auth.models import Group
 from django.db import DatabaseError, Error, InterfaceError, OperationalError, connection
 from django.db.backends.base.base import BaseDatabaseWrapper as Session
 
-from idempotency.tests.sessions import end_connection
-from idempotency.transactions import (
+from idempotency.database_errors import (
     FAILED,
     LOST,
     MEANINGS,
@@ -23,6 +22,7 @@ from idempotency.transactions import (
     meaning_of,
     waited_too_long_for_a_lock,
 )
+from idempotency.tests.sessions import end_connection
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("own_session")]
 

@@ -17,11 +17,12 @@ from django.db import connection
 
 from idempotency import conf, failures
 from idempotency.attempts import Attempt
-from idempotency.claims import Claim, find_due_keys, take_over_next_due_key
+from idempotency.claims import Claim, take_over_next_due_key
 from idempotency.exceptions import LEAVING, IdempotencyError, NeedsReview
 from idempotency.models import IdempotencyKey
 from idempotency.operations import Operation, operation_for
 from idempotency.positions import Position
+from idempotency.workers.due import find_due_keys
 from idempotency.workers.loop import should_stop
 
 

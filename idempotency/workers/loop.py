@@ -15,12 +15,12 @@ from dataclasses import dataclass
 from datetime import timedelta
 from types import FrameType
 
-from django.db import DatabaseError, InterfaceError, connection
+from django.db import DatabaseError, InterfaceError, OperationalError, connection
 
 from idempotency import doors
+from idempotency.database_errors import meets_other_tables
 from idempotency.exceptions import LEAVING
 from idempotency.storable import described, described_traceback
-from idempotency.transactions import meets_other_tables, refuse_server_that_only_reads
 from idempotency.workers.snapshots import SnapshotWatch
 
 logger = logging.getLogger(__name__)
@@ -93,6 +93,19 @@ def run_worker(name: str, run_batch: Callable[[], Batch], *, pause: timedelta) -
     # An alarm that is still set would end the interpreter on its way out, with an error.
     signal.setitimer(signal.ITIMER_REAL, 0)
     logger.info("%s: stopped", name)
+
+
+def refuse_server_that_only_reads() -> None:
+    """*Raises* `OperationalError` where the server of this connection has become one that only
+    reads, as it tells each client unasked (from PostgreSQL 14 on): no statement is needed.
+
+    A worker whose look is a SELECT would go on there after a switchover, and find nothing for ever.
+    """
+    if connection.connection is None:
+        return
+    told = connection.connection.info.parameter_status
+    if "on" in (told("default_transaction_read_only"), told("in_hot_standby")):
+        raise OperationalError("the server of this connection only reads")
 
 
 def _wait_out(name: str, error: BaseException, failures: int) -> None:

@@ -17,17 +17,14 @@ from django.db import connection, transaction
 from idempotency import conf, failures
 from idempotency.attempts import Attempt
 from idempotency.claims import Claim, take_over_next_overdue_key
+from idempotency.database_errors import database_is_away, may_succeed_when_repeated
 from idempotency.exceptions import LEAVING, NeedsReview
 from idempotency.leases import Progress, write_progress
 from idempotency.models import FINISHED, IdempotencyKey
 from idempotency.operations import Operation, operation_for
 from idempotency.positions import Position
 from idempotency.storable import described, described_traceback
-from idempotency.transactions import (
-    database_is_away,
-    may_succeed_when_repeated,
-    repeated_on_conflict,
-)
+from idempotency.transactions import in_transaction, repeated_on_conflict
 from idempotency.workers.loop import should_stop
 
 logger = logging.getLogger(__name__)
@@ -352,7 +349,8 @@ def _clean_up(operation: Operation, claim: Claim) -> None:
     )
 
     def clean_up_fenced() -> None:
+        attempt.begin_untouched()
         attempt.operation.clean_up()
         write_progress(claim.lease, progress)
 
-    attempt.in_transaction(clean_up_fenced)
+    in_transaction(clean_up_fenced, isolation=operation.isolation)

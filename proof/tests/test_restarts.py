@@ -13,7 +13,7 @@ import pytest
 from django.db import Error, connection
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from idempotency.transactions import database_is_away
+from idempotency.database_errors import database_is_away
 from sandbox import postgres
 
 

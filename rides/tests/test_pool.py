@@ -10,7 +10,7 @@ import pytest
 from dj_db_conn_pool.core import pool_container
 from django.db import ConnectionHandler, OperationalError, connection
 
-from idempotency.transactions import database_is_away
+from idempotency.database_errors import database_is_away
 from rides.tests.booking import CHARGING, book, fail_midway
 from rides.tests.processes import Api, environment, running_api
 from sandbox.stripe.control import StandIn

@@ -17,7 +17,7 @@ from django.db import Error
 from django.db.utils import DatabaseErrorWrapper
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
-from idempotency.transactions import FAILED, Keep, Meaning, meaning_of
+from idempotency.database_errors import FAILED, Keep, Meaning, meaning_of
 from rocketrides.pooled.patience import PatientPool
 
 

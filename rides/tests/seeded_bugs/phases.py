@@ -149,7 +149,7 @@ def refused_commit_takes_the_charge_with_it(bed: Bed) -> None:
     send_receipt_of_nobody.__name__ = send_receipt.__name__
     bed.enter_context(patch.object(CreateRide.send_receipt, "method", send_receipt_of_nobody))
     bed.enter_context(
-        patch.object(commits.Extent, "was_rolled_back_with_others", lambda *error: False)
+        patch.object(commits.SharedCommit, "was_rolled_back_with_others", lambda *error: False)
     )
 
 

@@ -1,0 +1,38 @@
+"""A SELECT that met a dead connection is made again, on a new one, for the length of a request."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from django.db import Error as DatabaseFailure
+from django.db import connection
+
+from idempotency.database_errors import may_succeed_when_repeated, met_a_dead_connection
+from idempotency.transactions import drop_broken_connection
+
+
+@contextmanager
+def reading_again_after_a_restart() -> Iterator[None]:
+    """Repeats, once, a SELECT outside of a transaction that met a dead connection, on a new one; or
+    that the database refused for the sake of others, where sessions are SERIALIZABLE.
+
+    For the whole of a request: else each connection that was kept over a restart of the server
+    costs one client a 503.
+    """
+    with connection.execute_wrapper(_read_again):
+        yield
+
+
+def _read_again(execute: Any, sql: str, params: Any, many: bool, context: Any) -> Any:
+    wrapper, cursor = context["connection"], context["cursor"]
+    try:
+        return execute(sql, params, many, context)
+    except DatabaseFailure as error:
+        outside = wrapper.autocommit and not wrapper.in_atomic_block
+        helps = met_a_dead_connection(error) or may_succeed_when_repeated(error)
+        if not (outside and sql.lstrip().startswith("SELECT") and helps):
+            raise
+        drop_broken_connection(error)
+    wrapper.ensure_connection()
+    cursor.cursor = wrapper.create_cursor()
+    return execute(sql, params, many, context)
