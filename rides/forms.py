@@ -6,7 +6,7 @@ repeated, unknown or of a wrong JSON type is the request's affair and settled be
 
 import re
 from decimal import Decimal
-from typing import Any, Self
+from typing import Any
 
 from django import forms
 from django.core.exceptions import ValidationError
@@ -16,16 +16,7 @@ from django.core.exceptions import ValidationError
 PLAIN_NUMBER = re.compile(r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]{1,2})?")
 
 
-class SharedField(forms.Field):
-    """A field that all instances of its form share: none changes it, and to copy it for each of
-    them took longer than to check what was sent.
-    """
-
-    def __deepcopy__(self, memo: Any) -> Self:
-        return self
-
-
-class DegreesField(SharedField, forms.DecimalField):
+class DegreesField(forms.DecimalField):
     """A coordinate from minus to plus ``limit`` degrees with at most ten decimals."""
 
     DECIMALS = 10
@@ -49,7 +40,7 @@ class DegreesField(SharedField, forms.DecimalField):
             raise ValidationError(f"must have at most {self.DECIMALS} decimals.")
 
 
-class FlagField(SharedField, forms.BooleanField):
+class FlagField(forms.BooleanField):
     """``true`` or ``false``; absent means false.
 
     Not a checkbox, as whose value Django takes any text for true.

@@ -21,7 +21,7 @@ from rides.tests.booking import BOOKED, COORDINATES, KEY, RIDER, run
 from rides.tests.factories import RiderFactory
 
 FRESH_COMMITS = 2
-FRESH_STATEMENTS = 8
+FRESH_STATEMENTS = 9
 REPLAY_STATEMENTS = 3
 REFUSED_STATEMENTS = 1  # the credential's
 FORM_REFUSED_STATEMENTS = 3  # and the key's: before the form is asked, and once it has refused

@@ -23,7 +23,7 @@ from idempotency.testing.clock import let_time_pass
 from idempotency.workers.completing import complete_due_keys
 from idempotency.workers.reaping import reap
 from rides import operations, payments
-from rides.models import Ride, User
+from rides.models import User
 from rides.payments.client import connected_client
 from rides.tests.booking import COORDINATES, every_row
 from rocketrides.logs import LineFormatter
@@ -92,7 +92,7 @@ def fail_in_words(*_: object, **__: object) -> None:
     raise ValueError(f"{WORDS} of {ADDRESS}\n{WORDS} on a second line")
 
 
-def fail_in_the_database(ride: Ride, **_: object) -> None:
+def fail_in_the_database(*_: object) -> None:
     """PostgreSQL repeats the row in DETAIL, and the statement in its log."""
     with connection.cursor() as cursor:
         cursor.execute(
@@ -102,7 +102,7 @@ def fail_in_the_database(ride: Ride, **_: object) -> None:
         )
 
 
-def fail_at_a_value(ride: Ride, **_: object) -> None:
+def fail_at_a_value(*_: object) -> None:
     with connection.cursor() as cursor:
         cursor.execute(f"SELECT %s::int -- {WORDS}", [f"{WORDS}\n{ADDRESS}"])
 
@@ -122,7 +122,7 @@ def everything_happened(rider: User, stand_in: StandIn, monkeypatch) -> None:
         complete_due_keys(10)
     for number, failing in ((5, fail_in_the_database), (6, fail_at_a_value)):
         with monkeypatch.context() as broken:
-            broken.setattr(operations, "record_charge", failing)
+            broken.setattr(operations.CreateRide, "record_charge", failing)
             assert book(number) == 500
     with monkeypatch.context() as broken:
         broken.setattr(operations.CreateRide, "clean_up", fail_in_words)

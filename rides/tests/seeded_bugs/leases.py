@@ -5,11 +5,12 @@ from unittest.mock import patch
 
 from django.db import connection
 
-from idempotency import claims, failures, leases, stopping
+from idempotency import RecoveryPoint, claims, failures, leases, stopping
 from idempotency.models import FINISHED, STARTED, IdempotencyKey
 from idempotency.testing import Fault, Moment, Recovery
-from rides import operations
+from rides import payments
 from rides.models import Ride
+from rides.operations import CHARGE_CREATED, CreateRide
 from rides.tests.seeded_bugs.planting import (
     KILLED_BEFORE_THE_CHARGE,
     Bed,
@@ -50,12 +51,13 @@ def fence_by_counter(bed: Bed) -> None:
     """The attempt's number is compared, which another rider's request has as well, after a loss."""
     rewrite(bed, leases, "WRITE_PROGRESS", THE_TOKEN, THE_COUNTER)
 
-    def record_by_number(ride: Ride, *, charge_id: str, payment_intent_id: str) -> None:
-        Ride.objects.filter(pk=ride.pk).update(
-            stripe_charge_id=charge_id, stripe_payment_intent_id=payment_intent_id
+    def record_by_number(self: CreateRide, charge: payments.Charge) -> RecoveryPoint:
+        Ride.objects.filter(pk=self.ride.pk).update(
+            stripe_charge_id=charge.id, stripe_payment_intent_id=charge.payment_intent_id
         )
+        return RecoveryPoint(CHARGE_CREATED)
 
-    bed.enter_context(patch.object(operations, "record_charge", record_by_number))
+    bed.enter_context(patch.object(CreateRide, "record_charge", record_by_number))
 
 
 @bug(

@@ -16,8 +16,8 @@ from idempotency.models import IdempotencyKey
 from idempotency.testing import Fault, Moment
 from idempotency.testing.repetitions import meet_deadlock
 from idempotency.workers import reaping
-from rides import operations, payments, records
-from rides.models import AuditRecord, Ride, User
+from rides import payments
+from rides.models import AuditRecord
 from rides.operations import CHARGE_CREATED, CreateRide
 from rides.tests.seeded_bugs.planting import (
     Bed,
@@ -84,16 +84,18 @@ def failure_recorded_as_it_came(bed: Bed) -> None:
 )
 def audit_outside_the_transaction(bed: Bed) -> None:
     """The audit record is kept although the ride that it tells of is rolled back."""
+    create_ride = CreateRide.create_ride.method
 
-    record = operations.record_ride
+    def create_ride_and_audit_elsewhere(self: CreateRide) -> RecoveryPoint:
+        result: RecoveryPoint = create_ride(self)
+        AuditRecord.objects.filter(resource_type="ride", resource_id=self.ride.pk).delete()
+        elsewhere(INSERT_AUDIT_RECORD, {"ride_id": self.ride.pk, "user_id": self.user.pk})
+        return result
 
-    def record_and_audit_elsewhere(user: User, key: IdempotencyKey, **fields: Any) -> Ride:
-        ride = record(user, key, **fields)
-        elsewhere(INSERT_AUDIT_RECORD, {"ride_id": ride.pk, "user_id": user.pk})
-        return ride
-
-    rewrite(bed, records, "RECORD_RIDE", "FROM ride\n)", "FROM ride WHERE false\n)")
-    bed.enter_context(patch.object(operations, "record_ride", record_and_audit_elsewhere))
+    create_ride_and_audit_elsewhere.__name__ = create_ride.__name__
+    bed.enter_context(
+        patch.object(CreateRide.create_ride, "method", create_ride_and_audit_elsewhere)
+    )
 
 
 @bug(
