@@ -1,44 +1,54 @@
 """Calls to Stripe, and their answers as plain data: all that the rest of this package says to it.
 
-As plain data and not as objects of Stripe's client: for the few fields that are read here, to make
-those took a twentieth of a request's time, and they take whatever an answer has for what it should.
+As plain data and not as objects of Stripe's client, which take whatever an answer has for what it
+should have.
 """
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from math import inf
-from typing import Any
+from typing import Any, ParamSpec
 
 import stripe
 
 from idempotency.exceptions import Indeterminate
-from rides.payments.client import client, verdict
+from rides.payments.client import verdict
 from rides.payments.shapes import is_id, unexpected
+
+Sent = ParamSpec("Sent")
+
+# What Stripe's client raises over an answer whose parts are not there, are of another type, or are
+# nested too deeply: it reads them as if they were as documented.
+UNREADABLE = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What Stripe answered, and whether it is the first answer to the key once more."""
+    """What Stripe answered: the JSON of an object, and the fields of the head."""
 
     data: dict[str, Any]
-    is_replay: bool
+    headers: Mapping[str, str]
+
+    @property
+    def is_replay(self) -> bool:
+        """Whether it is the first answer to the key once more."""
+        return self.headers.get("Idempotent-Replayed") == "true"
 
 
-def ask(method: str, path: str, *, idempotency_key: str | None = None, **parameters: Any) -> Answer:
-    """Call Stripe once, and again under the same key where the answer is lost.
+def ask(
+    call: Callable[Sent, stripe.StripeObject], *sent: Sent.args, **options: Sent.kwargs
+) -> Answer:
+    """Call a service of Stripe's client, which sends again under the same key if an answer is lost.
 
     Raises: stripe.StripeError, for `verdict` to judge; Indeterminate, where nothing can be read.
     """
-    options = {"idempotency_key": idempotency_key} if idempotency_key else {}
     try:
-        answer = client().raw_request(method, path, **parameters, **options)
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
-        # Stripe's client reads an error's parts as if they were there.
+        answer: Any = call(*sent, **options).last_response
+    except UNREADABLE as error:
         raise Indeterminate("The payment processor's answer can't be read.") from error
-    data = answer.data if isinstance(answer.data, dict) else {}  # a proxy may say anything
-    return Answer(data, answer.headers.get("Idempotent-Replayed") == "true")
+    return Answer(answer.data, answer.headers)
 
 
 @contextmanager
@@ -53,14 +63,16 @@ def judging() -> Iterator[None]:
         raise verdict(error) from error
 
 
-def find(path: str, **parameters: Any) -> dict[str, Any] | None:
-    """Return the object at a path; None where Stripe says that there is none.
+def find(
+    retrieve: Callable[..., stripe.StripeObject], object_id: str, **parameters: Any
+) -> dict[str, Any] | None:
+    """Return the object with an id; None where Stripe says that there is none.
 
     Raises: Indeterminate, NeedsReview.
     """
     with judging():
         try:
-            return ask("get", path, **parameters).data
+            return ask(retrieve, object_id, parameters).data
         except stripe.InvalidRequestError as error:
             if error.http_status == 404 and error.code == "resource_missing":
                 return None
@@ -68,7 +80,11 @@ def find(path: str, **parameters: Any) -> dict[str, Any] | None:
 
 
 def pages(
-    path: str, *, limit: int, until: float = inf, **parameters: Any
+    list_objects: Callable[..., stripe.StripeObject],
+    *,
+    limit: int,
+    until: float = inf,
+    **parameters: Any,
 ) -> Iterator[list[dict[str, Any]]]:
     """Yield a list of Stripe's, newest first, a page at a time.
 
@@ -81,7 +97,7 @@ def pages(
     after: dict[str, str] = {}
     while True:
         with judging():
-            page = ask("get", path, limit=limit, **parameters, **after).data
+            page = ask(list_objects, {"limit": limit, **parameters, **after}).data
         objects = page.get("data")
         if not isinstance(objects, list):
             raise Indeterminate("The payment processor has shown no list.")

@@ -7,17 +7,17 @@ from typing import Any
 from uuid import UUID
 
 import stripe
+from stripe.params import PaymentIntentCreateParams
 
 from idempotency import conf
 from idempotency.exceptions import Indeterminate, NeedsReview
 from idempotency.foreign_keys import installation_mark
 from rides.models import Ride
 from rides.payments.asking import ask, find, pages
-from rides.payments.client import LOOKUP_SECONDS, CardDeclined, verdict
+from rides.payments.client import LOOKUP_SECONDS, CardDeclined, client, verdict
 from rides.payments.shapes import Payment, is_id, not_asked_for, unexpected
 from rides.wording import amount
 
-PAYMENTS = "/v1/payment_intents"
 PAGE = 50  # payments, each with its charge: some 300 KB of the 1 MiB that an answer may have
 
 # Off session there is nobody to try another card, so this is where such a payment ends.
@@ -50,9 +50,11 @@ def charge(ride: Ride) -> Charge:
 
     Raises: CardDeclined, Indeterminate, NeedsReview.
     """
-    key = foreign_key_of(ride)
+    key = str(foreign_key_of(ride))
     try:
-        answer = ask("post", PAYMENTS, idempotency_key=str(key), **wanted(ride))
+        answer = ask(
+            client().v1.payment_intents.create, wanted(ride), options={"idempotency_key": key}
+        )
     except stripe.StripeError as error:
         if _is_saved_failure(error) or is_used_otherwise(error):
             return _charge_behind(ride, error)
@@ -65,7 +67,7 @@ def charge(ride: Ride) -> Charge:
     return _charge_of(answer.data, ride)
 
 
-def wanted(ride: Ride) -> dict[str, Any]:
+def wanted(ride: Ride) -> PaymentIntentCreateParams:
     """What Stripe is asked for.
 
     After a loss of rows the retry has to ask the same question, or Stripe refuses it. So nothing
@@ -110,7 +112,7 @@ def payments_of(ride: Ride) -> Iterator[Payment]:
     """
     key, first = str(foreign_key_of(ride)), ride.created_at - conf.current().lookup_span
     listed = pages(
-        PAYMENTS,
+        client().v1.payment_intents.list,
         limit=PAGE,
         until=time.monotonic() + LOOKUP_SECONDS,
         customer=customer_of(ride),
@@ -199,7 +201,8 @@ def _charge_for(payment: Payment, ride: Ride) -> Charge:
 def _read_again(intent: dict[str, Any]) -> Payment:
     if not is_id(intent.get("id")):
         raise not_asked_for(intent)
-    found = find(f"{PAYMENTS}/{intent['id']}", expand=["latest_charge"]) or {}
+    retrieve = client().v1.payment_intents.retrieve
+    found = find(retrieve, intent["id"], expand=["latest_charge"]) or {}
     if found.get("id") != intent["id"]:
         raise not_asked_for(intent)
     return Payment.of(found)

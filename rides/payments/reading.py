@@ -11,17 +11,10 @@ from typing import Any
 from idempotency.exceptions import ReviewRefused
 from rides.models import Ride
 from rides.payments.asking import find, pages
-from rides.payments.charging import (
-    PAYMENTS,
-    PLACEHOLDER,
-    Charge,
-    customer_of,
-    foreign_key_of,
-    payments_of,
-)
+from rides.payments.charging import PLACEHOLDER, Charge, customer_of, foreign_key_of, payments_of
+from rides.payments.client import client
 from rides.payments.shapes import LedgerCharge
 
-CHARGES = "/v1/charges"
 PAGE = 100  # charges, the most that Stripe gives at a time
 REFERENCE = re.compile(r"(ch|pi)_[A-Za-z0-9_]{1,240}")
 
@@ -61,7 +54,7 @@ def charges_between(start: datetime, end: datetime) -> Iterator[list[LedgerCharg
     Raises: Indeterminate, NeedsReview.
     """
     created = {"gte": int(start.timestamp()), "lt": int(end.timestamp())}
-    for page in pages(CHARGES, limit=PAGE, created=created):
+    for page in pages(client().v1.charges.list, limit=PAGE, created=created):
         yield _succeeded(map(LedgerCharge.of, page))
 
 
@@ -78,7 +71,7 @@ def find_ledger_charge(charge_id: str) -> LedgerCharge | None:
 
     Raises: Indeterminate, NeedsReview.
     """
-    charge = find(f"{CHARGES}/{charge_id}")
+    charge = find(client().v1.charges.retrieve, charge_id)
     return None if charge is None else LedgerCharge.of(charge)
 
 
@@ -97,7 +90,8 @@ def _retrieve(reference: str) -> LedgerCharge:
 
 
 def _charge_of_payment(payment_intent_id: str) -> LedgerCharge | None:
-    intent = find(f"{PAYMENTS}/{payment_intent_id}", expand=["latest_charge"]) or {}
+    retrieve = client().v1.payment_intents.retrieve
+    intent = find(retrieve, payment_intent_id, expand=["latest_charge"]) or {}
     charge = intent.get("latest_charge")
     return LedgerCharge.of(charge) if isinstance(charge, dict) else None
 

@@ -2,6 +2,7 @@
 
 from idempotency.foreign_keys import installation_mark
 from rides.payments.asking import ask, judging
+from rides.payments.client import client
 from rides.payments.shapes import LedgerCharge
 from rides.payments.taking_back import refunded
 
@@ -13,11 +14,12 @@ def refund_charge(charge: LedgerCharge) -> str:
     """
     with judging():
         refund = ask(
-            "post",
-            "/v1/refunds",
-            idempotency_key=f"{installation_mark()}:refund:{charge.id}",
-            charge=charge.id,
-            reason="requested_by_customer",
-            metadata=charge.metadata,
+            client().v1.refunds.create,
+            {
+                "charge": charge.id,
+                "reason": "requested_by_customer",
+                "metadata": charge.metadata,
+            },
+            options={"idempotency_key": f"{installation_mark()}:refund:{charge.id}"},
         ).data
     return refunded(refund, charge=charge.id)

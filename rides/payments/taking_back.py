@@ -13,20 +13,20 @@ from typing import Any
 from uuid import UUID
 
 import stripe
+from stripe.params import PaymentIntentCreateParams
 
 from idempotency.exceptions import Indeterminate
 from idempotency.foreign_keys import installation_mark
 from rides.models import Ride
 from rides.payments.asking import ask, judging
 from rides.payments.charging import (
-    PAYMENTS,
     PLACEHOLDER,
     foreign_key_of,
     is_replay,
     is_used_otherwise,
     payments_of,
 )
-from rides.payments.client import LAST_CALL_SECONDS, verdict
+from rides.payments.client import LAST_CALL_SECONDS, client, verdict
 from rides.payments.shapes import Payment, is_id, not_asked_for, unexpected
 
 # Said of a payment that was taken back by somebody else since it was listed.
@@ -97,7 +97,11 @@ def make_key_useless(ride: Ride, *, idempotency_key: UUID) -> bool:
     """
     key = str(foreign_key_of(ride))
     try:
-        answer = ask("post", PAYMENTS, idempotency_key=key, **_placeholder(ride, key))
+        answer = ask(
+            client().v1.payment_intents.create,
+            _placeholder(ride, key),
+            options={"idempotency_key": key},
+        )
     except stripe.StripeError as error:
         if is_used_otherwise(error):
             return False
@@ -113,7 +117,7 @@ def make_key_useless(ride: Ride, *, idempotency_key: UUID) -> bool:
     return True
 
 
-def _placeholder(ride: Ride, key: str) -> dict[str, Any]:
+def _placeholder(ride: Ride, key: str) -> PaymentIntentCreateParams:
     return {
         "amount": ride.amount_cents,
         "currency": ride.currency,
@@ -138,7 +142,11 @@ def _is_placeholder(intent: dict[str, Any], key: str) -> bool:
 def _cancel(payment_id: str, idempotency_key: str) -> None:
     """Cancel a payment; one that is canceled already stays so."""
     try:
-        ask("post", f"{PAYMENTS}/{payment_id}/cancel", idempotency_key=idempotency_key)
+        ask(
+            client().v1.payment_intents.cancel,
+            payment_id,
+            options={"idempotency_key": idempotency_key},
+        )
     except stripe.StripeError as error:
         if error.code != "payment_intent_unexpected_state":
             raise
@@ -151,8 +159,11 @@ def _take_back(payment: Payment, idempotency_key: UUID) -> TakenBack:
         outcome = _refund(payment, f"{idempotency_key}:refund:{payment.id}")
         return _taken_back(payment, outcome, payment.amount_received_cents)
     if payment.status != "canceled":
-        path = f"{PAYMENTS}/{payment.id}/cancel"
-        ask("post", path, idempotency_key=f"{idempotency_key}:cancel:{payment.id}")
+        ask(
+            client().v1.payment_intents.cancel,
+            payment.id,
+            options={"idempotency_key": f"{idempotency_key}:cancel:{payment.id}"},
+        )
     return _taken_back(payment, "canceled", 0)
 
 
@@ -161,12 +172,13 @@ def _refund(payment: Payment, idempotency_key: str) -> str:
     if payment.refunded_cents >= payment.amount_received_cents:
         return "refunded before"
     refund = ask(
-        "post",
-        "/v1/refunds",
-        idempotency_key=idempotency_key,
-        payment_intent=payment.id,
-        reason="requested_by_customer",
-        metadata=payment.metadata,
+        client().v1.refunds.create,
+        {
+            "payment_intent": payment.id,
+            "reason": "requested_by_customer",
+            "metadata": payment.metadata,
+        },
+        options={"idempotency_key": idempotency_key},
     ).data
     return refunded(refund, payment_intent=payment.id)
 

@@ -21,6 +21,7 @@ from rides.tests.booking import COORDINATES, KEY, RIDER
 from rides.tests.factories import RideFactory
 
 MEBIBYTE = 1024 * 1024
+DEEP = 400  # deeper than Stripe's client makes objects of, less deep than JSON may be
 
 
 @pytest.fixture
@@ -97,6 +98,11 @@ def test_such_a_payment_among_those_that_are_listed_ends_no_request(ride, answer
         intent()[:40],
         b"\xff\xfe" + intent(),
         json.dumps({"data": [json.loads(intent())]}).encode(),
+        b"[%s]" % intent(),
+        intent(next_action=json.loads('{"a":' * DEEP + "1" + "}" * DEEP)),
+        intent(object="invoiceitem", quantity_decimal="a few"),
+        intent(object="promotion_code", restrictions={"currency_options": 5}),
+        intent(latest_charge={"object": "shipping_rate", "fixed_amount": {"currency_options": []}}),
         gzip.compress(intent()),
     ],
 )

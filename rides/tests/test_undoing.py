@@ -217,7 +217,8 @@ def make_key_useless(ride: Ride) -> bool:
 
 
 def all_payments() -> list[dict[str, Any]]:
-    return [each for page in asking.pages("/v1/payment_intents", limit=100) for each in page]
+    listed = asking.pages(client().v1.payment_intents.list, limit=100)
+    return [each for page in listed for each in page]
 
 
 def test_it_is_cancelled_at_once_and_has_neither_customer_nor_charge(ride, stand_in):

@@ -173,7 +173,8 @@ def adopts_the_payment_of_another_ride(bed: Bed) -> None:
 
     def latest(ride: Any) -> Iterator[Payment]:
         customer = ride.user.stripe_customer_id
-        shown = asking.pages(charging.PAYMENTS, limit=1, customer=customer)
+        listing = charging.client().v1.payment_intents.list
+        shown = asking.pages(listing, limit=1, customer=customer)
         return map(Payment.of, next(shown))
 
     bed.enter_context(patch.object(charging, "payments_of", latest))
