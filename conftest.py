@@ -6,6 +6,7 @@ from collections.abc import Iterator
 import psycopg2
 import pytest
 from django.db import connection
+from django.test import TransactionTestCase
 
 from rocketrides.database import database
 from rocketrides.environment import env
@@ -62,6 +63,39 @@ def django_db_setup(django_db_setup: None) -> Iterator[None]:
         pooled = connection.settings_dict["NAME"]
         with psycopg2.connect(DIRECT_DATABASE_URL) as direct, direct.cursor() as cursor:
             cursor.execute(END_SESSIONS, [pooled])
+
+
+# What migrations fill, and no test changes.
+KEPT = ("django_content_type", "auth_permission", "django_migrations")
+
+
+def empty_tables(case: TransactionTestCase) -> None:
+    """Empty the tables after a test that commits: those that have rows, by DELETE.
+
+    Django's own TRUNCATE makes each table's files anew, whether it has rows or not, and then the
+    permissions: 150 ms against 2, for each of two thousand tests. Constraints and triggers look
+    away meanwhile, since every table is emptied.
+    """
+    connection.close_if_unusable_or_obsolete()
+    tables = connection.introspection.django_table_names(only_existing=True, include_views=False)
+    asked = (
+        f"SELECT '{table}' WHERE EXISTS (SELECT FROM {table})"  # noqa: S608 - our own tables
+        for table in tables
+        if table not in KEPT
+    )
+    with connection.cursor() as cursor:
+        cursor.execute(" UNION ALL ".join(asked))
+        deletions = [f"DELETE FROM {table};" for (table,) in cursor.fetchall()]  # noqa: S608
+        if deletions:
+            alone = "SET LOCAL session_replication_role = replica;"
+            cursor.execute(" ".join([alone, *deletions]))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def tables_are_emptied_by_delete() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(TransactionTestCase, "_fixture_teardown", empty_tables)
+        yield
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
