@@ -1,20 +1,28 @@
 """Rides, audit records and users for an operator's eyes; of these, only users can be changed."""
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any
 
 from django.contrib import admin
 from django.contrib.auth.admin import UserAdmin as DjangoUserAdmin
 from django.contrib.auth.forms import AdminUserCreationForm
 from django.contrib.auth.forms import UserChangeForm as DjangoUserChangeForm
-from django.db.models import Q, QuerySet
+from django.db.models import Q
 from django.http import HttpRequest
 from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from idempotency.admin.lists import AgeFilter, KeysetAdmin, LedgerAdmin, is_id, link_to, moment_of
+from idempotency.admin.lists import (
+    AgeFilter,
+    KeysetAdmin,
+    LedgerAdmin,
+    choices,
+    is_id,
+    link_to,
+    moment_of,
+)
 from idempotency.admin.timeline import Trace
 from rides.models import AuditRecord, Ride, User
 from rides.wording import amount, place
@@ -25,19 +33,14 @@ admin.site.site_header = "Rocket Rides"
 admin.site.site_title = "Rocket Rides"
 
 
-class PaidFilter(admin.SimpleListFilter):
-    """Whether there is a charge. A ride without one is on its way, or its card was declined."""
-
-    title = "payment"
-    parameter_name = "payment"
-
-    def lookups(self, request: HttpRequest, model_admin: Any) -> Sequence[tuple[str, str]]:
-        return [("charged", "Charged"), ("not-charged", "Not charged")]
-
-    def queryset(self, request: HttpRequest, queryset: QuerySet[Ride]) -> QuerySet[Ride]:
-        if self.value() is None:
-            return queryset
-        return queryset.filter(stripe_charge_id__isnull=self.value() == "not-charged")
+PaidFilter = choices(
+    "payment",
+    {
+        "charged": ("Charged", Q(stripe_charge_id__isnull=False)),
+        "not-charged": ("Not charged", Q(stripe_charge_id__isnull=True)),
+    },
+)
+"""A ride without a charge is on its way, or its card was declined."""
 
 
 @admin.register(Ride)
@@ -99,19 +102,9 @@ class RideAdmin(LedgerAdmin):
         return format_html('<a href="{}">Audit records of ride {}</a>', url, ride.pk)
 
 
-class ActionFilter(admin.SimpleListFilter):
-    """By what was done."""
-
-    title = "action"
-    parameter_name = "action"
-
-    def lookups(self, request: HttpRequest, model_admin: Any) -> Sequence[tuple[str, str]]:
-        return [(action, action) for action in AuditRecord.Action.values]
-
-    def queryset(
-        self, request: HttpRequest, queryset: QuerySet[AuditRecord]
-    ) -> QuerySet[AuditRecord]:
-        return queryset.filter(action=self.value()) if self.value() else queryset
+ActionFilter = choices(
+    "action", {action: (action, Q(action=action)) for action in AuditRecord.Action.values}
+)
 
 
 @admin.register(AuditRecord)

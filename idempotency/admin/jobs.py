@@ -3,8 +3,6 @@
 Read-only, but for putting back a job that was set aside.
 """
 
-from collections.abc import Sequence
-from typing import Any
 from uuid import UUID
 
 from django import forms
@@ -13,7 +11,7 @@ from django.contrib.admin.helpers import ActionForm
 from django.db.models import Q, QuerySet
 from django.http import HttpRequest
 
-from idempotency.admin.lists import AgeFilter, LedgerAdmin, moment_of
+from idempotency.admin.lists import AgeFilter, LedgerAdmin, choices, moment_of
 from idempotency.jobs.delivering import put_back
 from idempotency.models import (
     IS_FOR_NOW,
@@ -41,19 +39,8 @@ class JobAdmin(LedgerAdmin):
             return super().matching(term)
 
 
-class DueFilter(admin.SimpleListFilter):
-    """Whether the enqueuer is to take a job, or it waits for its time."""
-
-    title = "time"
-    parameter_name = "time"
-
-    def lookups(self, request: HttpRequest, model_admin: Any) -> Sequence[tuple[str, str]]:
-        return [("now", "For now"), ("later", "For later")]
-
-    def queryset(self, request: HttpRequest, queryset: QuerySet[StagedJob]) -> QuerySet[StagedJob]:
-        if self.value() is None:
-            return queryset
-        return queryset.filter(IS_FOR_NOW if self.value() == "now" else ~IS_FOR_NOW)
+DueFilter = choices("time", {"now": ("For now", IS_FOR_NOW), "later": ("For later", ~IS_FOR_NOW)})
+"""Whether the enqueuer is to take a job, or it waits for its time."""
 
 
 @admin.register(StagedJob)
@@ -68,21 +55,14 @@ class StagedJobAdmin(JobAdmin):
     readonly_fields = ("created", "not_before", "asked")
 
 
-class OwedFilter(admin.SimpleListFilter):
-    """Whether a job will be handed over again, or waits for a person."""
-
-    title = "state"
-    parameter_name = "state"
-
-    def lookups(self, request: HttpRequest, model_admin: Any) -> Sequence[tuple[str, str]]:
-        return [("owed", "Owed"), ("set-aside", "Set aside")]
-
-    def queryset(
-        self, request: HttpRequest, queryset: QuerySet[JobDelivery]
-    ) -> QuerySet[JobDelivery]:
-        if self.value() is None:
-            return queryset
-        return queryset.filter(set_aside_at__isnull=self.value() == "owed")
+OwedFilter = choices(
+    "state",
+    {
+        "owed": ("Owed", Q(set_aside_at__isnull=True)),
+        "set-aside": ("Set aside", Q(set_aside_at__isnull=False)),
+    },
+)
+"""Whether a job will be handed over again, or waits for a person."""
 
 
 class ReasonForm(ActionForm):

@@ -103,30 +103,44 @@ class LedgerAdmin(KeysetAdmin):
         return False
 
 
-class AgeFilter(admin.SimpleListFilter):
-    """How long ago a row was created, by the database's clock.
+Choices = dict[str, tuple[str, Q | Callable[[], Q]]]
+"""The values of a filter, as they stand in the address, each with its label and its condition."""
 
-    Only recent rows: they are the first ones that the list meets on its way back. Older ones would
-    have it read the whole table, unless an index leads to them.
+
+def choices(
+    title: str, values: Choices | Callable[[], Choices], *, name: str | None = None
+) -> type[admin.SimpleListFilter]:
+    """Return a filter of a list, for its `list_filter`.
+
+    Args:
+        values: the choices, or what returns them for a request.
+        name: what it is called in the address, if not by its title.
     """
 
-    title = "age"
-    parameter_name = "age"
+    class Filter(admin.SimpleListFilter):
+        def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+            return [(value, label) for value, (label, _) in self.values().items()]
 
-    AGES = {
-        "hour": ("Up to an hour", timedelta(hours=1)),
-        "day": ("Up to a day", timedelta(days=1)),
-        "3-days": ("Up to three days", timedelta(days=3)),
-    }
+        def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+            _, condition = self.values().get(self.value() or "", ("", Q()))
+            return queryset.filter(condition() if callable(condition) else condition)
 
-    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        return [(value, title) for value, (title, _) in self.AGES.items()]
+        def values(self) -> Choices:
+            return values() if callable(values) else values
 
-    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        if self.value() not in self.AGES:
-            return queryset
-        _, age = self.AGES[str(self.value())]
-        return queryset.filter(created_at__gte=Now() - age)
+    Filter.title = title
+    Filter.parameter_name = name or title.replace(" ", "_")
+    return Filter
+
+
+# By the database's clock. Only recent rows: they are the first ones that the list meets on its way
+# back. Older ones would have it read the whole table, unless an index leads to them.
+AGES: Choices = {
+    "hour": ("Up to an hour", Q(created_at__gte=Now() - timedelta(hours=1))),
+    "day": ("Up to a day", Q(created_at__gte=Now() - timedelta(days=1))),
+    "3-days": ("Up to three days", Q(created_at__gte=Now() - timedelta(days=3))),
+}
+AgeFilter = choices("age", AGES)
 
 
 def is_id(term: str) -> bool:

@@ -13,6 +13,7 @@ from typing import Any
 from django.db import connection
 
 from idempotency import conf
+from idempotency.batches import Batch
 from idempotency.jobs.delivering import (
     redeliver_overdue_jobs,
     take_jobs_whose_time_has_come,
@@ -68,14 +69,6 @@ class Found:
     is_overdue: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Enqueued:
-    """What a batch handed over, and whether there may be more."""
-
-    count: int
-    is_full: bool
-
-
 class Lookout:
     """Remembers where the next look begins, and when everything is due to be looked at again.
 
@@ -87,7 +80,7 @@ class Lookout:
         self._position = 0
         self._everything_due_at = 0.0
 
-    def enqueue(self, limit: int) -> Enqueued:
+    def enqueue(self, limit: int) -> Batch:
         """Looks, and hands over up to `limit` staged jobs, as many that were for later and are due,
         and as many that are overdue.
 
@@ -102,7 +95,7 @@ class Lookout:
                 away = error
         if away:
             raise away
-        return Enqueued(sum(counts), max(counts) >= limit)
+        return Batch({"enqueued": sum(counts)}, is_full=max(counts) >= limit)
 
     def _hand_over_staged(self, found: Found, limit: int) -> int:
         taken = []

@@ -2,14 +2,14 @@
 
 import logging
 from argparse import ArgumentParser, ArgumentTypeError
-from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
 from django.core.management.base import BaseCommand
 
 from idempotency import conf, doors
-from idempotency.workers.loop import Batch, run_worker
+from idempotency.batches import Batch
+from idempotency.workers.loop import run_worker
 
 logger = logging.getLogger(__name__)
 
@@ -36,12 +36,14 @@ class WorkerCommand(BaseCommand):
 
     def handle(self, *, once: bool, batch_size: int, **options: Any) -> None:
         name = self.__class__.__module__.rpartition(".")[2]
-        if once:
-            batch = _unless_closed(self.run_batch, batch_size)
-            logger.info("%s: %s", name, batch.summary)
-            self.stdout.write(batch.counts)
-            return
-        run_worker(name, lambda: _unless_closed(self.run_batch, batch_size), pause=self.pause())
+        if not once:
+            run_worker(name, lambda: self._run_unless_closed(batch_size), pause=self.pause())
+        elif doors.are_closed():
+            self.stdout.write("doors=closed")
+        else:
+            batch = self.run_batch(batch_size)
+            logger.info("%s: %s", name, batch.logged)
+            self.stdout.write(batch.printed)
 
     def run_batch(self, limit: int) -> Batch:
         raise NotImplementedError
@@ -49,8 +51,5 @@ class WorkerCommand(BaseCommand):
     def pause(self) -> timedelta:
         return conf.current().idle_pause
 
-
-def _unless_closed(run: Callable[[int], Batch], limit: int) -> Batch:
-    if doors.are_closed():
-        return Batch("doors=closed", did_something=False, is_full=False)
-    return run(limit)
+    def _run_unless_closed(self, limit: int) -> Batch:
+        return Batch({}) if doors.are_closed() else self.run_batch(limit)

@@ -161,4 +161,4 @@ def key_sent_for(row: IdempotencyKey) -> UUID:
 
 def counted(completed):
     """How many keys of a completer's batch have their final answer, and how many do not."""
-    return completed.succeeded, completed.failed
+    return completed.counts["succeeded"], completed.counts["failed"]

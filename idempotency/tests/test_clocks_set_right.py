@@ -121,5 +121,5 @@ def test_a_reaper_whose_position_is_still_to_come_begins_anew(customer, key, led
     ReaperPosition.objects.create(last_run_at=stored().created_at + 4 * timedelta(days=30))
     overdue = Overdue()
 
-    assert reap(10, overdue).reaped == 0
-    assert reap(10, overdue).reaped == 1
+    assert reap(10, overdue).counts["reaped"] == 0
+    assert reap(10, overdue).counts["reaped"] == 1

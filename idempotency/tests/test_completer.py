@@ -170,8 +170,8 @@ def test_two_completers_never_run_the_same_key(key, ledger, abandon, elsewhere):
 
     batches = [future.result() for future in [elsewhere(complete) for _ in range(3)]]
 
-    assert sum(batch.succeeded for batch in batches) == 6
-    assert sum(batch.failed for batch in batches) == 0
+    assert sum(batch.counts["succeeded"] for batch in batches) == 6
+    assert sum(batch.counts["failed"] for batch in batches) == 0
     assert len(ledger.calls) == sent_before + 6
     assert set(IdempotencyKey.objects.values_list("attempt", flat=True)) == {2}
 

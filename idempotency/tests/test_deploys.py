@@ -105,7 +105,7 @@ def test_what_version_1_began_version_2_finishes(
 def test_the_completer_of_version_2_finishes_it_too(left_at_ordered, deploy, stored, ledger):
     deploy(Version2)
 
-    assert complete_due_keys(10).succeeded == 1
+    assert complete_due_keys(10).counts["succeeded"] == 1
     assert stored().response_body == '{"version": 2}'
     assert len(ledger.payments) == 1
 
@@ -136,13 +136,13 @@ def test_while_both_versions_run_each_leaves_to_the_other_what_it_does_not_know(
     let_time_pass(UNTIL_IT_IS_DUE)
 
     deploy(Version1)
-    assert complete_due_keys(10).failed == 1
+    assert complete_due_keys(10).counts["failed"] == 1
     assert customer.send(key).json()["code"] == "parked"
     assert (stored().recovery_point, stored().is_under_review) == (AWAITING_PAYMENT, False)
 
     deploy(Version2)
     let_time_pass(UNTIL_IT_IS_DUE)
-    assert complete_due_keys(10).succeeded == 1
+    assert complete_due_keys(10).counts["succeeded"] == 1
     assert len(ledger.payments) == 1
 
 
@@ -151,12 +151,12 @@ def test_a_key_that_is_parked_for_long_is_not_given_up(left_at_paid, deploy, sto
     deploy(Version3)
 
     for _ in range(6):
-        assert complete_due_keys(10).failed == 1
+        assert complete_due_keys(10).counts["failed"] == 1
         let_time_pass(UNTIL_IT_IS_DUE)
     assert not stored().is_under_review
 
     deploy(Version2)
-    assert complete_due_keys(10).succeeded == 1
+    assert complete_due_keys(10).counts["succeeded"] == 1
 
 
 # What is said before a deploy goes live.

@@ -117,7 +117,7 @@ def test_a_batch_ends_before_the_next_key_once_the_doors_are_closed(
         lambda: monkeypatch.setattr(doors, "as_last_read", lambda: doors.Reading(are_closed=True))
     )
 
-    assert complete_due_keys(10).succeeded == 1
+    assert complete_due_keys(10).counts["succeeded"] == 1
     assert len([order for order in orders() if "payment" in order]) == 1
 
 

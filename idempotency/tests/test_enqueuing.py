@@ -117,7 +117,7 @@ def test_a_look_reads_no_more_under_an_old_snapshot(dead_rows, looks):
     lookout = Lookout()
 
     for _ in range(5):
-        assert lookout.enqueue(BATCH).count == 0
+        assert lookout.enqueue(BATCH).total == 0
 
     everything, *usual = looks
     assert everything > DEAD / 100
@@ -163,9 +163,9 @@ def test_a_look_reads_nothing_of_the_jobs_that_wait_for_their_time(
         execute("ANALYZE idempotency_stagedjob")
     lookout = Lookout()
 
-    assert lookout.enqueue(2 * BATCH).count == BATCH
+    assert lookout.enqueue(2 * BATCH).total == BATCH
     for _ in range(5):
-        assert lookout.enqueue(BATCH).count == 0
+        assert lookout.enqueue(BATCH).total == 0
 
     assert max(looks) <= 20
     assert StagedJob.objects.count() == 2 * DEAD
@@ -176,9 +176,9 @@ def test_a_job_that_was_committed_long_after_its_time_is_found_by_the_look_at_ev
     lookout.enqueue(BATCH)
     execute(STAGE_MANY_FOR_LATER, -2 * TIME_LOOKED_BACK, 1)
 
-    assert lookout.enqueue(BATCH).count == 0
+    assert lookout.enqueue(BATCH).total == 0
     lookout._everything_due_at = 0.0
-    assert lookout.enqueue(BATCH).count == 1
+    assert lookout.enqueue(BATCH).total == 1
 
 
 def test_jobs_far_below_the_position_are_found_by_the_look_at_everything(stage, settings):
@@ -192,13 +192,13 @@ def test_jobs_far_below_the_position_are_found_by_the_look_at_everything(stage, 
         " FROM idempotency_stagedjob_id_seq",
         2 * NUMBERS_LOOKED_BACK,
     )
-    assert lookout.enqueue(BATCH).count == 1  # not so far: its number was known when it was asked
+    assert lookout.enqueue(BATCH).total == 1  # not so far: its number was known when it was asked
 
     stage(what="latest")
     StagedJob.objects.update(id=1)
-    assert lookout.enqueue(BATCH).count == 0
+    assert lookout.enqueue(BATCH).total == 0
     lookout._everything_due_at = 0.0
-    assert lookout.enqueue(BATCH).count == 1
+    assert lookout.enqueue(BATCH).total == 1
     assert JobDelivery.objects.filter(job_id=late).exists()
 
 
@@ -210,8 +210,8 @@ def test_a_backlog_is_handed_over_batch_by_batch_from_its_beginning(monkeypatch)
     lookout = Lookout()
 
     batches = []
-    while (done := lookout.enqueue(BATCH // 7)).count:
-        batches.append(done.count)
+    while (done := lookout.enqueue(BATCH // 7)).total:
+        batches.append(done.total)
         left = StagedJob.objects.order_by("id").values_list("id", flat=True)
         assert list(left) == numbers[sum(batches) :]
 
@@ -222,12 +222,12 @@ def test_overdue_jobs_are_looked_for_in_their_own_time(stage, settings):
     settings.IDEMPOTENCY = {"REDELIVERY_AFTER": timedelta(seconds=60)}
     lookout = Lookout()
     stage(what="one")
-    assert lookout.enqueue(BATCH).count == 1
+    assert lookout.enqueue(BATCH).total == 1
     let_time_pass(timedelta(seconds=61))
 
-    assert lookout.enqueue(BATCH).count == 0
+    assert lookout.enqueue(BATCH).total == 0
     lookout._everything_due_at = 0.0
-    assert lookout.enqueue(BATCH).count == 1
+    assert lookout.enqueue(BATCH).total == 1
 
 
 # Batches.

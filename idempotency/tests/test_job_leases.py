@@ -195,7 +195,7 @@ def test_a_job_of_a_time_that_is_still_to_come_is_due(deliver, ledger):
     run = deliver(announce, title="Emma")
     let_time_pass(-timedelta(days=1))
 
-    assert Lookout().enqueue(10).count == 1
+    assert Lookout().enqueue(10).total == 1
 
     assert run_queued_jobs(10).succeeded == 2
     assert audit_trail() == ["announced"]

@@ -161,17 +161,17 @@ def test_the_enqueuer_hands_a_job_over_within_a_look_of_its_time(stage):
     """The look after the first is the usual one, as it is made ten times a second."""
     lookout = Lookout()
     stage(in_an_hour(), what="later")
-    assert lookout.enqueue(10).count == 0
+    assert lookout.enqueue(10).total == 0
     let_time_pass(AN_HOUR)
 
-    assert lookout.enqueue(10).count == 1
+    assert lookout.enqueue(10).total == 1
 
 
 def test_a_job_whose_time_came_while_no_enqueuer_ran_is_found_by_its_first_look(stage):
     stage(in_an_hour(), what="later")
     let_time_pass(AN_HOUR * 30)
 
-    assert Lookout().enqueue(10).count == 1
+    assert Lookout().enqueue(10).total == 1
 
 
 def test_jobs_of_the_same_time_are_handed_over_batch_by_batch(stage):
@@ -181,7 +181,7 @@ def test_jobs_of_the_same_time_are_handed_over_batch_by_batch(stage):
     let_time_pass(AN_HOUR * 2)
     lookout = Lookout()
 
-    assert [lookout.enqueue(2).count for _ in range(4)] == [2, 2, 1, 0]
+    assert [lookout.enqueue(2).total for _ in range(4)] == [2, 2, 1, 0]
 
 
 def test_a_limit_holds_for_both_kinds_of_jobs_together(stage):
@@ -222,9 +222,9 @@ def test_without_time_zones_a_time_is_that_of_the_settings(stage, settings):
     stage(in_an_hour(), what="later")
 
     assert 3590 <= seconds_until_due() <= 3600
-    assert Lookout().enqueue(10).count == 0
+    assert Lookout().enqueue(10).total == 0
     let_time_pass(AN_HOUR)
-    assert Lookout().enqueue(10).count == 1
+    assert Lookout().enqueue(10).total == 1
 
 
 def test_a_length_of_time_is_refused_and_not_taken_for_a_time(settings, stage):

@@ -93,8 +93,8 @@ def test_the_idle_reaper_passes_over_tombstones_that_were_removed(old_snapshot, 
     keys(1, point="finished", age=timedelta(days=1), body="{}", name="young")
     overdue = Overdue()
 
-    assert reap(DEAD, overdue).removed == DEAD
-    assert reap(100, overdue).total == 0
+    assert reap(DEAD, overdue).details["removed"] == DEAD
+    assert not reap(100, overdue).did_something
     assert pages_of(lambda: reap(100, overdue)) < FEW_PAGES
 
 
@@ -103,7 +103,7 @@ def test_the_idle_reaper_passes_over_requests_that_were_finished(old_snapshot, k
     IdempotencyKey.objects.all().delete()
     overdue = Overdue()
 
-    assert reap(100, overdue).total == 0
+    assert not reap(100, overdue).did_something
     assert pages_of(lambda: reap(100, overdue)) < FEW_PAGES
 
 
@@ -111,13 +111,13 @@ def test_a_batch_of_tombstones_begins_where_the_last_one_ended(old_snapshot, key
     keys(DEAD, point="finished", age=timedelta(days=40))
     overdue = Overdue()
 
-    assert reap(DEAD - 100, overdue).removed == DEAD - 100
+    assert reap(DEAD - 100, overdue).details["removed"] == DEAD - 100
     overdue.look()
 
     found = "SELECT * FROM idempotency_idempotencykey WHERE recovery_point = 'finished'"
     assert overdue.tombstones
     assert pages_of_statement(f"{found} AND last_run_at >= '{overdue.position.at}'") < 300
-    assert reap(1_000, overdue).removed == 100
+    assert reap(1_000, overdue).details["removed"] == 100
 
 
 def test_a_batch_of_answers_does_not_ask_for_unfinished_requests_each_time(old_snapshot, keys):
@@ -126,7 +126,7 @@ def test_a_batch_of_answers_does_not_ask_for_unfinished_requests_each_time(old_s
     keys(30, point="finished", age=timedelta(days=4), body="{}")
     overdue = Overdue()
 
-    assert reap(10, overdue).reaped == 10
+    assert reap(10, overdue).counts["reaped"] == 10
     assert pages_of(lambda: reap(10, overdue)) < 10 * FEW_PAGES
     assert IdempotencyKey.objects.filter(response_body=None).count() == 20
 
@@ -147,16 +147,16 @@ def test_a_look_at_all_that_takes_long_is_made_the_more_seldom(monkeypatch):
 
 def test_what_came_before_the_position_is_found_a_minute_later(keys):
     overdue = Overdue()
-    assert reap(10, overdue).total == 0
+    assert not reap(10, overdue).did_something
 
     keys(1, point="finished", age=timedelta(days=40))
     keys(1, point="ordered", age=timedelta(days=40), name="unfinished")
     ReaperPosition.objects.all().delete()
-    assert reap(10, overdue).total == 0
+    assert not reap(10, overdue).did_something
     overdue.position.looks_at_all_from = 0.0
 
     done = reap(10, overdue)
-    assert (done.removed, done.needs_review) == (1, 1)
+    assert (done.details["removed"], done.details["needs_review"]) == (1, 1)
 
 
 def test_answers_stay_as_long_as_an_older_request_may_still_finish(keys):

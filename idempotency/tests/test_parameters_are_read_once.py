@@ -76,7 +76,7 @@ def finish(how, enrol):
     if how == "client":
         return enrol()
     let_time_pass(UNTIL_IT_IS_DUE)
-    assert complete_due_keys(10).succeeded == 1
+    assert complete_due_keys(10).counts["succeeded"] == 1
     return enrol()
 
 
@@ -501,7 +501,7 @@ def test_a_key_of_the_version_before_names_is_refused_and_parked(customer, key, 
     IdempotencyKey.objects.update(operation="")
     let_time_pass(UNTIL_IT_IS_DUE)
 
-    assert complete_due_keys(10).failed == 1
+    assert complete_due_keys(10).counts["failed"] == 1
     assert "named ''" in stored().last_error
     assert customer.send(key).json()["code"] == "parameters_mismatch"
     IdempotencyKey.objects.update(needs_review_at="2026-01-01T00:00Z")

@@ -25,7 +25,6 @@ from idempotency.tests.ledger import Fault
 from idempotency.workers.completing import complete_due_keys
 from idempotency.workers.reaping import (
     Overdue,
-    Reaped,
     reap,
     reap_finished_keys,
     remove_tombstones,
@@ -152,9 +151,9 @@ def test_both_horizons_are_settings(customer, key, ledger, settings):
     customer.send(key)
 
     let_time_pass(timedelta(hours=1))
-    assert reap(10) == Reaped(reaped=1, removed=0, needs_review=0)
+    assert reap(10).logged == "reaped=1 removed=0 needs_review=0"
     let_time_pass(timedelta(hours=1))
-    assert reap(10) == Reaped(reaped=0, removed=1, needs_review=0)
+    assert reap(10).logged == "reaped=0 removed=1 needs_review=0"
 
 
 def test_what_a_person_finished_late_is_kept_as_long_from_then_on(
@@ -169,13 +168,13 @@ def test_what_a_person_finished_late_is_kept_as_long_from_then_on(
     )
     close(decision, Response.error(409, "We have settled it by phone.", code="closed"))
 
-    assert reap(10) == Reaped(reaped=0, removed=0, needs_review=0)
+    assert reap(10).logged == "reaped=0 removed=0 needs_review=0"
     assert customer.send(key, to="/tidy").json()["code"] == "closed"
     let_time_pass(RETENTION)
-    assert reap(10) == Reaped(reaped=1, removed=0, needs_review=0)
+    assert reap(10).logged == "reaped=1 removed=0 needs_review=0"
     assert customer.send(key, to="/tidy").status_code == 410
     let_time_pass(HORIZON)
-    assert reap(10) == Reaped(reaped=0, removed=1, needs_review=0)
+    assert reap(10).logged == "reaped=0 removed=1 needs_review=0"
 
 
 # Many reapers, many keys.
@@ -219,7 +218,7 @@ def test_an_unfinished_request_past_its_retention_is_cleaned_up_and_needs_review
 ):
     unfinished()
 
-    assert reap(10) == Reaped(reaped=0, removed=0, needs_review=1)
+    assert reap(10).logged == "reaped=0 removed=0 needs_review=1"
 
     row = stored()
     assert row.is_under_review
@@ -346,7 +345,7 @@ def test_a_step_that_always_fails_keeps_no_other_from_its_own(unfinished, stored
     overdue.answers = overdue.tombstones = True
     monkeypatch.setattr(Overdue, "look", lambda self: setattr(self, "requests", True))
 
-    assert reap(10, overdue) == Reaped(reaped=0, removed=0, needs_review=1)
+    assert reap(10, overdue).logged == "reaped=0 removed=0 needs_review=1"
     assert stored().is_under_review
 
 

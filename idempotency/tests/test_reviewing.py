@@ -291,7 +291,7 @@ def test_a_request_that_is_run_again_in_vain_is_an_ordinary_one_again(listed, st
 
     assert (stored().is_under_review, stored().locked_at) == (False, None)
     let_time_pass(timedelta(hours=1))
-    assert complete_due_keys(10).failed == 1
+    assert complete_due_keys(10).counts["failed"] == 1
     assert stored().is_under_review
 
 
@@ -366,7 +366,7 @@ def test_a_request_that_is_to_be_undone_is_never_gone_on_with(
 
     assert stored().recovery_point == UNDOING
     let_time_pass(timedelta(hours=1))
-    assert complete_due_keys(10).succeeded == 1
+    assert complete_due_keys(10).counts["succeeded"] == 1
     assert stored().response_code == 409
     assert orders() == [{"title": "Emma"}]
 
@@ -538,6 +538,6 @@ def test_a_decision_that_dies_midway_leaves_a_request_that_is_finished_like_any_
 
     let_time_pass(timedelta(hours=1))
 
-    assert complete_due_keys(10).succeeded == 1
+    assert complete_due_keys(10).counts["succeeded"] == 1
     assert stored().response_code == status
     assert len(ledger.payments) == 1

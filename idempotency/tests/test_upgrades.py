@@ -56,7 +56,7 @@ def test_an_unfinished_key_gets_its_operation_and_is_finished_by_the_completer(
     row = stored()
     assert (row.operation, row.path_kwargs) == ("idempotency.PlaceOrder", {})
     assert row.request_params["discount"] == {"decimal": "1.5"}
-    assert complete_due_keys(10).succeeded == 1
+    assert complete_due_keys(10).counts["succeeded"] == 1
     assert orders() == [{"title": "Emma", "payment": "payment-1"}]
 
 
@@ -69,7 +69,7 @@ def test_a_key_of_which_that_cannot_be_told_keeps_the_empty_name(
     upgraded((key, path, params))
 
     assert stored().operation == ""
-    assert complete_due_keys(10).failed == 1
+    assert complete_due_keys(10).counts["failed"] == 1
     assert "named ''" in stored().last_error
 
 

@@ -8,7 +8,6 @@ request, so the origin's address and the user stay those of the first one.
 import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from threading import Lock
@@ -17,6 +16,7 @@ from django.db import connection
 
 from idempotency import conf, failures
 from idempotency.attempts import Attempt
+from idempotency.batches import Batch
 from idempotency.claims import Claim, take_over_next_due_key
 from idempotency.exceptions import LEAVING, IdempotencyError, NeedsReview
 from idempotency.models import IdempotencyKey
@@ -35,31 +35,9 @@ class Outcome(StrEnum):
     NEEDS_REVIEW = "needs_review"
 
 
-@dataclass(frozen=True, slots=True)
-class Completed:
-    """How the keys of a batch ended; the first two outcomes are final answers."""
-
-    outcomes: Counter[Outcome]
-
-    @property
-    def succeeded(self) -> int:
-        return self.outcomes[Outcome.FINISHED] + self.outcomes[Outcome.DECLINED]
-
-    @property
-    def failed(self) -> int:
-        return self.total - self.succeeded
-
-    @property
-    def total(self) -> int:
-        return self.outcomes.total()
-
-    def __str__(self) -> str:
-        return " ".join(f"{outcome}={self.outcomes[outcome]}" for outcome in Outcome)
-
-
 def complete_due_keys(
     limit: int, *, concurrency: int = 1, position: Position | None = None
-) -> Completed:
+) -> Batch:
     """Runs up to `limit` due keys. One that fails does not stop the rest.
 
     Args:
@@ -69,17 +47,27 @@ def complete_due_keys(
     """
     position = position or Position()
     if not find_due_keys(position):
-        return Completed(Counter())
+        return _batch(Counter(), limit)
     tickets = Tickets(limit, begin_at=position.at)
     claim = tickets.next_claim()
     if claim is None or concurrency == 1:
-        return Completed(_complete_keys(claim, tickets))
+        return _batch(_complete_keys(claim, tickets), limit)
     connection.close()  # each thread opens its own
     claims = [claim, *[None] * (concurrency - 1)]
     with ThreadPoolExecutor(concurrency) as threads:
         running = [threads.submit(_complete_keys_in_thread, each, tickets) for each in claims]
         counted = [thread.result() for thread in running]
-    return Completed(sum(counted, Counter()))
+    return _batch(sum(counted, Counter()), limit)
+
+
+def _batch(outcomes: Counter[Outcome], limit: int) -> Batch:
+    """Of the outcomes the first two are final answers."""
+    succeeded = outcomes[Outcome.FINISHED] + outcomes[Outcome.DECLINED]
+    return Batch(
+        {"succeeded": succeeded, "failed": outcomes.total() - succeeded},
+        is_full=outcomes.total() >= limit,
+        details={str(outcome): outcomes[outcome] for outcome in Outcome},
+    )
 
 
 def complete_key(claim: Claim) -> Outcome:

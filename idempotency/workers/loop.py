@@ -11,13 +11,13 @@ import os
 import signal
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import timedelta
 from types import FrameType
 
 from django.db import DatabaseError, InterfaceError, OperationalError, connection
 
 from idempotency import doors
+from idempotency.batches import Batch
 from idempotency.database_errors import meets_other_tables
 from idempotency.exceptions import LEAVING
 from idempotency.storable import described, described_traceback
@@ -40,20 +40,6 @@ class Stop:
     """
 
     asked = False
-
-
-@dataclass(frozen=True, slots=True)
-class Batch:
-    """What a batch did: its counts, more of them for the log, and whether there may be more."""
-
-    counts: str
-    did_something: bool
-    is_full: bool
-    details: str = ""
-
-    @property
-    def summary(self) -> str:
-        return f"{self.counts} {self.details}".rstrip()
 
 
 def should_stop() -> bool:
@@ -87,7 +73,7 @@ def run_worker(name: str, run_batch: Callable[[], Batch], *, pause: timedelta) -
             continue
         failures = 0
         if batch.did_something:
-            logger.info("%s: %s", name, batch.summary)
+            logger.info("%s: %s", name, batch.logged)
         if not batch.is_full:
             _sleep(pause.total_seconds())
     # An alarm that is still set would end the interpreter on its way out, with an error.

@@ -16,6 +16,7 @@ from django.db import connection, transaction
 
 from idempotency import conf, failures
 from idempotency.attempts import Attempt
+from idempotency.batches import Batch
 from idempotency.claims import Claim, take_over_next_overdue_key
 from idempotency.database_errors import database_is_away, may_succeed_when_repeated
 from idempotency.exceptions import LEAVING, NeedsReview
@@ -159,23 +160,7 @@ class Overdue:
             self.requests, self.unfinished_since = bool(row[3]), row[4]
 
 
-@dataclass(frozen=True, slots=True)
-class Reaped:
-    """What a batch did: answers taken away, tombstones removed, unfinished keys sent to review."""
-
-    reaped: int
-    removed: int
-    needs_review: int
-
-    @property
-    def total(self) -> int:
-        return self.reaped + self.removed + self.needs_review
-
-    def __str__(self) -> str:
-        return f"removed={self.removed} needs_review={self.needs_review}"
-
-
-def reap(limit: int, overdue: Overdue | None = None) -> Reaped:
+def reap(limit: int, overdue: Overdue | None = None) -> Batch:
     """Runs one batch of each step, of up to `limit` keys, where there is anything to do.
 
     Each step on its own: what fails in one, again and again perhaps, does not keep the others from
@@ -194,7 +179,11 @@ def reap(limit: int, overdue: Overdue | None = None) -> Reaped:
     if overdue.requests:
         sent = _on_its_own(lambda: send_overdue_keys_to_review(limit))
         overdue.requests = sent >= limit
-    return Reaped(reaped, removed, sent)
+    return Batch(
+        {"reaped": reaped},
+        is_full=max(reaped, removed, sent) >= limit,
+        details={"removed": removed, "needs_review": sent},
+    )
 
 
 def _on_its_own(step: Callable[[], int]) -> int:

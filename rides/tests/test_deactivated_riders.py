@@ -64,5 +64,5 @@ def test_what_is_paid_for_is_finished_though(rider, stand_in):
     User.objects.filter(pk=rider.pk).update(is_active=False)
     let_time_pass(UNTIL_IT_IS_DUE)
 
-    assert complete_due_keys(10).succeeded == 1
+    assert complete_due_keys(10).counts["succeeded"] == 1
     assert StagedJob.objects.count() == 1

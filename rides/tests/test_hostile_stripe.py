@@ -65,7 +65,7 @@ def test_the_completer_goes_on_with_the_next_one(rider, stand_in):
 
     done = complete_due_keys(10)
 
-    assert (done.succeeded, done.failed) == (2, 1)
+    assert (done.counts["succeeded"], done.counts["failed"]) == (2, 1)
     assert IdempotencyKey.objects.filter(needs_review_at__isnull=False).count() == 1
 
 

@@ -14,6 +14,7 @@ from django.test import Client
 
 from idempotency.models import FINISHED, IdempotencyKey, StagedJob
 from idempotency.review.decisions import ask_foreign_system
+from idempotency.review.forms import DECISIONS
 from idempotency.testing.clock import let_time_pass
 from idempotency.workers.completing import complete_due_keys
 from rides import payments
@@ -22,6 +23,7 @@ from rides.operations import RESEND_WINDOW, RIDE_CREATED
 from rides.payments.client import client
 from rides.tests.booking import BOOKED, CHARGING, COORDINATES, KEY, RIDER, run, the_key
 from rides.tests.processes import running_command, wait_until
+from rocketrides.environment import BASE_DIR
 from sandbox.stripe.control import StandIn
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("riders")]
@@ -234,7 +236,7 @@ def test_a_charge_that_failed_is_not_adopted(unpaid, stand_in, charge_by_hand):
 
 @pytest.mark.parametrize("reference", ["ch_unknown", "pi_unknown", "../customers", "", "ch_1/x"])
 def test_what_is_no_charge_at_stripe_is_not_adopted(unpaid, reference):
-    with pytest.raises(CommandError, match=r"has no charge|is not the id"):
+    with pytest.raises(CommandError, match=r"has no charge|is not the id|reference: This field"):
         review("adopt", reference)
 
     assert the_key().is_under_review
@@ -313,7 +315,7 @@ def test_a_refund_without_an_answer_is_sent_again_until_it_is_made_once(
 
     stand_in.clear_faults()
     let_time_pass(UNTIL_IT_IS_DUE)
-    assert complete_due_keys(10).succeeded == 1
+    assert complete_due_keys(10).counts["succeeded"] == 1
 
     assert left_with_us(stand_in) == 0
     assert len(refunds()) == 2
@@ -354,7 +356,7 @@ def test_a_decision_whose_process_is_killed_after_the_refund_is_carried_out_by_t
     assert complete_due_keys(10).total == 0
     let_time_pass(UNTIL_IT_IS_DUE)
 
-    assert complete_due_keys(10).succeeded == 1
+    assert complete_due_keys(10).counts["succeeded"] == 1
 
     assert left_with_us(stand_in) == 0
     assert len(refunds()) == 2
@@ -407,3 +409,9 @@ def test_a_decision_on_a_request_without_a_ride_is_recorded_too(stand_in):
 
     record = AuditRecord.objects.get(action="review.close")
     assert (record.resource_type, record.resource_id) == ("idempotency_key", the_key().pk)
+
+
+def test_the_runbook_has_every_decision():
+    runbook = (BASE_DIR / "docs" / "operating.md").read_text()
+
+    assert all(f"`review {slug} REQUEST" in runbook for slug in DECISIONS)

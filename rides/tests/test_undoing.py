@@ -160,7 +160,7 @@ def test_a_charge_that_is_under_way_is_waited_for_and_then_refunded(stand_in):
     payments.charge(Ride.objects.get())  # it was under way
 
     let_time_pass(timedelta(hours=2))
-    assert complete_due_keys(10).succeeded == 1
+    assert complete_due_keys(10).counts["succeeded"] == 1
 
     assert left_with_us(stand_in) == 0
     assert told() == NOT_CHARGED

@@ -1,10 +1,10 @@
 from argparse import ArgumentParser
 from typing import Any
 
+from idempotency.batches import Batch
 from idempotency.management.worker_command import WorkerCommand, positive
 from idempotency.positions import Position
 from idempotency.workers.completing import complete_due_keys
-from idempotency.workers.loop import Batch
 
 
 class Command(WorkerCommand):
@@ -26,10 +26,4 @@ class Command(WorkerCommand):
         return super().execute(*args, **options)
 
     def run_batch(self, limit: int) -> Batch:
-        done = complete_due_keys(limit, concurrency=self.concurrency, position=self.position)
-        return Batch(
-            f"succeeded={done.succeeded} failed={done.failed}",
-            did_something=done.total > 0,
-            is_full=done.total >= limit,
-            details=str(done),
-        )
+        return complete_due_keys(limit, concurrency=self.concurrency, position=self.position)

@@ -2,9 +2,9 @@ from datetime import timedelta
 from functools import cached_property
 
 from idempotency import conf
+from idempotency.batches import Batch
 from idempotency.jobs.enqueuing import Lookout
 from idempotency.management.worker_command import WorkerCommand
-from idempotency.workers.loop import Batch
 
 
 class Command(WorkerCommand):
@@ -15,8 +15,7 @@ class Command(WorkerCommand):
         return Lookout()
 
     def run_batch(self, limit: int) -> Batch:
-        done = self.lookout.enqueue(limit)
-        return Batch(f"enqueued={done.count}", did_something=done.count > 0, is_full=done.is_full)
+        return self.lookout.enqueue(limit)
 
     def pause(self) -> timedelta:
         return conf.current().enqueuer_pause

@@ -1,7 +1,7 @@
 from typing import Any
 
+from idempotency.batches import Batch
 from idempotency.management.worker_command import WorkerCommand
-from idempotency.workers.loop import Batch
 from idempotency.workers.reaping import Overdue, reap
 
 
@@ -13,11 +13,4 @@ class Command(WorkerCommand):
         super().handle(**options)
 
     def run_batch(self, limit: int) -> Batch:
-        done = reap(limit, self.overdue)
-        fullest = max(done.reaped, done.removed, done.needs_review)
-        return Batch(
-            f"reaped={done.reaped}",
-            did_something=done.total > 0,
-            is_full=fullest >= limit,
-            details=str(done),
-        )
+        return reap(limit, self.overdue)

@@ -1,7 +1,6 @@
 import getpass
 import json
 from argparse import ArgumentParser
-from collections.abc import Callable
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
@@ -10,9 +9,9 @@ from idempotency.exceptions import IdempotencyError, ReviewRefused
 from idempotency.management.printing import ending_with_the_reader
 from idempotency.models import IdempotencyKey
 from idempotency.parameters import readable_parameters
-from idempotency.phases import Response
 from idempotency.review import decisions
 from idempotency.review.decisions import Decision
+from idempotency.review.forms import DECISIONS, DecisionForm
 from idempotency.storable import described, escaped
 
 
@@ -24,22 +23,17 @@ class Command(BaseCommand):
         actions.add_parser("list", help="Every request that waits for a person (the default).")
         show = actions.add_parser("show", help="All about one: what was tried, what is known.")
         show.add_argument("request", help="As the list names it, or its number.")
-        for name, help_text in [
-            ("run-again", "Go on with it, as a retry would."),
-            ("adopt", "Go on with what you found at the foreign system."),
-            ("undo", "Take back what was done there, and finish it as cancelled."),
-            ("close", "Finish it with an answer of yours; nothing else is done."),
-        ]:
-            self._add_decision(actions.add_parser(name, help=help_text))
-        actions.choices["adopt"].add_argument("reference", help="Its id at the foreign system.")
-        actions.choices["close"].add_argument(
-            "--status", type=int, choices=range(400, 600), default=409, metavar="STATUS"
-        )
-        actions.choices["close"].add_argument("--message", required=True, help="For the client.")
+        for form in DECISIONS.values():
+            self._add_decision(actions.add_parser(form.slug, help=form.consequence), form)
 
-    def _add_decision(self, parser: ArgumentParser) -> None:
+    def _add_decision(self, parser: ArgumentParser, form: type[DecisionForm]) -> None:
         parser.add_argument("request", help="As `list` and `show` name it, such as 1450-3fa2c1d9.")
-        parser.add_argument("--reason", required=True, help="Why; kept with the request.")
+        for name, field in form.base_fields.items():
+            if name == form.argument:
+                parser.add_argument(name, help=str(field.help_text))
+            elif name != "lease_token":
+                default = {"default": field.initial} if field.initial else {"required": True}
+                parser.add_argument(f"--{name}", help=str(field.help_text), **default)
         parser.add_argument(
             "--reviewer", default=getpass.getuser(), help="Who decides (default: %(default)s)."
         )
@@ -90,6 +84,9 @@ class Command(BaseCommand):
                 f"Say which request you have seen, as `review show {key.pk}` names it: another one "
                 "may have its number after a failover."
             )
+        form = DECISIONS[action]({**options, "lease_token": key.lease_token})
+        if not form.is_valid():
+            raise CommandError(_complaints(form))
         decision = Decision(
             key_id=key.pk,
             lease_token=key.lease_token,
@@ -97,7 +94,7 @@ class Command(BaseCommand):
             reason=options["reason"],
         )
         try:
-            response = _decision_named(action, decision, options)()
+            response = form.carry_out(decision)
         except (ReviewRefused, IdempotencyError) as error:
             raise CommandError(described(error)) from error
         self._print(f"finished with {response.status}: {response.text}")
@@ -124,15 +121,5 @@ def _find(name: str) -> IdempotencyKey:
     return key
 
 
-def _decision_named(
-    action: str, decision: Decision, options: dict[str, Any]
-) -> Callable[[], Response]:
-    if action == "adopt":
-        return lambda: decisions.adopt(decision, options["reference"])
-    if action == "close":
-        answer = Response.error(options["status"], options["message"], code="closed")
-        return lambda: decisions.close(decision, answer)
-    return {
-        "run-again": lambda: decisions.run_again(decision),
-        "undo": lambda: decisions.undo(decision),
-    }[action]
+def _complaints(form: DecisionForm) -> str:
+    return " ".join(f"{name}: {' '.join(map(str, said))}" for name, said in form.errors.items())
