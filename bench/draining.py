@@ -13,41 +13,13 @@ import time
 from argparse import ArgumentParser, Namespace
 from collections.abc import Iterator
 from contextlib import contextmanager
-from uuid import uuid4
 
-import psycopg2
 import requests
 
-from bench.surroundings import bench_database, manage, running, running_api
+from bench.surroundings import bench_database, manage, running, running_api, set_up_django
 from sandbox.stripe.process import running_stand_in
 
 STRIPE_SECONDS = 0.3
-COORDINATES = {"origin_lat": "0", "origin_lon": "0", "target_lat": "0", "target_lon": "0"}
-
-LEAVE_BACKLOG = """
-INSERT INTO idempotency_idempotencykey
-       (user_id, idempotency_key, request_method, request_path, request_params, fingerprint,
-        foreign_key, lease_token, created_at, last_run_at, run_after, attempt, recovery_point,
-        foreign_sent_at, last_error, journal)
-SELECT rider.id, 'left-by-an-outage-' || lpad(n::text, 8, '0'), 'POST', '/rides',
-       '{"origin_lat": "0", "origin_lon": "0", "target_lat": "0", "target_lon": "0"}',
-       md5(n::text), gen_random_uuid(), gen_random_uuid(),
-       now() - interval '1 hour', now() - interval '1 hour', now() - interval '1 minute', 1,
-       'ride_created', now() - interval '1 hour', '', '[]'
-  FROM rides_user AS rider, generate_series(1, %(backlog)s) AS n
- WHERE rider.email = 'user@example.com';
-
-INSERT INTO rides_ride
-       (idempotency_key_id, user_id, created_at, origin_lat, origin_lon, target_lat, target_lon,
-        amount_cents, currency)
-SELECT id, user_id, created_at, 0, 0, 0, 0, 2000, 'usd' FROM idempotency_idempotencykey;
-
-ANALYZE;
-"""
-
-COUNT_UNFINISHED = """
-SELECT count(*) FROM idempotency_idempotencykey WHERE recovery_point <> 'finished'
-"""
 
 
 def main() -> None:
@@ -55,16 +27,19 @@ def main() -> None:
     with running_stand_in() as stand_in, bench_database(stand_in) as environment:
         manage(environment, "migrate", "--verbosity", "0")
         manage(environment, "seed")
-        with psycopg2.connect(environment["DATABASE_URL"]) as connection:
-            connection.cursor().execute(LEAVE_BACKLOG, {"backlog": options.backlog})
+        set_up_django(environment)
+        from bench import figures
+
+        figures.leave_due_keys(options.backlog)
+        figures.settle()
         stand_in.add_fault("latency", seconds=STRIPE_SECONDS, path="POST /v1/payment_intents")
         with running_api(environment) as api:
             alone = book_for(options.seconds / 2, api)
             with running_completer(environment, options.concurrency):
                 time.sleep(5)  # until every thread has its connection
-                before, began_at = _unfinished(environment), time.monotonic()
+                before, began_at = figures.unfinished_keys(), time.monotonic()
                 beside = book_for(options.seconds, api)
-                drained = before - _unfinished(environment)
+                drained = before - figures.unfinished_keys()
                 rate = drained / (time.monotonic() - began_at)
     report(options, rate, alone, beside)
 
@@ -80,13 +55,13 @@ def report(options: Namespace, rate: float, alone: list[float], beside: list[flo
 
 def book_for(seconds: float, api: str) -> list[float]:
     """Books one ride after the other; returns how long each took, in seconds."""
+    from bench.figures import book
+
     took = []
     session = requests.Session()
     ends_at = time.monotonic() + seconds
     while (began_at := time.monotonic()) < ends_at:
-        headers = {"Authorization": "user@example.com", "Idempotency-Key": uuid4().hex}
-        answer = session.post(f"{api}/rides", data=COORDINATES, headers=headers, timeout=30)
-        assert answer.status_code == 201, answer.text
+        book(api, session)
         took.append(time.monotonic() - began_at)
     return took
 
@@ -96,13 +71,6 @@ def running_completer(environment: dict[str, str], concurrency: int) -> Iterator
     command = [sys.executable, "manage.py", "completer", "--concurrency", str(concurrency)]
     with running(command, environment | {"COMPLETER_RATE": "1000"}):
         yield
-
-
-def _unfinished(environment: dict[str, str]) -> int:
-    with psycopg2.connect(environment["DATABASE_URL"]) as connection, connection.cursor() as cursor:
-        cursor.execute(COUNT_UNFINISHED)
-        row = cursor.fetchone()
-    return int(row[0]) if row else 0
 
 
 def _options() -> Namespace:

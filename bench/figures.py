@@ -1,7 +1,9 @@
-"""What is measured in a database of one size: the same requests, cycles, batches and pages.
+"""What is done with a database of one size: fill it with finished keys, and measure it.
 
-Each figure is a median, in milliseconds. Requests go one after the other to a real API process;
-workers and pages run in this one. Imported once Django is set up.
+The keys are made by `generate_series`, not by requests, and alone: what a request or a worker reads
+besides them is found by the key's own id. Each figure is a median, in milliseconds. Requests go one
+after the other to a real API process; workers and pages run in this one. Imported once Django is
+set up.
 """
 
 import statistics
@@ -16,11 +18,10 @@ from django.contrib.auth import get_user_model
 from django.db import connection
 from django.test import Client, override_settings
 
-from bench import filling
 from idempotency import conf
 from idempotency.claims import FIND_KEY
 from idempotency.management.commands import enqueuer
-from idempotency.models import IdempotencyKey, JobDelivery
+from idempotency.models import FINISHED, IdempotencyKey, JobDelivery
 from idempotency.workers.completing import complete_due_keys
 from idempotency.workers.reaping import reap, reap_finished_keys, remove_tombstones
 
@@ -43,19 +44,99 @@ NOT_JUDGED = (CONTROL, PAGES, BYTES)
 Figures = dict[str, float]
 Work = Callable[[], object]
 
+# Copies of the first request, ten a millisecond, so that ten million are a quarter of an hour's.
+FINISHED_KEYS = """
+INSERT INTO idempotency_idempotencykey
+       (user_id, idempotency_key, request_method, request_path, request_params, fingerprint,
+        origin_ip, foreign_key, lease_token, created_at, last_run_at, run_after, attempt,
+        recovery_point, foreign_sent_at, response_code, response_body, response_content_type,
+        last_error, journal)
+SELECT user_id, gen_random_uuid(), request_method, request_path, request_params, fingerprint,
+       origin_ip, gen_random_uuid(), gen_random_uuid(), at, at, at, attempt, recovery_point,
+       at, response_code, response_body, response_content_type, last_error, journal
+  FROM (SELECT * FROM idempotency_idempotencykey ORDER BY id LIMIT 1) AS first,
+       (SELECT now() - %(age)s::interval - n * interval '100 microseconds' AS at
+          FROM generate_series(1, %(keys)s) AS n) AS filled
+"""
 
-def measure(api: str) -> Figures:
-    """Every figure, in the order of the table; leaves no key that is due or overdue."""
+# As an outage of Stripe's leaves them: the ride is recorded, its charge is not.
+DUE_KEYS = """
+WITH due AS (
+    INSERT INTO idempotency_idempotencykey
+           (user_id, idempotency_key, request_method, request_path, request_params, fingerprint,
+            foreign_key, lease_token, created_at, last_run_at, run_after, attempt, recovery_point,
+            foreign_sent_at, last_error, journal)
+    SELECT rider.id, 'left-by-an-outage-' || gen_random_uuid(), 'POST', '/rides',
+           '{"origin_lat": "0", "origin_lon": "0", "target_lat": "0", "target_lon": "0"}',
+           md5(n::text), gen_random_uuid(), gen_random_uuid(),
+           now() - interval '1 hour', now() - interval '1 hour', now() - interval '1 minute', 1,
+           'ride_created', now() - interval '1 hour', '', '[]'
+      FROM rides_user AS rider, generate_series(1, %(keys)s) AS n
+     WHERE rider.email = 'user@example.com'
+ RETURNING id, user_id, created_at
+)
+INSERT INTO rides_ride
+       (idempotency_key_id, user_id, created_at, origin_lat, origin_lon, target_lat, target_lon,
+        amount_cents, currency)
+SELECT id, user_id, created_at, 0, 0, 0, 0, 2000, 'usd' FROM due
+"""
+
+MEASURE_KEYS = """
+SELECT pg_total_relation_size('idempotency_idempotencykey') / count(*)
+  FROM idempotency_idempotencykey
+"""
+
+
+def measure(api: str, size: int) -> Figures:
+    """Every figure with `size` finished keys, in the order of the table.
+
+    One request must have been answered already: the keys are its copies. None is left that is due
+    or overdue.
+    """
+    fill_up_to(size, overdue=OVERDUE)
     return {
         CONTROL: median_ms(_commit_elsewhere, CYCLES),
         PAGES: _pages_to_find_a_key(),
-        BYTES: filling.bytes_a_key(),
+        BYTES: bytes_a_key(),
         **_requests(api),
         **_pages_of_the_admin(),
         **_enqueuer(),
         **_completer(),
         **_reaper(),
     }
+
+
+def fill_up_to(size: int, *, overdue: int) -> None:
+    """Adds finished keys until there are `size`, among them `overdue` more that may be reaped."""
+    missing = size - IdempotencyKey.objects.count()
+    assert missing >= overdue, f"{size:,} keys have no room for {overdue:,} overdue ones"
+    _execute(FINISHED_KEYS, age="4 days", keys=overdue)
+    _execute(FINISHED_KEYS, age="1 hour", keys=missing - overdue)
+    settle()
+
+
+def bytes_a_key() -> float:
+    return float(_execute(MEASURE_KEYS)[0][0])
+
+
+def leave_due_keys(keys: int) -> None:
+    _execute(DUE_KEYS, keys=keys)
+
+
+def unfinished_keys() -> int:
+    return IdempotencyKey.objects.exclude(recovery_point=FINISHED).count()
+
+
+def settle() -> None:
+    """Does now what autovacuum and the checkpointer would do during the measurement."""
+    _execute("VACUUM (ANALYZE)")
+    _execute("CHECKPOINT")
+
+
+def _execute(statement: str, **values: Any) -> list[Any]:
+    with connection.cursor() as cursor:
+        cursor.execute(statement, values or None)
+        return cursor.fetchall() if cursor.description else []
 
 
 def book(api: str, session: requests.Session, key: str | None = None) -> None:
@@ -106,7 +187,7 @@ def _enqueuer() -> Figures:
     one = median_ms(lambda: enqueue(1), KEYS)
     enqueue(BATCH)
     JobDelivery.objects.all().delete()  # as the workers would, or they were handed over again
-    filling.settle()
+    settle()
     return {
         "the enqueuer, one job": one,
         "the enqueuer, nothing to do": median_ms(lambda: enqueue(BATCH), CYCLES),
@@ -114,7 +195,7 @@ def _enqueuer() -> Figures:
 
 
 def _completer() -> Figures:
-    filling.leave_due_keys(KEYS + 1)
+    leave_due_keys(KEYS + 1)
     return {
         "the completer, one key": median_ms(_complete_one, KEYS),
         "the completer, nothing to do": median_ms(lambda: complete_due_keys(BATCH), CYCLES),
@@ -123,7 +204,7 @@ def _completer() -> Figures:
 
 def _reaper() -> Figures:
     answers = median_ms(lambda: _whole_batch(reap_finished_keys), BATCHES - 1)
-    filling.settle()
+    settle()
     horizon = {"TOMBSTONE_RETENTION": conf.current().retention}
     with override_settings(IDEMPOTENCY={**settings.IDEMPOTENCY, **horizon}):
         tombstones = median_ms(lambda: _whole_batch(remove_tombstones), BATCHES - 1)

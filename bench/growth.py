@@ -7,63 +7,45 @@ the same at each, and prints a table with the growth from the first size to the 
 where a figure grew by more than a fifth. An index that is a level higher costs a page.
 """
 
-import os
 import sys
 from argparse import ArgumentParser
 
-import django
 import requests
 
-from bench.surroundings import bench_database, running_api
+from bench.surroundings import bench_database, manage, running_api, set_up_django
 from sandbox.stripe.process import running_stand_in
 
 SIZES = (10_000, 1_000_000, 10_000_000)
 MOST_GROWTH = 1.2
 
+Column = dict[str, float]
+
 
 def main() -> None:
     sizes = _options()
     with running_stand_in() as stand_in, bench_database(stand_in) as environment:
-        os.environ.update(environment, DJANGO_SETTINGS_MODULE="rocketrides.settings")
-        django.setup()
-        columns = _columns(sizes)
+        manage(environment, "migrate", "--verbosity", "0")
+        manage(environment, "seed")
+        set_up_django(environment)
+        from bench import figures
+
+        columns = []
+        with running_api(environment) as api:
+            figures.book(api, requests.Session())
+            for size in sizes:
+                columns.append(figures.measure(api, size))
+                print(f"measured with {size:,} keys", file=sys.stderr)
     _print_table(sizes, columns)
-    if grown := _grown(columns):
+    grown = [figure for figure in columns[0] if _growth(columns, figure) > MOST_GROWTH]
+    if grown := [figure for figure in grown if figure not in figures.NOT_JUDGED]:
         sys.exit(f"grew by more than a fifth: {', '.join(grown)}")
 
 
-def _columns(sizes: list[int]) -> list[dict[str, float]]:
-    from django.core.management import call_command
-
-    from bench import figures, filling
-
-    call_command("migrate", verbosity=0)
-    call_command("seed", stdout=sys.stderr)
-    columns = []
-    with running_api(dict(os.environ)) as api:
-        figures.book(api, requests.Session())
-        for size in sizes:
-            filling.fill_up_to(size, overdue=figures.OVERDUE)
-            columns.append(figures.measure(api))
-            print(f"measured with {size:,} keys", file=sys.stderr)
-    return columns
-
-
-def _growth(columns: list[dict[str, float]], figure: str) -> float:
+def _growth(columns: list[Column], figure: str) -> float:
     return columns[-1][figure] / columns[0][figure]
 
 
-def _grown(columns: list[dict[str, float]]) -> list[str]:
-    from bench.figures import NOT_JUDGED
-
-    return [
-        figure
-        for figure in columns[0]
-        if figure not in NOT_JUDGED and _growth(columns, figure) > MOST_GROWTH
-    ]
-
-
-def _print_table(sizes: list[int], columns: list[dict[str, float]]) -> None:
+def _print_table(sizes: list[int], columns: list[Column]) -> None:
     print("| median, ms | " + " | ".join(f"{size:,} keys" for size in sizes) + " | growth |")
     print("| --- |" + " ---: |" * (len(sizes) + 1))
     for figure in columns[0]:

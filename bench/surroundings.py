@@ -15,10 +15,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import django
 import psycopg2
 import requests
 from honcho.environ import parse_procfile
-from psutil import Process  # type: ignore[import-untyped]
+from psutil import STATUS_ZOMBIE, Process  # type: ignore[import-untyped]
 
 from rocketrides.environment import BASE_DIR, LOCAL_DIR
 from sandbox import postgres
@@ -66,7 +67,7 @@ def serving(command: list[str], environment: dict[str, str]) -> Iterator[tuple[s
     port = free_port()
     with running(command, environment | {"PORT": str(port)}) as process:
         url = f"http://127.0.0.1:{port}"
-        wait_for(url)
+        wait_for(url, process)
         yield url, process
 
 
@@ -95,10 +96,10 @@ def free_port() -> int:
     return port
 
 
-def wait_for(url: str) -> None:
-    """Raises: SystemExit, where nothing answers there within `START_SECONDS`."""
+def wait_for(url: str, process: Process) -> None:
+    """Raises: SystemExit, where the process ends, or nothing answers within `START_SECONDS`."""
     deadline = time.monotonic() + START_SECONDS
-    while time.monotonic() < deadline:
+    while time.monotonic() < deadline and process.status() != STATUS_ZOMBIE:
         with contextlib.suppress(requests.ConnectionError):
             requests.get(url, timeout=5)
             return
@@ -114,6 +115,12 @@ def manage(environment: dict[str, str], *command: str) -> None:
         check=True,
         stdout=subprocess.DEVNULL,
     )
+
+
+def set_up_django(environment: dict[str, str]) -> None:
+    """Have this process work on the database of those that it starts."""
+    os.environ.update(environment, DJANGO_SETTINGS_MODULE="rocketrides.settings")
+    django.setup()
 
 
 def execute(url: str, *statements: str) -> None:
