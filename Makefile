@@ -8,6 +8,7 @@ python_from = $(shell for python in $(2); do "$$python" -c \
 PYTHON ?= $(or $(call python_from,11,python3.11 python3),python3.11)
 VENV   ?= .venv
 VENV_DBOS ?= .venv-dbos
+VENV_PSYCOPG ?= .venv-psycopg
 VENV_PATRONI ?= .venv-patroni
 DJANGO ?=
 STAMP  := $(VENV)/installed-$(DJANGO)
@@ -81,13 +82,13 @@ evidence: export DATABASE_SESSION_OPTIONS = $(TEST_SESSION)
 evidence: $(STAMP)  ## all proofs in their long form, an hour and a half, into docs/evidence.md
 	@$(RUN) sandbox during $(RUN) proof.evidence
 
-bench: $(STAMP) $(VENV)/installed-bench $(VENV_DBOS)/installed load-generator  ## rides a second, beside the floor and the alternatives; FULL=1 is the long form
-	@VENV_DBOS=$(abspath $(VENV_DBOS)) $(RUN) bench $(if $(FULL),--full)
+bench: $(STAMP) $(VENV)/installed-bench $(VENV_DBOS)/installed $(VENV_PSYCOPG)/installed load-generator  ## what safety costs, beside an unsafe view, DBOS and the floor; FULL=1 is the long form
+	@VENV_DBOS=$(abspath $(VENV_DBOS)) VENV_PSYCOPG=$(abspath $(VENV_PSYCOPG)) $(RUN) bench $(if $(FULL),--full)
 
 bench-draining: $(STAMP)  ## after an outage: keys a second of one completer, and what a client notices
 	@$(RUN) bench.draining
 
-bench-profile: $(STAMP)  ## where a ride's time in Python goes, part by part
+bench-profile: $(STAMP)  ## where a ride's time in Python goes, part by part, beside the unsafe view's
 	@$(RUN) bench.profile
 
 bench-growth: $(STAMP)  ## what grows from 10 thousand finished keys to 1 and 10 million: nothing should
@@ -161,6 +162,12 @@ $(VENV_DBOS)/installed: bench/requirements-dbos.txt
 	@test -x $(VENV_DBOS)/bin/pip || "$(PYTHON)" -m venv $(VENV_DBOS)
 	@$(VENV_DBOS)/bin/pip install --quiet --disable-pip-version-check --requirement $< && touch $@ || \
 		echo "NOT MEASURED below: DBOS, which could not be installed" >&2
+
+$(VENV_PSYCOPG)/installed: requirements-psycopg.txt requirements.txt
+	@echo "Installing into $(VENV_PSYCOPG)"
+	@test -x $(VENV_PSYCOPG)/bin/pip || "$(PYTHON)" -m venv $(VENV_PSYCOPG)
+	@$(VENV_PSYCOPG)/bin/pip install --quiet --disable-pip-version-check --requirement $< && touch $@ || \
+		echo "NOT MEASURED below: the service on psycopg 3, which could not be installed" >&2
 
 $(VENV_PATRONI)/installed: proof/requirements-patroni.txt
 	@echo "Installing into $(VENV_PATRONI)"

@@ -15,7 +15,10 @@ import psutil  # type: ignore[import-untyped]
 from bench import database
 from rocketrides.environment import BASE_DIR
 
-ALTERNATIVES = sorted((BASE_DIR / "bench").glob("requirements*.txt"))
+ALTERNATIVES = [
+    *sorted((BASE_DIR / "bench").glob("requirements*.txt")),
+    BASE_DIR / "requirements-psycopg.txt",
+]
 PACKAGES = ("Django", "psycopg2-binary", "granian", "stripe")
 
 

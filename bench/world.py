@@ -90,6 +90,7 @@ def production(database_url: str, stand_in: StandIn, *, settings: str) -> dict[s
         "SECRET_KEY": "for-the-benchmark-only" + "x" * 40,
         "ALLOWED_HOSTS": "127.0.0.1",
         "FOREIGN_KEY_NAMESPACE": "3c0f5d1e-7b64-4b8f-a1de-52f8c9a4e6d7",
+        "PIN_WORKERS": "false",  # a row of its own
     }
     variables.pop("DATABASE_SESSION_OPTIONS", None)
     return variables

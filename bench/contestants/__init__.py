@@ -4,9 +4,11 @@ from typing import Protocol
 
 from bench.contestants.dbos import DBOS, DBOS_PINNED
 from bench.contestants.floor import Floor
-from bench.contestants.ours import OURS, REPLAYS, WSGI
+from bench.contestants.ours import OURS, OURS_PINNED, REPLAYS, WSGI
 from bench.contestants.packaged import PACKAGED
 from bench.contestants.plain import PLAIN
+from bench.contestants.psycopg import OURS_PSYCOPG
+from bench.contestants.unsafe import UNSAFE
 from bench.load import Answers
 from bench.world import Server, World
 
@@ -41,13 +43,16 @@ class Contestant(Protocol):
 
 
 CONTESTANTS: tuple[Contestant, ...] = (
-    Floor("floor", "the floor: pgbench, simple protocol", "simple"),
-    Floor("floor-prepared", "the floor with prepared statements", "prepared", asks_stripe=False),
     OURS,
+    UNSAFE,  # right after it, so that whatever drifts has the least time to
+    OURS_PINNED,
+    OURS_PSYCOPG,
     WSGI,
     REPLAYS,
     PLAIN,
     DBOS,
     DBOS_PINNED,
     PACKAGED,
+    Floor("floor", "the floor: pgbench, simple protocol", "simple"),
+    Floor("floor-prepared", "the floor with prepared statements", "prepared", asks_stripe=False),
 )

@@ -1,18 +1,16 @@
 """The service itself: fresh rides, and the answers of finished keys again."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 
-from bench import database, load
+from bench import load
 from bench.contestants.http import OverHTTP
+from bench.contestants.service import service
 from bench.load import Requests
-from bench.surroundings import procfile_command, serving
-from bench.world import TEMPLATE, Server, World, production
+from bench.world import Server, World
 
-DATABASE = "rocketrides_bench_ours"
-DATABASE_WITHOUT_DOOR = "rocketrides_bench_wsgi"
 WITHOUT_DOOR = (
-    "exec env DATABASE_POOL_SIZE=8 PIN_WORKERS=true "
+    "exec env DATABASE_POOL_SIZE=8 "
     "granian --interface wsgi rocketrides.wsgi:application --host 127.0.0.1 --port $PORT "
     "--workers 2 --blocking-threads 128 --http 1 --no-ws --workers-kill-timeout 2"
 )
@@ -22,24 +20,31 @@ FINISHED = Requests("replay", "finished-before-the-benchmark", keys=100)
 @contextmanager
 def api(world: World) -> Iterator[Server]:
     """The API as the Procfile runs it, with `FINISHED` keys in its database."""
-    with database.created(DATABASE, template=TEMPLATE) as url:
-        variables = production(url, world.stand_in, settings="bench.service.settings")
-        with serving(["sh", "-c", procfile_command("api")], variables) as (address, process):
-            for n in range(FINISHED.keys):
-                load.send_one(f"{address}/rides", FINISHED, n).raise_for_status()
-            yield Server(DATABASE, address, process)
+    with service(world, "ours") as server:
+        for n in range(FINISHED.keys):
+            load.send_one(f"{server.url}/rides", FINISHED, n).raise_for_status()
+        yield server
 
 
-@contextmanager
-def api_without_door(world: World) -> Iterator[Server]:
+def pinned_api(world: World) -> AbstractContextManager[Server]:
+    """The same with a core for each of its processes, where the operator wants that."""
+    return service(world, "pinned", PIN_WORKERS="true")
+
+
+def api_without_door(world: World) -> AbstractContextManager[Server]:
     """The same under Granian's WSGI, where a thread waits for each client's bytes."""
-    with database.created(DATABASE_WITHOUT_DOOR, template=TEMPLATE) as url:
-        variables = production(url, world.stand_in, settings="bench.service.settings")
-        with serving(["sh", "-c", WITHOUT_DOOR], variables) as (address, process):
-            yield Server(DATABASE_WITHOUT_DOOR, address, process)
+    return service(world, "wsgi", command=WITHOUT_DOOR)
 
 
 OURS = OverHTTP(name="ours", title="ours, fresh rides", starting=api, path="/rides")
+
+OURS_PINNED = OverHTTP(
+    name="ours-pinned",
+    title="ours, a core for each process",
+    starting=pinned_api,
+    path="/rides",
+    asks_stripe=False,
+)
 
 WSGI = OverHTTP(
     name="wsgi",

@@ -1,27 +1,19 @@
 """The same ride with django-idempotency-key, as far as it goes (`service/packaged.py`)."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from importlib.util import find_spec
 
-from bench import database
 from bench.contestants.http import OverHTTP
-from bench.surroundings import manage, procfile_command, serving
-from bench.world import TEMPLATE, Missing, Server, World, production
-
-DATABASE = "rocketrides_bench_packaged"
+from bench.contestants.service import service
+from bench.world import Missing, Server, World
 
 
-@contextmanager
-def packaged_api(world: World) -> Iterator[Server]:
+def packaged_api(world: World) -> AbstractContextManager[Server]:
     """The Procfile's `api` with other settings. Raises: Missing."""
     if not find_spec("idempotency_key"):
         raise Missing("django-idempotency-key is not installed here; `make bench` installs it")
-    with database.created(DATABASE, template=TEMPLATE) as url:
-        variables = production(url, world.stand_in, settings="bench.service.packaged_settings")
-        manage(variables, "createcachetable")
-        with serving(["sh", "-c", procfile_command("api")], variables) as (address, process):
-            yield Server(DATABASE, address, process)
+    settings = "bench.service.packaged_settings"
+    return service(world, "packaged", settings=settings, prepared_by=["createcachetable"])
 
 
 PACKAGED = OverHTTP(
