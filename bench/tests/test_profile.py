@@ -1,20 +1,10 @@
-"""The profile: each look counts once, for the innermost part, and no part is a dead name."""
+"""The profile: each look counts once, for the innermost part, and the table adds up."""
 
 import sys
 from collections import Counter
-from importlib import import_module
-from operator import attrgetter
 
-import pytest
-
-from bench import profile
-
-
-@pytest.mark.parametrize("place", profile.PARTS)
-def test_every_part_is_a_function_that_there_is(place):
-    module, _, name = place.partition(":")
-
-    assert callable(attrgetter(name)(import_module(module)))
+from bench import parts
+from bench.profile import Profile, table
 
 
 def test_a_look_counts_for_the_innermost_part(monkeypatch):
@@ -22,26 +12,34 @@ def test_a_look_counts_for_the_innermost_part(monkeypatch):
         return inner()
 
     def inner():
-        return profile.part_of(sys._getframe())
+        return parts.part_of(sys._getframe())
 
-    here = f"{__name__}:{test_a_look_counts_for_the_innermost_part.__qualname__}.<locals>"
-    monkeypatch.setitem(profile.PARTS, f"{here}.outer", "outer")
+    monkeypatch.setitem(parts.PARTS, outer.__code__, "outer")
     assert outer() == "outer"
-    monkeypatch.setitem(profile.PARTS, f"{here}.inner", "inner")
+    monkeypatch.setitem(parts.PARTS, inner.__code__, "inner")
     assert outer() == "inner"
 
 
 def test_a_look_outside_of_all_parts_is_the_rest(monkeypatch):
-    monkeypatch.setattr(profile, "PARTS", {})
+    monkeypatch.setattr(parts, "PARTS", {})
 
-    assert profile.part_of(sys._getframe()) == profile.REST
+    assert parts.part_of(sys._getframe()) == parts.REST
 
 
-def test_the_table_adds_up():
-    lines = profile.table(Counter({"one": 3, "other": 1}), took_us=1000).splitlines()
+def test_a_part_is_found_beneath_the_decorators_of_its_functions():
+    named = {part for part in parts.FUNCTIONS if part in parts.PARTS.values()}
 
-    assert [line.split() for line in lines[2:]] == [
-        ["|", "one", "|", "750", "|", "75%", "|"],
-        ["|", "other", "|", "250", "|", "25%", "|"],
-        ["|", "all", "|", "1000", "|", "100%", "|"],
+    assert named == set(parts.FUNCTIONS)
+
+
+def test_the_table_of_the_profile_adds_up():
+    ours = Profile(Counter({"key": 3, "rest": 1}), rides=1000, seconds=1.0)
+    unsafe = Profile(Counter({"rest": 4}), rides=1000, seconds=0.3)
+
+    rows = [line.split() for line in table(ours, unsafe).splitlines()[2:]]
+
+    assert rows == [
+        ["|", "key", "|", "750", "|", "0", "|", "+750", "|"],
+        ["|", "rest", "|", "250", "|", "300", "|", "-50", "|"],
+        ["|", "all", "|", "1000", "|", "300", "|", "+700", "|"],
     ]
