@@ -1,4 +1,4 @@
-"""How fast it is, beside the physical limit and the alternatives, in one run.
+"""What safety costs, and how fast it is beside the alternatives and the physical limit, in one run.
 
     python -m bench [--full] [--only ours,floor] [--clients 8,32] [--latencies 0,300]
                     [--seconds 2] [--rounds 3] [--overload 6] [--endurance 100000]
@@ -17,8 +17,9 @@ from bench.contestants import CONTESTANTS, Contestant
 from bench.contestants.ours import OURS
 from bench.measuring import Cell, Growth, count_statements, measure_growth, measure_rounds
 from bench.overload import Overload, measure_overload, overload_table
+from bench.ratios import price_of_safety, ratios
 from bench.report import Line, others, table
-from bench.targets import ratios, targets
+from bench.targets import targets
 from bench.world import Missing, World, world
 from rocketrides.environment import BASE_DIR
 
@@ -54,9 +55,15 @@ def main() -> None:
         lines = list(_lines(surroundings, contestants, options))
         growth = _growth(surroundings, options.endurance)
         overload = _overload(surroundings, contestants, options.overload)
-        told = ["\n".join([*machine.described(), others(lines), *missing])]
-    tables = [table(lines), *([overload_table(overload)] if overload else []), ratios(lines)]
-    report = "\n\n".join([*told, *tables, targets(lines, growth, overload)])
+        told = "\n".join([*machine.described(), others(lines), *missing])
+    sections = {
+        "What safety costs": price_of_safety(lines),
+        "Beside DBOS, the floor, and each other": ratios(lines),
+        "The targets": targets(lines, growth, overload),
+        "All that was measured": table(lines),
+        **({"More than it can take": overload_table(overload)} if overload else {}),
+    }
+    report = "\n\n".join([told, *(f"## {name}\n\n{text}" for name, text in sections.items())])
     print(report)
     if options.is_whole:
         _keep(report)
@@ -108,7 +115,7 @@ def _keep(report: str) -> None:
 
 def _options() -> Namespace:
     parser = ArgumentParser(prog="python -m bench", description=__doc__.splitlines()[0])
-    parser.add_argument("--full", action="store_true", help="the whole matrix, 20 minutes")
+    parser.add_argument("--full", action="store_true", help="the whole matrix, half an hour")
     parser.add_argument("--only", type=_words, help="contestants, by their short names")
     parser.add_argument("--clients", type=_numbers, help="at once")
     parser.add_argument("--latencies", type=_numbers, help="of Stripe, in milliseconds")

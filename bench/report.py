@@ -12,6 +12,9 @@ from bench.contestants import Contestant
 from bench.costs import OTHERS
 from bench.measuring import Cell, Run
 
+# The process groups whose time a service is charged for; the others are the benchmark's own.
+PAID_FOR = ("service", "PostgreSQL")
+
 # The processors' time is in milliseconds for each good answer.
 HEADINGS = (
     "contestant",
@@ -79,10 +82,17 @@ class Line:
                     refused[status] = refused.get(status, 0) + count
         return refused
 
-    def cpu_ms(self, group: str) -> float:
-        """Of one process group, for each good answer."""
-        answers = sum(self._good(run) for run in self.runs)
-        return 1000 * sum(run.cpu_seconds[group] for run in self.runs) / max(1, answers)
+    @property
+    def cost_ms(self) -> float:
+        """What a good answer takes of the processors: the service's and PostgreSQL's time."""
+        return self.cpu_ms(*PAID_FOR)
+
+    def cpu_ms(self, *groups: str) -> float:
+        """Of some process groups, for each good answer."""
+        return statistics.median(
+            1000 * sum(run.cpu_seconds[group] for group in groups) / max(1, self._good(run))
+            for run in self.runs
+        )
 
     def _good(self, run: Run) -> int:
         return run.answers.statuses.get(self.contestant.expected, 0)
@@ -110,6 +120,7 @@ class Line:
 
 
 def table(lines: Sequence[Line]) -> str:
+    """Everything that was measured, a row for each line."""
     return drawn([HEADINGS, *(line.columns() for line in lines)])
 
 

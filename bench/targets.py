@@ -1,41 +1,35 @@
-"""What the figures are measured against: the ratios, and the targets with what was reached.
+"""What the figures are measured against: the targets, with what was reached.
 
 A target is about the figures of one run on one machine, so it is a ratio wherever it can be.
 """
 
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 
 from bench.measuring import Cell, Growth
 from bench.overload import Overload
+from bench.ratios import Lines, by_contestant, cost_ratio, rate_ratio
 from bench.report import Line, drawn
 
 LOADED = (Cell(0, 8), Cell(0, 32))
 CROWDED = Cell(0, 256)
 CROWDED_AND_SLOW = Cell(300, 256)
 
-OF_THE_FLOOR = 0.45
-OF_A_PLAIN_VIEW = 0.85
-TIMES_DBOS = 6.0
-OF_OUR_OWN_RATE = 0.80
+OF_UNSAFE = 0.90
+OF_UNSAFE_EXPLAINED = 0.84  # enough where the table of `make bench-profile` is shown beside it
+TIMES_DBOS = 5.0
+OF_A_PLAIN_VIEW = 1.0
+OF_OUR_OWN_RATE = 0.95
 CONNECTIONS_MAX = 20
-P99_OF_P50_MAX = 4.0
+P99_OF_P50_MAX = 3.0
 MEMORY_GROWTH_MAX = 0.05
 ENDURANCE = 100_000  # rides
 OF_UNPROTECTED = 0.90
 SERVED_IN_OVERLOAD = 0.80
 
-RATIOS = (
-    ("ours", "floor"),
-    ("ours", "wsgi"),
-    ("ours", "floor-prepared"),
-    ("ours", "dbos"),
-    ("ours", "dbos-pinned"),
-    ("ours", "packaged"),
-    ("replays", "plain"),
-)
+OURS = ("ours", "ours-pinned", "ours-psycopg", "replays")
 
-Lines = dict[tuple[str, Cell], Line]
+Ratio = Callable[[Lines, str, str, Cell], float | None]
 
 
 @dataclass(frozen=True)
@@ -45,37 +39,26 @@ class Target:
     demand: str
     found: str
     is_met: bool | None
+    excuse: str = ""
 
     @property
     def verdict(self) -> str:
-        return {True: "met", False: "MISSED", None: "not measured"}[self.is_met]
-
-
-def ratios(lines: Sequence[Line]) -> str:
-    """A table of who does how many times as much as whom, in each cell."""
-    known = _by_contestant(lines)
-    cells = sorted({line.cell for line in lines})
-    rows = [("clients", "Stripe, ms", *(f"{one} / {other}" for one, other in RATIOS))]
-    for cell in cells:
-        shares = (_ratio(known, one, other, cell) for one, other in RATIOS)
-        shown = ("" if share is None else f"{share:.2f}" for share in shares)
-        rows.append((str(cell.clients), str(cell.latency_ms), *shown))
-    return drawn(rows)
+        return {True: "met", False: self.excuse or "MISSED", None: "not measured"}[self.is_met]
 
 
 def targets(lines: Sequence[Line], growth: Growth | None, overload: Overload | None) -> str:
     """A table of the targets, each with what was reached and whether that is enough."""
-    known = _by_contestant(lines)
+    known = by_contestant(lines)
     judged = [
-        _share_target(known, "ours", "floor", OF_THE_FLOOR, "fresh rides, of the floor's rate"),
-        _refusals_target(known),
+        _safety_target(known),
+        _share_target(known, "ours", "dbos", TIMES_DBOS, "fresh rides, of DBOS's rate"),
         _share_target(
             known, "replays", "plain", OF_A_PLAIN_VIEW, "replays, of a plain view's rate"
         ),
-        _share_target(known, "ours", "dbos", TIMES_DBOS, "fresh rides, of DBOS's rate"),
         _crowd_target(known),
-        _tail_target(known),
+        _refusals_target(known),
         _memory_target(growth),
+        _tail_target(known),
         _share_target(
             known, "ours", "wsgi", OF_UNPROTECTED, "fresh rides, of their rate without the door"
         ),
@@ -85,8 +68,20 @@ def targets(lines: Sequence[Line], growth: Growth | None, overload: Overload | N
     return drawn([*rows, *((each.demand, each.found, each.verdict) for each in judged)])
 
 
-def _share_target(known: Lines, one: str, other: str, least: float, what: str) -> Target:
-    shares = {cell: _ratio(known, one, other, cell) for cell in LOADED}
+def _safety_target(known: Lines) -> Target:
+    what = "fresh rides, of an unsafe view's in the same processor time"
+    full, excused = (
+        _share_target(known, "ours", "unsafe", least, what, cost_ratio)
+        for least in (OF_UNSAFE, OF_UNSAFE_EXPLAINED)
+    )
+    where = f"from {OF_UNSAFE_EXPLAINED:g} on: `make bench-profile` says where the rest goes"
+    return replace(full, excuse=where if excused.is_met else "")
+
+
+def _share_target(
+    known: Lines, one: str, other: str, least: float, what: str, ratio: Ratio = rate_ratio
+) -> Target:
+    shares = {cell: ratio(known, one, other, cell) for cell in LOADED}
     return _target(
         f"{what}, at 0 ms and 8 and 32 clients: at least {least:g}",
         shares,
@@ -106,7 +101,7 @@ def _tail_target(known: Lines) -> Target:
 
 
 def _refusals_target(known: Lines) -> Target:
-    ours = [line for (name, _), line in known.items() if name in ("ours", "replays")]
+    ours = [line for (name, _), line in known.items() if name in OURS]
     refused = sum(sum(line.refused.values()) for line in ours)
     return Target(
         "no 409, no 5xx and no broken connection, in any cell: none",
@@ -166,12 +161,3 @@ def _target(
         " and ".join(f"{value:.2f}" for value in values),
         all(map(is_enough, values)) if len(values) == len(found) else None,
     )
-
-
-def _ratio(known: Lines, one: str, other: str, cell: Cell) -> float | None:
-    ours, theirs = known.get((one, cell)), known.get((other, cell))
-    return ours.rate / theirs.rate if ours and theirs and theirs.rate else None
-
-
-def _by_contestant(lines: Iterable[Line]) -> Lines:
-    return {(line.contestant.name, line.cell): line for line in lines}

@@ -13,8 +13,9 @@ from psycopg2.extras import RealDictCursor
 from bench import database, load
 from bench.contestants import CONTESTANTS
 from bench.measuring import Cell, count_statements, measure_rounds
+from bench.ratios import price_of_safety, ratios
 from bench.report import Line, table
-from bench.targets import ratios, targets
+from bench.targets import targets
 from bench.tests.conftest import contestant, server_of
 from bench.world import World
 
@@ -35,7 +36,13 @@ def test_every_contestant_answers(world: World, name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "tables"), [("floor", WRITTEN), ("dbos", WRITTEN[2:]), ("packaged", WRITTEN[2:])]
+    ("name", "tables"),
+    [
+        ("floor", WRITTEN),
+        ("unsafe", WRITTEN[2:]),
+        ("dbos", WRITTEN[2:]),
+        ("packaged", WRITTEN[2:]),
+    ],
 )
 def test_the_others_leave_the_rows_that_a_ride_of_ours_leaves(
     world: World, name: str, tables: tuple[str, ...]
@@ -73,18 +80,20 @@ def test_answers_are_counted_by_their_status(world: World) -> None:
 
 
 @needs_wrk
-def test_a_run_ends_in_a_table_with_ratios_and_targets(world: World) -> None:
+def test_a_run_ends_in_tables_of_the_price_the_ratios_and_the_targets(world: World) -> None:
     cell = Cell(clients=2, latency_ms=0)
-    taking_part = [contestant("floor"), contestant("ours")]
+    taking_part = [contestant(name) for name in ("floor", "ours", "unsafe")]
 
     runs = measure_rounds(world, taking_part, cell, rounds=1, seconds=1)
     lines = [Line(each, cell, runs[each.name], 0, 0) for each in taking_part]
+    floor, ours, unsafe = lines
 
     assert all(each.rate > 0 for each in lines)  # which is faster, no second of a test run can say
-    assert lines[0].connections == 2
-    assert lines[1].cpu_ms("service") > 0
+    assert floor.connections == 2
+    assert min(each.cpu_ms("service") for each in (ours, unsafe)) > 0
     assert all(each.title in table(lines) for each in taking_part)
-    assert f"| {lines[1].rate / lines[0].rate:.2f}" in ratios(lines)
+    assert f"| {unsafe.cost_ms / ours.cost_ms:.2f}" in price_of_safety(lines)
+    assert f"| {ours.rate / floor.rate:.2f}" in ratios(lines)
     assert "not measured" in targets(lines, None, None)
 
 
