@@ -28,7 +28,7 @@ def as_documented(world: World) -> AbstractContextManager[Server]:
 
 
 def pinned(world: World) -> AbstractContextManager[Server]:
-    """Each of its processes on a core of its own, as ours are. Raises: Missing."""
+    """Each of its processes on a core of its own, as `ours-pinned` has it. Raises: Missing."""
     return _dbos(world, f"{DATABASE}_pinned", pinned=True)
 
 
