@@ -19,6 +19,7 @@ from bench.measuring import Cell, Growth, count_statements, measure_growth, meas
 from bench.overload import Overload, measure_overload, overload_table
 from bench.ratios import price_of_safety, ratios
 from bench.report import Line, others, table
+from bench.surroundings import end_in_order_when_told
 from bench.targets import targets
 from bench.world import Missing, World, world
 from rocketrides.environment import BASE_DIR
@@ -48,6 +49,7 @@ FULL = {
 
 def main() -> None:
     options = _options()
+    end_in_order_when_told()
     with world() as surroundings:
         contestants, missing = _assembled(surroundings, options.only)
         if not contestants:

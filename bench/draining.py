@@ -16,7 +16,15 @@ from contextlib import contextmanager
 
 import requests
 
-from bench.surroundings import bench_database, manage, running, running_api, set_up_django
+from bench.surroundings import (
+    bench_database,
+    end_in_order_when_told,
+    migrate,
+    running,
+    running_api,
+    set_up_django,
+)
+from bench.world import seed_riders
 from sandbox.stripe.process import running_stand_in
 
 STRIPE_SECONDS = 0.3
@@ -24,9 +32,10 @@ STRIPE_SECONDS = 0.3
 
 def main() -> None:
     options = _options()
+    end_in_order_when_told()
     with running_stand_in() as stand_in, bench_database(stand_in) as environment:
-        manage(environment, "migrate", "--verbosity", "0")
-        manage(environment, "seed")
+        migrate(environment)
+        seed_riders(environment["DATABASE_URL"], stand_in)
         set_up_django(environment)
         from bench import figures
 

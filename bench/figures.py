@@ -24,6 +24,7 @@ from idempotency.management.commands import enqueuer
 from idempotency.models import FINISHED, IdempotencyKey, JobDelivery
 from idempotency.workers.completing import complete_due_keys
 from idempotency.workers.reaping import reap, reap_finished_keys, remove_tombstones
+from rides.operations import RIDE_CREATED, CreateRide
 
 BATCH = 500
 BATCHES = 12
@@ -33,6 +34,7 @@ REQUESTS = 300
 CYCLES = 10_000  # a second or two: a shorter disturbance leaves the median alone
 KEYS = 100
 
+RIDER = "rider-0@example.com"
 COORDINATES = {"origin_lat": "0", "origin_lon": "0", "target_lat": "0", "target_lon": "0"}
 LIST_PAGE = "/admin/idempotency/idempotencykey/"
 
@@ -47,13 +49,14 @@ Work = Callable[[], object]
 # Copies of the first request, ten a millisecond, so that ten million are a quarter of an hour's.
 FINISHED_KEYS = """
 INSERT INTO idempotency_idempotencykey
-       (user_id, idempotency_key, request_method, request_path, request_params, fingerprint,
-        origin_ip, foreign_key, lease_token, created_at, last_run_at, run_after, attempt,
-        recovery_point, foreign_sent_at, response_code, response_body, response_content_type,
-        last_error, journal)
-SELECT user_id, gen_random_uuid(), request_method, request_path, request_params, fingerprint,
-       origin_ip, gen_random_uuid(), gen_random_uuid(), at, at, at, attempt, recovery_point,
-       at, response_code, response_body, response_content_type, last_error, journal
+       (user_id, idempotency_key, operation, path_kwargs, request_method, request_path,
+        request_params, fingerprint, origin_ip, foreign_key, lease_token, created_at, last_run_at,
+        run_after, attempt, recovery_point, foreign_sent_at, response_code, response_body,
+        response_content_type, last_error, journal)
+SELECT user_id, gen_random_uuid(), operation, path_kwargs, request_method, request_path,
+       request_params, fingerprint, origin_ip, gen_random_uuid(), gen_random_uuid(), at, at,
+       at, attempt, recovery_point, at, response_code, response_body,
+       response_content_type, last_error, journal
   FROM (SELECT * FROM idempotency_idempotencykey ORDER BY id LIMIT 1) AS first,
        (SELECT now() - %(age)s::interval - n * interval '100 microseconds' AS at
           FROM generate_series(1, %(keys)s) AS n) AS filled
@@ -63,22 +66,23 @@ SELECT user_id, gen_random_uuid(), request_method, request_path, request_params,
 DUE_KEYS = """
 WITH due AS (
     INSERT INTO idempotency_idempotencykey
-           (user_id, idempotency_key, request_method, request_path, request_params, fingerprint,
-            foreign_key, lease_token, created_at, last_run_at, run_after, attempt, recovery_point,
-            foreign_sent_at, last_error, journal)
-    SELECT rider.id, 'left-by-an-outage-' || gen_random_uuid(), 'POST', '/rides',
-           '{"origin_lat": "0", "origin_lon": "0", "target_lat": "0", "target_lon": "0"}',
+           (user_id, idempotency_key, operation, request_method, request_path, request_params,
+            fingerprint, foreign_key, lease_token, created_at, last_run_at, run_after, attempt,
+            recovery_point, foreign_sent_at, last_error, journal)
+    SELECT rider.id, 'left-by-an-outage-' || gen_random_uuid(), %(operation)s, 'POST', '/rides',
+           '{"origin_lat": {"decimal": "0"}, "origin_lon": {"decimal": "0"},
+             "target_lat": {"decimal": "0"}, "target_lon": {"decimal": "0"}}',
            md5(n::text), gen_random_uuid(), gen_random_uuid(),
            now() - interval '1 hour', now() - interval '1 hour', now() - interval '1 minute', 1,
-           'ride_created', now() - interval '1 hour', '', '[]'
+           %(recovery_point)s, now() - interval '1 hour', '', '[]'
       FROM rides_user AS rider, generate_series(1, %(keys)s) AS n
-     WHERE rider.email = 'user@example.com'
- RETURNING id, user_id, created_at
+     WHERE rider.email = %(rider)s
+ RETURNING id, user_id, foreign_key, created_at
 )
 INSERT INTO rides_ride
-       (idempotency_key_id, user_id, created_at, origin_lat, origin_lon, target_lat, target_lon,
-        amount_cents, currency)
-SELECT id, user_id, created_at, 0, 0, 0, 0, 2000, 'usd' FROM due
+       (idempotency_key_id, user_id, foreign_key, created_at,
+        origin_lat, origin_lon, target_lat, target_lon, amount_cents, currency)
+SELECT id, user_id, foreign_key, created_at, 0, 0, 0, 0, 2000, 'usd' FROM due
 """
 
 MEASURE_KEYS = """
@@ -120,7 +124,8 @@ def bytes_a_key() -> float:
 
 
 def leave_due_keys(keys: int) -> None:
-    _execute(DUE_KEYS, keys=keys)
+    where = {"operation": CreateRide.name, "recovery_point": RIDE_CREATED}
+    _execute(DUE_KEYS, keys=keys, rider=RIDER, **where)
 
 
 def unfinished_keys() -> int:
@@ -140,7 +145,7 @@ def _execute(statement: str, **values: Any) -> list[Any]:
 
 
 def book(api: str, session: requests.Session, key: str | None = None) -> None:
-    headers = {"Authorization": "user@example.com", "Idempotency-Key": key or uuid4().hex}
+    headers = {"Authorization": RIDER, "Idempotency-Key": key or uuid4().hex}
     answer = session.post(f"{api}/rides", data=COORDINATES, headers=headers, timeout=30)
     assert answer.status_code == 201, answer.text
 
@@ -225,7 +230,7 @@ def _complete_one() -> None:
 
 def _commit_elsewhere() -> None:
     """What a durable commit costs at this moment, whatever the size of the keys' table."""
-    get_user_model().objects.filter(email="user@example.com").update(is_active=True)
+    get_user_model().objects.filter(email=RIDER).update(is_active=True)
 
 
 def _pages_to_find_a_key() -> float:

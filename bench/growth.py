@@ -12,7 +12,14 @@ from argparse import ArgumentParser
 
 import requests
 
-from bench.surroundings import bench_database, manage, running_api, set_up_django
+from bench.surroundings import (
+    bench_database,
+    end_in_order_when_told,
+    migrate,
+    running_api,
+    set_up_django,
+)
+from bench.world import seed_riders
 from sandbox.stripe.process import running_stand_in
 
 SIZES = (10_000, 1_000_000, 10_000_000)
@@ -23,9 +30,10 @@ Column = dict[str, float]
 
 def main() -> None:
     sizes = _options()
+    end_in_order_when_told()
     with running_stand_in() as stand_in, bench_database(stand_in) as environment:
-        manage(environment, "migrate", "--verbosity", "0")
-        manage(environment, "seed")
+        migrate(environment)
+        seed_riders(environment["DATABASE_URL"], stand_in)
         set_up_django(environment)
         from bench import figures
 

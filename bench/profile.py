@@ -26,6 +26,7 @@ from bench.contestants.service import SETTINGS
 from bench.contestants.unsafe import UNSAFE
 from bench.load import COORDINATES, RIDERS
 from bench.report import drawn
+from bench.surroundings import end_in_order_when_told
 from bench.world import TEMPLATE, World, production, world
 
 DATABASE = "rocketrides_bench_profile"
@@ -56,6 +57,7 @@ class Profile:
 
 def main() -> None:
     ours, unsafe = Profile(), Profile()
+    end_in_order_when_told()
     with world() as surroundings, booking(surroundings) as book:
         for contestant in (OURS, UNSAFE):
             _book(book, contestant.path, Profile())  # until all is imported, planned and connected

@@ -30,6 +30,12 @@ START_SECONDS = 30
 STOP_SECONDS = 30
 
 
+def end_in_order_when_told() -> None:
+    """Have SIGTERM, or a closed terminal, end what was started, as Ctrl-C does."""
+    for signum in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(signum, signal.default_int_handler)
+
+
 @contextmanager
 def bench_database(stand_in: StandIn) -> Iterator[dict[str, str]]:
     """The environment of processes on an empty database, which is dropped in the end."""
@@ -115,6 +121,11 @@ def manage(environment: dict[str, str], *command: str) -> None:
         check=True,
         stdout=subprocess.DEVNULL,
     )
+
+
+def migrate(environment: dict[str, str]) -> None:
+    """Make the tables. The checks would say that they are not there yet."""
+    manage(environment, "migrate", "--verbosity", "0", "--skip-checks")
 
 
 def set_up_django(environment: dict[str, str]) -> None:

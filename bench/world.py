@@ -17,7 +17,7 @@ from psycopg2.extras import execute_values
 
 from bench import database
 from bench.load import RIDERS
-from bench.surroundings import environment, manage
+from bench.surroundings import environment, migrate
 from sandbox.stripe.control import StandIn
 from sandbox.stripe.process import running_stand_in
 
@@ -25,7 +25,7 @@ TEMPLATE = "rocketrides_bench_template"
 
 INSERT_RIDERS = """
 INSERT INTO rides_user
-       (id, public_id, password, is_superuser, is_active, is_staff, email, stripe_customer_id)
+       (public_id, password, is_superuser, is_active, is_staff, email, stripe_customer_id)
 VALUES %s
 """
 
@@ -73,7 +73,7 @@ def world() -> Iterator[World]:
         stand_in = lifetime.enter_context(running_stand_in())
         lifetime.enter_context(database.running_server())
         template = lifetime.enter_context(database.created(TEMPLATE))
-        manage(environment(template, stand_in), "migrate", "--verbosity", "0")
+        migrate(environment(template, stand_in))
         seed_riders(template, stand_in)
         yield World(stand_in, lifetime)
 
@@ -97,15 +97,15 @@ def production(database_url: str, stand_in: StandIn, *, settings: str) -> dict[s
 
 
 def seed_riders(database_url: str, stand_in: StandIn) -> None:
-    """Riders with the ids from 1 on. Many, as a service has them: one alone would be one row that
-    every transaction locks.
+    """Riders of a new database, with the ids from 1 on. Many, as a service has them: one alone
+    would be one row that every transaction locks.
     """
     client = stripe.StripeClient("sk_test_sandbox", base_addresses={"api": stand_in.base_url})
     rows: list[tuple[Any, ...]] = []
     for n in range(RIDERS):
         email = f"rider-{n}@example.com"
         customer = client.v1.customers.create({"email": email, "source": "tok_visa"})
-        rows.append((n + 1, str(uuid.uuid4()), "!", False, True, False, email, customer.id))
+        rows.append((str(uuid.uuid4()), "!", False, True, False, email, customer.id))
     with closing(psycopg2.connect(database_url)) as connection, connection.cursor() as cursor:
         execute_values(cursor, INSERT_RIDERS, rows)
         connection.commit()
