@@ -13,7 +13,7 @@ from django.contrib.auth.models import Group
 from django.db import IntegrityError, OperationalError, connection, transaction
 from django.db.transaction import TransactionManagementError
 from django.db.utils import DataError
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from idempotency.exceptions import Indeterminate, NeedsReview
@@ -139,6 +139,7 @@ def test_an_entry_is_written_as_the_gate_lets_it_through(value: Any) -> None:
     assert json.loads(storable_json_text(value)) == storable_json(value)
 
 
+@settings(max_examples=40)
 @given(
     st.recursive(
         st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.binary(),

@@ -36,7 +36,7 @@ DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION pg_temp.refuse()
 """
 REFUSED_AT_COMMIT = {
     "a deferred constraint": "RAISE EXCEPTION USING ERRCODE = '23514';",
-    "a statement timeout": "SET LOCAL statement_timeout = 1; PERFORM pg_sleep(10);",
+    "a statement timeout": "PERFORM pg_cancel_backend(pg_backend_pid()); PERFORM pg_sleep(10);",
     "a deadlock, each time": "RAISE EXCEPTION USING ERRCODE = '40P01';",
 }
 INSERT_SESSION = """
