@@ -97,9 +97,9 @@ def storable_json(value: object, limit: int = ENTRY_LIMIT) -> Any:
 def storable_json_text(value: object) -> str:
     """Return the JSON text of `storable_json`; of a plain entry at the cost of `json.dumps`."""
     if _is_plain(value):
-        # In ASCII whatever would have to be escaped has a backslash.
+        # In ASCII whatever would have to be escaped has a backslash, but for DEL.
         plain = json.dumps(value)
-        if len(plain) <= TEXT_LIMIT and "\\" not in plain:
+        if len(plain) <= TEXT_LIMIT and "\\" not in plain and plain.isprintable():
             return plain
     return json.dumps(storable_json(value))
 

@@ -13,7 +13,7 @@ from django.contrib.auth.models import Group
 from django.db import IntegrityError, OperationalError, connection, transaction
 from django.db.transaction import TransactionManagementError
 from django.db.utils import DataError
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from idempotency.exceptions import Indeterminate, NeedsReview
@@ -133,13 +133,24 @@ def test_two_keys_that_are_the_same_text_are_both_kept() -> None:
 
 
 @pytest.mark.parametrize(
-    "value", [2**63, {"n": 2**63}, {"n": math.nan}, {1: "a", "1": "b"}, {"k" * 300: 1}, [[1]], {}]
+    "value",
+    [
+        2**63,
+        {"n": 2**63},
+        {"n": math.nan},
+        {1: "a", "1": "b"},
+        {"k" * 300: 1},
+        {"del": "\x7f"},
+        [[1]],
+        {},
+    ],
 )
 def test_an_entry_is_written_as_the_gate_lets_it_through(value: Any) -> None:
     assert json.loads(storable_json_text(value)) == storable_json(value)
 
 
-@settings(max_examples=40)
+# How fast this machine draws is not what is tested.
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
     st.recursive(
         st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.binary(),
