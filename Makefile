@@ -11,6 +11,7 @@ VENV_DBOS ?= .venv-dbos
 VENV_PSYCOPG ?= .venv-psycopg
 VENV_PATRONI ?= .venv-patroni
 DJANGO ?=
+REQUIREMENTS ?= requirements.txt
 STAMP  := $(VENV)/installed-$(DJANGO)
 
 # Each tool by its path: a bare name would be another Python's where this one is not whole.
@@ -22,7 +23,7 @@ export PATH := $(abspath $(VENV))/bin:$(PATH)
 # What a shell has for another project is not for this one; .env.example lists what is.
 unexport $(filter PG% PYTHON% DJANGO_% PIP_USER PIP_TARGET PIP_PREFIX GRANIAN_% PYTEST_% MYPY%, $(.VARIABLES))
 
-.PHONY: help start test prove ci test-newest test-queue test-pgbouncer test-failover chaos bugs evidence bench \
+.PHONY: help start test prove ci test-newest test-psycopg test-queue test-pgbouncer test-failover chaos bugs evidence bench \
 	bench-draining bench-growth bench-profile rolling-restarts stop checks proofs brokers pgbouncer \
 	haproxy ha-programs load-generator
 
@@ -48,6 +49,9 @@ test-newest:  ## the same on Python 3.12 or newer with the newest Django, in .ve
 	@test -n "$(PYTHON)" || { echo "This needs Python 3.12 or newer with venv, which was not found; name one:" \
 		"make test-newest PYTHON=python3.x" >&2; exit 1; }
 	@$(MAKE) --no-print-directory test VENV=.venv-newest PYTHON=$(PYTHON) DJANGO=Django==6.1.3
+
+test-psycopg:  ## the same on psycopg 3, Django's other driver, in .venv-psycopg
+	@$(MAKE) --no-print-directory test VENV=.venv-psycopg REQUIREMENTS=requirements-psycopg.txt
 
 test-queue: export QUEUES ?= database redis rabbitmq
 test-queue: export KILLS ?= 10
@@ -191,11 +195,11 @@ $(VENV)/bin/python:
 	@echo "Making $(VENV)"
 	@"$(PYTHON)" -m venv $(if $(wildcard $(VENV)/pyvenv.cfg),--clear) $(VENV)
 
-$(STAMP): requirements.txt $(VENV)/bin/python
+$(STAMP): requirements.txt $(REQUIREMENTS) $(VENV)/bin/python
 	@test -w $(VENV) || { echo "This folder is not writable: $(VENV) in $$PWD" >&2; exit 1; }
 	@echo "Installing into $(VENV)"
 	@rm -f $(VENV)/installed-*
 	@$(RUN) pip --version >/dev/null 2>&1 || $(RUN) ensurepip >/dev/null  # it was broken off in between
-	@$(RUN) pip install --quiet --disable-pip-version-check --requirement requirements.txt
+	@$(RUN) pip install --quiet --disable-pip-version-check --requirement $(REQUIREMENTS)
 	@test -z "$(DJANGO)" || $(RUN) pip install --quiet --disable-pip-version-check "$(DJANGO)"
 	@touch $@

@@ -1,6 +1,7 @@
-"""Where the database is: its URL, and when a connection to it is given up.
+"""Where the database is: its URL, when a connection to it is given up, and who shares it.
 
-Open it to see what `DATABASE_URL` may say.
+Open it to see what `DATABASE_URL` may say. Django takes psycopg 3 where it is installed, else
+psycopg2, which is here in any case, to read the URL.
 """
 
 import re
@@ -9,6 +10,7 @@ from typing import Any
 from urllib.parse import parse_qsl, quote, urlencode
 
 import psycopg2
+from django.db.backends.postgresql.psycopg_any import is_psycopg3
 from environ import Env  # type: ignore[import-untyped]
 from psycopg2.extensions import libpq_version, parse_dsn
 
@@ -91,3 +93,29 @@ def limits_of_silence(seconds: int) -> dict[str, int]:
     if libpq_version() >= LIBPQ_WITH_TCP_USER_TIMEOUT:
         limits["tcp_user_timeout"] = seconds * 1000
     return limits
+
+
+def share_connections(settings: dict[str, Any], size: int, *, patience_seconds: float = 10) -> None:
+    """Have the threads of a process share connections, by a pool that fits the driver.
+
+    On psycopg 3 it is Django's own; on psycopg2, for which Django has none, `rocketrides/pooled`.
+    Neither pings a connection that it hands out, which would cost a statement.
+
+    Args:
+        settings: a database's, with its `OPTIONS`.
+        size: how many connections a process opens at most.
+        patience_seconds: how long a thread waits for one.
+    """
+    settings["CONN_MAX_AGE"] = 0  # back to the pool, not closed
+    if is_psycopg3:
+        pool = {"min_size": 0, "max_size": size, "timeout": patience_seconds}
+        settings["OPTIONS"] = {**settings["OPTIONS"], "pool": pool}
+        return
+    settings["ENGINE"] = "rocketrides.pooled"
+    settings["POOL_OPTIONS"] = {
+        "POOL_SIZE": size,
+        "MAX_OVERFLOW": 0,
+        "TIMEOUT": patience_seconds,
+        "RECYCLE": -1,
+        "PRE_PING": False,
+    }

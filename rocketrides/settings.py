@@ -12,7 +12,7 @@ from typing import Any
 
 import django
 
-from rocketrides.database import database, limits_of_silence
+from rocketrides.database import database, limits_of_silence, share_connections
 from rocketrides.environment import (
     LOCAL_DIR,
     PORTS,
@@ -212,15 +212,7 @@ DATABASES["default"]["OPTIONS"] = {
     **DATABASES["default"].get("OPTIONS", {}),
 }
 if DATABASE_POOL_SIZE := number("DATABASE_POOL_SIZE", range(1025)):
-    DATABASES["default"]["ENGINE"] = "rocketrides.pooled"
-    DATABASES["default"]["CONN_MAX_AGE"] = 0  # back to the pool, not closed
-    DATABASES["default"]["POOL_OPTIONS"] = {
-        "POOL_SIZE": DATABASE_POOL_SIZE,
-        "MAX_OVERFLOW": 0,
-        "TIMEOUT": 10,  # seconds that a thread waits for a connection
-        "RECYCLE": -1,
-        "PRE_PING": False,  # it would cost a statement, as above
-    }
+    share_connections(DATABASES["default"], DATABASE_POOL_SIZE)
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 TASKS = {"default": {"BACKEND": "django_tasks_db.DatabaseBackend"}}

@@ -2,7 +2,7 @@
 
 import pytest
 from django.db import connection
-from psycopg2.extensions import ISOLATION_LEVEL_SERIALIZABLE
+from django.db.backends.postgresql.psycopg_any import IsolationLevel
 
 from idempotency.checks import database as checks
 
@@ -120,7 +120,7 @@ def test_a_driver_that_begins_stricter_transactions_than_the_server(monkeypatch)
     monkeypatch.setitem(
         connection.settings_dict,
         "OPTIONS",
-        {**connection.settings_dict["OPTIONS"], "isolation_level": ISOLATION_LEVEL_SERIALIZABLE},
+        {**connection.settings_dict["OPTIONS"], "isolation_level": IsolationLevel.SERIALIZABLE},
     )
 
     messages = checks.check_isolation(databases=["default"])

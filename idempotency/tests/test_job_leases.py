@@ -167,10 +167,10 @@ def test_a_connection_that_is_lost_during_a_job_leaves_it_owed(deliver, ledger, 
             elsewhere(end_connection, pid).result(timeout=10)
         return execute(sql, *call)
 
-    with connection.execute_wrapper(end_it), pytest.raises(JobFailed, match="OperationalError"):
+    with connection.execute_wrapper(end_it), pytest.raises(JobFailed, match="JobSessionLost"):
         run()
 
-    assert "OperationalError" in the_delivery().last_error
+    assert "JobSessionLost" in the_delivery().last_error
     assert the_delivery().lease_token is None
     run()
     assert len(audit_trail()) == 1

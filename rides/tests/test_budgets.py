@@ -13,6 +13,7 @@ from urllib.parse import urlencode
 
 import pytest
 from django.db import connection, transaction
+from django.db.backends.postgresql.psycopg_any import is_psycopg3
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
@@ -89,13 +90,23 @@ def costing() -> Iterator[Cost]:
     cost, notices = Cost(), list[str]()
     with connection.cursor() as cursor:
         cursor.execute(REPORT_ALL)
-        connection.connection.notices = notices
+        _listen(connection.connection, notices)
         with CaptureQueriesContext(connection) as captured:
             yield cost
         reported = [text.removeprefix(REPORTED) for text in notices if text.startswith(REPORTED)]
         cursor.execute(REPORT_NONE)
     cost.statements += [statement["sql"] for statement in captured]
     assert [_kind(statement) for statement in reported] == [_kind(s) for s in cost.statements]
+
+
+def _listen(session: Any, notices: list[str]) -> None:
+    """Have all that the server tells a session of the driver's put into a list."""
+    if is_psycopg3:
+        session.add_notice_handler(
+            lambda notice: notices.append(f"{notice.severity}:  {notice.message_primary}")
+        )
+    else:
+        session.notices = notices
 
 
 def _kind(statement: str) -> str:

@@ -7,11 +7,11 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
-from dj_db_conn_pool.core import pool_container
-from django.db import ConnectionHandler, OperationalError, connection
+from django.db import OperationalError, connection
 
 from idempotency.database_errors import database_is_away
 from rides.tests.booking import CHARGING, book, fail_midway
+from rides.tests.pools import pool_of_one
 from rides.tests.processes import Api, environment, running_api
 from sandbox.stripe.control import StandIn
 
@@ -151,14 +151,9 @@ def test_a_pool_that_is_given_no_more_connections_waits_for_its_own(
 
 
 def test_a_wait_in_vain_means_that_the_database_is_away():
-    pool = {"POOL_SIZE": 1, "MAX_OVERFLOW": 0, "TIMEOUT": 0.1, "PRE_PING": False}
-    settings = {**connection.settings_dict, "ENGINE": "rocketrides.pooled", "POOL_OPTIONS": pool}
-    handler = ConnectionHandler({"default": settings})
-    handler["default"].ensure_connection()
+    with pool_of_one(patience_seconds=0.1) as pooled:
+        pooled["default"].ensure_connection()
+        with ThreadPoolExecutor(1) as thread, pytest.raises(OperationalError) as caught:
+            thread.submit(lambda: pooled["default"].ensure_connection()).result()
 
-    with ThreadPoolExecutor(1) as thread, pytest.raises(OperationalError) as caught:
-        thread.submit(lambda: handler["default"].ensure_connection()).result()
-
-    handler["default"].close()
-    pool_container.pop("default").dispose()
     assert database_is_away(caught.value)

@@ -3,15 +3,15 @@
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from dj_db_conn_pool.core import pool_container
 from django.core.mail.backends.locmem import EmailBackend
-from django.db import ConnectionHandler, connection, connections
+from django.db import connections
 
 from idempotency.jobs import run_job
 from idempotency.jobs.delivering import drain_staged_jobs
 from idempotency.models import JobDelivery
 from rides.models import AuditRecord
 from rides.tasks import send_ride_receipt
+from rides.tests.pools import connections_in_use, pool_of_one
 from rides.tests.queues.conftest import owe_receipts
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("own_session")]
@@ -23,23 +23,20 @@ class WatchingBackend(EmailBackend):
     """Sends nothing, and looks how many connections of the pool are in use."""
 
     def send_messages(self, messages):
-        IN_USE.append(pool_container.get("default").checkedout())
+        IN_USE.append(connections_in_use(connections["default"]))
         return super().send_messages(messages)
 
 
 def in_a_pool(work):
     """Runs in a thread whose connection is of a pool."""
-    pool = {"POOL_SIZE": 1, "MAX_OVERFLOW": 0, "TIMEOUT": 1, "PRE_PING": False}
-    settings = {**connection.settings_dict, "ENGINE": "rocketrides.pooled", "POOL_OPTIONS": pool}
 
     def run():
-        connections["default"] = ConnectionHandler({"default": settings})["default"]
-        try:
-            work()
-        finally:
-            connections["default"].close()
-            pool_container.pop("default").dispose()
-            del connections["default"]
+        with pool_of_one(patience_seconds=1) as pooled:
+            connections["default"] = pooled["default"]
+            try:
+                work()
+            finally:
+                del connections["default"]
 
     with ThreadPoolExecutor(1) as thread:
         thread.submit(run).result()
