@@ -114,7 +114,7 @@ RETURNING {_SELECTED}
 # completer waits at least its pause. A lease that was taken in the future has ended: the database's
 # clock was wrong.
 _ENTRY = """jsonb_build_array(jsonb_build_object(
-                       'at', clock_timestamp(), 'event', %(event)s, 'attempt', attempt + 1,
+                       'at', clock_timestamp(), 'event', %(event)s::text, 'attempt', attempt + 1,
                        'recovery_point', COALESCE(%(recovery_point)s, recovery_point))
                      || %(said)s::jsonb)"""
 

@@ -1,0 +1,58 @@
+"""psycopg 3 may leave binding and planning to the server: then no value says what type it is of."""
+
+from datetime import timedelta
+
+import pytest
+from django.db import connection
+from django.db.backends.postgresql.psycopg_any import is_psycopg3
+
+from idempotency.models import StagedJob
+from idempotency.testing.clock import let_time_pass
+from idempotency.tests.bookshop import Death, counted, orders
+from idempotency.workers.completing import complete_due_keys
+
+pytestmark = [
+    pytest.mark.django_db(transaction=True),
+    pytest.mark.usefixtures("own_session", "bound_by_the_server"),
+    pytest.mark.skipif(not is_psycopg3, reason="psycopg2 binds by itself"),
+]
+
+GRACE = timedelta(seconds=300)
+
+
+@pytest.fixture
+def bound_by_the_server(own_session, monkeypatch):
+    """Has this thread's session prepare each statement when it is first sent."""
+    options = {"server_side_binding": True, "prepare_threshold": 0}
+    monkeypatch.setitem(
+        connection.settings_dict, "OPTIONS", {**connection.settings_dict["OPTIONS"], **options}
+    )
+    connection.close()
+    yield
+    connection.close()
+
+
+def prepared() -> str:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT string_agg(statement, ';') FROM pg_prepared_statements")
+        return cursor.fetchone()[0]
+
+
+def test_a_request_that_is_taken_over_by_its_client_is_answered(customer, key, ledger):
+    with pytest.raises(Death):
+        customer.send(key, dies_in="pay")
+    let_time_pass(GRACE)
+
+    assert customer.send(key).status_code == 201
+    assert customer.send(key).headers["Idempotent-Replayed"] == "true"
+    assert len(orders()) == len(ledger.payments) == StagedJob.objects.count() == 1
+    assert "UPDATE idempotency_idempotencykey" in prepared()
+
+
+def test_a_request_that_is_taken_over_by_the_completer_is_finished(customer, key, ledger):
+    with pytest.raises(Death):
+        customer.send(key, dies_in="pay")
+    let_time_pass(GRACE)
+
+    assert counted(complete_due_keys(10)) == (1, 0)
+    assert len(orders()) == len(ledger.payments) == StagedJob.objects.count() == 1
