@@ -12,12 +12,13 @@ import time
 from dataclasses import dataclass
 from datetime import timedelta
 
-from django.db import OperationalError, connection
+from django.db import Error, OperationalError, connection
 from django.db.models.functions import Now
 
 from idempotency import conf
 from idempotency.exceptions import DoorsClosed
 from idempotency.models import FINISHED, Doors, IdempotencyKey
+from idempotency.transactions import drop_broken_connection
 
 logger = logging.getLogger(__name__)
 
@@ -82,6 +83,9 @@ def read() -> Reading:
             is_read_only, are_closed, reason = cursor.fetchone()
             if is_read_only:
                 cursor.execute(REFUSED_WHERE_NOTHING_IS_WRITTEN)
+    except Error as error:
+        drop_broken_connection(error)
+        raise
     finally:
         # Each time, so that a process has no session more than it works with, and none that leads
         # to the primary of yesterday. Where there is a pool, it goes back to that.
