@@ -23,8 +23,8 @@ export PATH := $(abspath $(VENV))/bin:$(PATH)
 # What a shell has for another project is not for this one; .env.example lists what is.
 unexport $(filter PG% PYTHON% DJANGO_% PIP_USER PIP_TARGET PIP_PREFIX GRANIAN_% PYTEST_% MYPY%, $(.VARIABLES))
 
-.PHONY: help start test prove ci test-newest test-psycopg test-queue test-pgbouncer test-failover chaos bugs evidence bench \
-	bench-draining bench-growth bench-profile rolling-restarts stop checks proofs brokers pgbouncer \
+.PHONY: help start test prove drills ci test-newest test-psycopg test-queue test-pgbouncer test-failover chaos bugs evidence bench \
+	bench-draining bench-growth bench-profile rolling-restarts stop checks static specification explorations practice brokers pgbouncer \
 	haproxy ha-programs load-generator
 
 help:  ## say what there is
@@ -33,15 +33,19 @@ help:  ## say what there is
 start: $(STAMP)  ## run the demo until Ctrl-C; .env.example says what can be set
 	@$(RUN) sandbox start
 
-test: $(STAMP) haproxy  ## lint, type-check, and run the specification
+test: $(STAMP)  ## lint, type-check, and run the specification
 	@$(RUN) sandbox during $(MAKE) --no-print-directory checks
 
-prove: $(STAMP) haproxy  ## what takes longer: crashes at every boundary, the model, planted bugs, whole demos, deploys and failovers
-	@$(RUN) sandbox during $(MAKE) --no-print-directory proofs
+prove: $(STAMP)  ## the explorations: crashes at every boundary, the models, planted bugs
+	@$(RUN) sandbox during $(MAKE) --no-print-directory explorations
+
+drills: $(STAMP) haproxy  ## real processes killed, frozen, flooded and upgraded; whole demos, deploys and failovers
+	@$(RUN) sandbox during $(MAKE) --no-print-directory practice
 
 ci:  ## what the build server runs
 	@$(MAKE) --no-print-directory test
 	@$(MAKE) --no-print-directory prove
+	@$(MAKE) --no-print-directory drills
 
 NEWEST := $(foreach minor,13 14 12,python3.$(minor) $(wildcard $(HOME)/.pyenv/versions/3.$(minor).*/bin/python))
 test-newest: PYTHON = $(call python_from,12,$(NEWEST))
@@ -109,24 +113,39 @@ BUGS := $(wildcard */tests/test_seeded_bugs.py */tests/test_planted_bugs.py)
 # Explorations, whose failures are read by themselves.
 EXPLORATIONS := $(wildcard */tests/test_every_boundary*.py */tests/test_model.py */tests/test_model_of_*.py \
 	$(BUGS))
+# What starts, kills, floods, freezes or upgrades real processes and databases, a second and more a test.
+DRILLS := $(addprefix idempotency/tests/test_,clocks.py completing_many.py deploys.py indexes.py old_snapshots.py \
+		phases_that_the_database_stops.py stricter_sessions.py upgrades.py worker_commands.py) \
+	$(addprefix rides/tests/,queues $(patsubst %,test_%.py,crashes defects_of_the_original haproxy lost_history \
+		overload pinned_workers pool reconciling_many seed silence simulator slow_clients stopping)) \
+	rocketrides/tests/test_configuration.py sandbox/tests bench/tests
 # Whole demos, deploys and failovers are held to seconds, so they have the machine to themselves.
 BY_THEMSELVES := sandbox/tests/test_start.py proof/tests
 
-# Four at a time, since they wait a lot.
 PYTEST := DATABASE_SESSION_OPTIONS="$(TEST_SESSION)" $(RUN) pytest
-IN_PARALLEL := -n 4 --dist loadfile
+# More at a time than there are cores, since they wait a lot.
+IN_PARALLEL := -n 3 --dist loadfile
+ignoring = $(patsubst %,--ignore=%,$(1))
 
 checks:
+	@$(MAKE) --no-print-directory -j 2 static specification
+
+static:
 	$(RUN) ruff check .
 	$(RUN) ruff format --check .
-	DATABASE_URL=postgres://none/none STRIPE_API_KEY=none $(RUN) mypy
 	$(LINT_IMPORTS) --no-logo --no-cache
+	DATABASE_URL=postgres://none/none STRIPE_API_KEY=none $(RUN) mypy
 	$(VENV)/bin/python manage.py makemigrations --check --dry-run
 	$(VENV)/bin/python manage.py check
-	$(PYTEST) $(IN_PARALLEL) $(patsubst %,--ignore=%,$(EXPLORATIONS) $(BY_THEMSELVES))
 
-proofs:
+specification:
+	$(PYTEST) $(IN_PARALLEL) $(call ignoring,$(EXPLORATIONS) $(DRILLS) $(BY_THEMSELVES))
+
+explorations:
 	$(PYTEST) $(IN_PARALLEL) $(EXPLORATIONS)
+
+practice:
+	$(PYTEST) $(IN_PARALLEL) $(DRILLS) $(call ignoring,$(BY_THEMSELVES))
 	$(PYTEST) $(BY_THEMSELVES)
 
 # Debian's packages. The tests run the programs themselves and leave the system's services alone.

@@ -1,6 +1,7 @@
 """What tests of every folder share: the Stripe stand-in as a process of its own, and a session of
 PostgreSQL's where a pooler stands before it."""
 
+import gc
 import time
 from collections.abc import Iterator
 from types import SimpleNamespace
@@ -116,6 +117,11 @@ def stripes_client_repeats_at_once() -> Iterator[None]:
         clock = SimpleNamespace(time=time.time, sleep=lambda seconds: None)
         patched.setattr("stripe._http_client.time", clock)
         yield
+
+
+def pytest_collection_finish() -> None:
+    """What is imported by now stays, and no collection of garbage looks through it again."""
+    gc.freeze()
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -207,7 +207,7 @@ def test_a_key_as_long_as_a_header_can_be_is_refused(server):
 
 @pytest.mark.parametrize("field", ["origin_lat", "origin_lon", "target_lat", "target_lon"])
 @pytest.mark.parametrize("content_type", [FORM_TYPE, JSON_TYPE], ids=["form", "json"])
-def test_a_missing_field_is_named(server, field, content_type):
+def test_a_missing_field_is_named(granian, field, content_type):
     fields = [pair.split("=") for pair in FORM.decode().split("&") if not pair.startswith(field)]
     as_json = json.dumps({name: float(value) for name, value in fields}).encode()
     as_form = "&".join(f"{name}={value}" for name, value in fields).encode()
@@ -215,7 +215,7 @@ def test_a_missing_field_is_named(server, field, content_type):
         content_type=content_type, body=as_json if content_type == JSON_TYPE else as_form
     )
 
-    assert_refused(server, sent, 422, "parameters_invalid", f"{field}: is missing.")
+    assert_refused(granian, sent, 422, "parameters_invalid", f"{field}: is missing.")
 
 
 @pytest.mark.parametrize(
@@ -256,8 +256,8 @@ def test_a_missing_field_is_named(server, field, content_type):
         ("0&amount_cents=1", "amount_cents: is not a known field."),
     ],
 )
-def test_a_bad_field_of_a_form_is_named_with_the_reason(server, text, reason):
-    assert_refused(server, form(text), 422, "parameters_invalid", reason)
+def test_a_bad_field_of_a_form_is_named_with_the_reason(granian, text, reason):
+    assert_refused(granian, form(text), 422, "parameters_invalid", reason)
 
 
 @pytest.mark.parametrize(
@@ -286,8 +286,8 @@ def test_a_bad_field_of_a_form_is_named_with_the_reason(server, text, reason):
         ('0, "\\ud800": 5', r"\ud800: is not a known field."),
     ],
 )
-def test_a_bad_field_of_a_json_body_is_named_with_the_reason(server, value, reason):
-    assert_refused(server, json_field(value), 422, "parameters_invalid", reason)
+def test_a_bad_field_of_a_json_body_is_named_with_the_reason(granian, value, reason):
+    assert_refused(granian, json_field(value), 422, "parameters_invalid", reason)
 
 
 @pytest.mark.parametrize(
@@ -298,9 +298,9 @@ def test_a_bad_field_of_a_json_body_is_named_with_the_reason(server, value, reas
         (b"origin_lat=x&origin_lon=x&target_lat=x", ["origin_lat", "origin_lon", "target_lat"]),
     ],
 )
-def test_every_bad_field_is_named(server, body, fields):
+def test_every_bad_field_is_named(granian, body, fields):
     for field in fields:
-        assert_refused(server, request(body=body), 422, "parameters_invalid", f"{field}: must be")
+        assert_refused(granian, request(body=body), 422, "parameters_invalid", f"{field}: must be")
 
 
 # The body.
@@ -326,8 +326,8 @@ def test_every_bad_field_is_named(server, body, fields):
         (b'{"origin_lat": "\xff"}', "The body is not UTF-8."),
     ],
 )
-def test_a_body_that_is_no_json_object_is_a_400(server, body, reason):
-    assert_refused(server, json_body(body), 400, "body_malformed", reason)
+def test_a_body_that_is_no_json_object_is_a_400(granian, body, reason):
+    assert_refused(granian, json_body(body), 400, "body_malformed", reason)
 
 
 @pytest.mark.parametrize(
@@ -340,9 +340,9 @@ def test_a_body_that_is_no_json_object_is_a_400(server, body, reason):
         b'{"tip": ' + b"[" * 950 + b"]" * 950 + b"}",
     ],
 )
-def test_deep_nesting_is_refused(server, body):
+def test_deep_nesting_is_refused(granian, body):
     """How deep its parser goes is Python's affair: before that it is no JSON, else no number."""
-    answer = refused(server, json_body(body))
+    answer = refused(granian, json_body(body))
 
     assert answer.is_ours
     assert (answer.status, json.loads(answer.body)["code"]) in [
@@ -360,31 +360,31 @@ def test_deep_nesting_is_refused(server, body):
         (FORM + b"&a=1" * 200, "more than 100 fields"),
     ],
 )
-def test_a_form_that_cannot_be_read_is_a_400(server, body, reason):
-    assert_refused(server, request(body=body), 400, "body_malformed", reason)
+def test_a_form_that_cannot_be_read_is_a_400(granian, body, reason):
+    assert_refused(granian, request(body=body), 400, "body_malformed", reason)
 
 
 @pytest.mark.parametrize(
     "content_type",
     [b"text/plain", b"text/json", b"multipart/form-data", b"multipart/form-data; boundary=x"],
 )
-def test_another_content_type_is_a_415(server, content_type):
+def test_another_content_type_is_a_415(granian, content_type):
     sent = request(content_type=content_type)
 
     assert_refused(
-        server, sent, 415, "content_type_unsupported", content_type.split(b";")[0].decode()
+        granian, sent, 415, "content_type_unsupported", content_type.split(b";")[0].decode()
     )
 
 
 @pytest.mark.parametrize("content_type", [FORM_TYPE, JSON_TYPE], ids=["form", "json"])
-def test_another_charset_makes_no_other_text_of_a_body(server, content_type):
+def test_another_charset_makes_no_other_text_of_a_body(granian, content_type):
     sent = request(content_type=content_type + b"; charset=latin-1", body=b"origin_lat=\xb3")
 
-    assert_refused(server, sent, 400, "body_malformed", "The body is not UTF-8.")
+    assert_refused(granian, sent, 400, "body_malformed", "The body is not UTF-8.")
 
 
-def test_a_form_without_a_body_names_every_field(server):
-    assert_refused(server, request(body=b""), 422, "parameters_invalid", "target_lon: is missing.")
+def test_a_form_without_a_body_names_every_field(granian):
+    assert_refused(granian, request(body=b""), 422, "parameters_invalid", "target_lon: is missing.")
 
 
 def test_a_body_over_16_kib_is_a_413(server):
@@ -477,10 +477,10 @@ def test_head_is_a_405_too_and_has_no_body(server):
 @pytest.mark.parametrize(
     "credential", [b"", b"\x00", b"\xff", b"stranger@example.com", RIDER.encode() * 100]
 )
-def test_a_bad_credential_is_a_401(server, credential):
+def test_a_bad_credential_is_a_401(granian, credential):
     """Granian answers a NUL by itself, with a 400."""
     sent = request().replace(b"Authorization: " + RIDER.encode(), b"Authorization: " + credential)
-    answer = refused(server, sent)
+    answer = refused(granian, sent)
 
     assert answer.status in (401, 400)
     assert not answer.is_ours or json.loads(answer.body)["code"] == "unauthenticated"

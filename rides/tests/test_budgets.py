@@ -257,20 +257,20 @@ def finished_keys(db) -> None:
         cursor.execute(THE_REAPER_STANDS_WHERE_THE_ANSWERS_BEGIN)
 
 
-@pytest.mark.parametrize(
-    ("worker", "says"),
-    [
-        ("completer", "succeeded=0 failed=0"),
-        ("reaper", "reaped=0"),
-        ("enqueuer", "enqueued=0"),
-    ],
-)
-def test_an_idle_worker_asks_one_question_of_a_few_pages(finished_keys, worker, says):
-    with costing() as cost:
-        assert run(worker, "--once") == says
+IDLE_WORKERS = {
+    "completer": "succeeded=0 failed=0",
+    "reaper": "reaped=0",
+    "enqueuer": "enqueued=0",
+}
 
-    assert len(cost.statements) == IDLE_STATEMENTS
-    assert pages_of(cost.statements[0]) <= IDLE_PAGES
+
+def test_an_idle_worker_asks_one_question_of_a_few_pages(finished_keys):
+    for worker, says in IDLE_WORKERS.items():
+        with costing() as cost:
+            assert run(worker, "--once") == says
+
+        assert len(cost.statements) == IDLE_STATEMENTS, worker
+        assert pages_of(cost.statements[0]) <= IDLE_PAGES, worker
 
 
 def pages_of(statement: str) -> int:
