@@ -102,7 +102,7 @@ bench-profile: $(STAMP)  ## where a ride's time in Python goes, part by part, be
 bench-growth: $(STAMP)  ## what grows from 10 thousand finished keys to 1 and 10 million: nothing should
 	@$(RUN) bench.growth
 
-stop: $(STAMP)  ## end the PostgreSQL that a killed demo or a bare manage.py left running
+stop: $(STAMP)  ## end the PostgreSQL that a bare manage.py left running
 	@$(RUN) sandbox stop
 
 # As the settings have it, but that a commit does not wait for the disk: what the tests write need

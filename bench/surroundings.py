@@ -7,22 +7,19 @@ free port, and nothing left behind when the block ends.
 import contextlib
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 import django
 import psycopg2
 import requests
-from honcho.environ import parse_procfile
 from psutil import STATUS_ZOMBIE, Process  # type: ignore[import-untyped]
 
 from rocketrides.environment import BASE_DIR, LOCAL_DIR
-from sandbox import postgres
+from sandbox import postgres, supervisor
 from sandbox.stripe.control import StandIn
 
 DATABASE = "rocketrides_bench"
@@ -51,26 +48,25 @@ def bench_database(stand_in: StandIn) -> Iterator[dict[str, str]]:
 
 def environment(database_url: str, stand_in: StandIn) -> dict[str, str]:
     """The service's, with the programs of the running interpreter first in the path."""
-    return os.environ | {
-        "DATABASE_URL": database_url,
-        "STRIPE_API_BASE": stand_in.base_url,
-        "STRIPE_API_KEY": "sk_test_sandbox",
-        "LOG_LEVEL": "WARNING",
-        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
-    }
+    return supervisor.environment(
+        DATABASE_URL=database_url,
+        STRIPE_API_BASE=stand_in.base_url,
+        STRIPE_API_KEY="sk_test_sandbox",
+        LOG_LEVEL="WARNING",
+    )
 
 
 @contextmanager
 def running_api(environment: dict[str, str]) -> Iterator[str]:
     """The API as the Procfile runs it, on a free port; yields its address."""
-    with serving(["sh", "-c", procfile_command("api")], environment) as (url, _):
+    with serving(["sh", "-c", supervisor.commands()["api"]], environment) as (url, _):
         yield url
 
 
 @contextmanager
 def serving(command: list[str], environment: dict[str, str]) -> Iterator[tuple[str, Process]]:
     """A server that listens on the `PORT` that it is told; yields its address and its process."""
-    port = free_port()
+    port = supervisor.free_port()
     with running(command, environment | {"PORT": str(port)}) as process:
         url = f"http://127.0.0.1:{port}"
         wait_for(url, process)
@@ -79,27 +75,11 @@ def serving(command: list[str], environment: dict[str, str]) -> Iterator[tuple[s
 
 @contextmanager
 def running(command: list[str], environment: dict[str, str]) -> Iterator[Process]:
-    process = subprocess.Popen(
-        command, cwd=BASE_DIR, env=environment, start_new_session=True, stdout=subprocess.DEVNULL
-    )
+    started = supervisor.start(command, environment)
     try:
-        yield Process(process.pid)
+        yield Process(started.process.pid)
     finally:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGTERM)
-        process.wait(STOP_SECONDS)
-
-
-def procfile_command(name: str) -> str:
-    command: str = parse_procfile((BASE_DIR / "Procfile").read_text()).processes[name]
-    return command
-
-
-def free_port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port: int = free.getsockname()[1]
-    return port
+        started.end(STOP_SECONDS)
 
 
 def wait_for(url: str, process: Process) -> None:

@@ -15,9 +15,9 @@ from idempotency.models import IdempotencyKey
 def untouched(key: IdempotencyKey) -> IdempotencyKey:
     """Return a copy that shares nothing with the key, and has read nothing that it points at."""
     loaded = [f.attname for f in key._meta.concrete_fields if f.attname in key.__dict__]
-    return type(key).from_db(
-        key._state.db, loaded, [deepcopy(key.__dict__[name]) for name in loaded]
-    )
+    values = (key.__dict__[name] for name in loaded)
+    copies = [deepcopy(each) if isinstance(each, dict | list) else each for each in values]
+    return type(key).from_db(key._state.db, loaded, copies)
 
 
 def as_it_was(outcome: Any) -> Callable[[], Any]:

@@ -159,7 +159,7 @@ def first_booked_after(moment: float, clients: "Clients") -> float:
 
 def processes_of(world: World) -> set[tuple[int, str]]:
     """The service's processes, the API's own among them: each one's number and command."""
-    roots = [psutil.Process(world.processes[service].pid) for service in LASTING]
+    roots = [psutil.Process(world.processes[service].process.pid) for service in LASTING]
     children = [child for root in roots for child in root.children(recursive=True)]
     return {(process.pid, " ".join(process.cmdline()[-2:])) for process in (*roots, *children)}
 

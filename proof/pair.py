@@ -21,9 +21,9 @@ import psutil  # type: ignore[import-untyped]
 import psycopg2
 
 from sandbox import postgres
+from sandbox.supervisor import wait_until
 
 PATIENCE_SECONDS = 30.0
-LOOK_AGAIN_SECONDS = 0.02
 WRITERS_END_WITHIN_SECONDS = 2.0
 
 WAL_RECEIVERS = "SELECT count(*) FROM pg_stat_wal_receiver"
@@ -221,11 +221,3 @@ def ask_at(url: str, statement: str, *values: Any) -> Any:
             cursor.execute(statement, values)
             row = cursor.fetchone() if cursor.description else None
             return row and row[0]
-
-
-def wait_until(condition: Any, seconds: float = PATIENCE_SECONDS) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        if time.monotonic() > deadline:
-            raise TimeoutError(f"not so within {seconds:g} s")
-        time.sleep(LOOK_AGAIN_SECONDS)

@@ -23,12 +23,12 @@ import psutil  # type: ignore[import-untyped]
 import psycopg2
 
 from rocketrides.environment import BASE_DIR
-from sandbox import elsewhere, postgres
+from sandbox import elsewhere, postgres, supervisor
+from sandbox.supervisor import Running, wait_until
 
 PROGRAMS = Path(os.environ.get("VENV_PATRONI", BASE_DIR / ".venv-patroni")) / "bin"
 CLUSTER = "rides"
 PATIENCE_SECONDS = 120.0
-LOOK_AGAIN_SECONDS = 0.02
 KILLS = 2
 
 WHY_NOT = "".join(
@@ -129,7 +129,7 @@ class Cluster:
     folder: Path
     switchovers: int = 0
     promoted_at: float = 0.0
-    processes: dict[str, "subprocess.Popen[bytes]"] = field(default_factory=dict)
+    processes: dict[str, Running] = field(default_factory=dict)
     restarts: tuple[Callable[[], None], ...] = ()
 
     def __post_init__(self) -> None:
@@ -165,7 +165,7 @@ class Cluster:
         servers = "".join(SERVER.format(**vars(node)) for node in self.nodes)
         haproxy.write_text(HAPROXY.format(port=self.port) + servers)
         self._run("haproxy", "haproxy", "-f", str(haproxy))
-        wait_until(self._is_whole)
+        wait_until(self._is_whole, PATIENCE_SECONDS)
         self._create_database()
 
     def stop(self) -> None:
@@ -180,7 +180,7 @@ class Cluster:
         return "".join(log.read_text(errors="replace") for log in logs)
 
     def switch_over(self) -> None:
-        wait_until(self._is_whole)
+        wait_until(self._is_whole, PATIENCE_SECONDS)
         old, new = self._leader_and_other()
         command = [str(PROGRAMS / "patronictl"), "-c", str(self.folder / "a.yml")]
         arguments = [
@@ -199,14 +199,14 @@ class Cluster:
 
     def kill_leader(self) -> None:
         """Its Patroni and its PostgreSQL at once, as if the machine were gone; then it is back."""
-        wait_until(self._is_whole)
+        wait_until(self._is_whole, PATIENCE_SECONDS)
         old, new = self._leader_and_other()
         self._kill_node(old)
         self._note_promotion(new)
         self._start_node(old)
 
     def _note_promotion(self, node: Node) -> None:
-        wait_until(lambda: node.is_primary)
+        wait_until(lambda: node.is_primary, PATIENCE_SECONDS)
         self.promoted_at = time.monotonic()
         self.switchovers += 1
 
@@ -237,19 +237,12 @@ class Cluster:
             nobody = pwd.getpwnam("nobody")
             owner = {"user": nobody.pw_uid, "group": nobody.pw_gid, "extra_groups": []}
         with (self.folder / f"{name}.log").open("ab") as log:
-            self.processes[name] = subprocess.Popen(  # noqa: S603
-                command,
-                cwd=self.folder,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                start_new_session=True,
-                **owner,
+            self.processes[name] = supervisor.start(
+                command, os.environ, cwd=self.folder, output=log, **owner
             )
 
     def _kill(self, name: str) -> None:
         self.processes[name].kill()
-        self.processes[name].wait()
 
     def _kill_node(self, node: Node) -> None:
         """Patroni, and PostgreSQL, which Patroni starts as a process that outlives it."""
@@ -280,11 +273,3 @@ def free_ports(count: int) -> list[int]:
     with contextlib.ExitStack() as held:
         probes = [held.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(count)]
         return [int(probe.getsockname()[1]) for probe in probes]
-
-
-def wait_until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + PATIENCE_SECONDS
-    while not condition():
-        if time.monotonic() > deadline:
-            raise TimeoutError(f"not so within {PATIENCE_SECONDS:g} s")
-        time.sleep(LOOK_AGAIN_SECONDS)

@@ -8,7 +8,6 @@ import argparse
 import http.client
 import os
 import signal
-import subprocess
 import sys
 import tempfile
 import threading
@@ -20,11 +19,11 @@ from typing import TYPE_CHECKING
 
 import django
 import requests
-from honcho.environ import parse_procfile
 
 from proof.chaos import leave
 from proof.world import World, running_world
-from rocketrides.environment import BASE_DIR
+from sandbox import supervisor
+from sandbox.supervisor import Running, free_port
 
 if TYPE_CHECKING:
     from proof.clients import Booking
@@ -34,7 +33,6 @@ NOTICE_SECONDS = 3  # longer than HAProxy's check of an instance takes to fail
 PATIENCE_SECONDS = 30.0
 RIDERS = 20
 CHARGING = "POST /v1/payment_intents"
-API = parse_procfile((BASE_DIR / "Procfile").read_text()).processes["api"]
 
 
 def main() -> int:
@@ -67,23 +65,15 @@ class Instance:
 
     world: World
     port: int
-    process: "subprocess.Popen[bytes]" = field(init=False)
+    running: Running = field(init=False)
 
     def __post_init__(self) -> None:
         self.start()
 
     def start(self) -> None:
+        told = supervisor.environment(PORT=str(self.port), STOP_NOTICE_SECONDS=str(NOTICE_SECONDS))
         with (self.world.folder / f"api-{self.port}.log").open("ab") as log:
-            self.process = subprocess.Popen(  # noqa: S603
-                ["sh", "-c", API],  # noqa: S607
-                cwd=BASE_DIR,
-                env=os.environ
-                | {"PORT": str(self.port), "STOP_NOTICE_SECONDS": str(NOTICE_SECONDS)},
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                start_new_session=True,
-            )
+            self.running = supervisor.start(supervisor.commands()["api"], told, output=log)
 
     def wait_until_ready(self) -> None:
         for _ in range(int(PATIENCE_SECONDS / 0.1)):
@@ -96,15 +86,13 @@ class Instance:
         raise TimeoutError("the API is not ready")
 
     def restart(self) -> None:
-        self.process.terminate()
-        self.process.wait(PATIENCE_SECONDS)
+        self.running.process.terminate()
+        self.running.process.wait(PATIENCE_SECONDS)
         self.start()
         self.wait_until_ready()
 
     def kill(self) -> None:
-        if self.process.poll() is None:
-            os.killpg(self.process.pid, signal.SIGKILL)
-            self.process.wait()
+        self.running.kill()
 
 
 def roll(world: World, restarts: int, at_once: int) -> tuple[Counter[str], list[str]]:
@@ -114,7 +102,6 @@ def roll(world: World, restarts: int, at_once: int) -> tuple[Counter[str], list[
     from proof.people import make_riders
     from rides.models import Ride
     from rides.tests.balancing import balancer
-    from rides.tests.processes import free_port
 
     riders = make_riders(RIDERS, bad_cards=0)
     instances = [Instance(world, free_port()) for _ in range(2)]

@@ -6,10 +6,7 @@ as an operating system's supervisor would.
 
 import contextlib
 import itertools
-import os
 import signal
-import subprocess
-import sys
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -17,14 +14,14 @@ from pathlib import Path
 
 import psutil  # type: ignore[import-untyped]
 import psycopg2
-from honcho.environ import parse_procfile
 
 from idempotency.tests.ledger import Ledger, running_ledger
 from proof.pair import Pair
 from proof.patroni import Cluster
-from rocketrides.environment import BASE_DIR
+from sandbox import supervisor
 from sandbox.stripe.control import StandIn
 from sandbox.stripe.process import running_stand_in
+from sandbox.supervisor import Running
 
 SERVICES = ("api", "completer", "enqueuer", "worker", "reaper")
 LEVELS = ("SERIALIZABLE", "READ COMMITTED")
@@ -48,7 +45,7 @@ class World:
     ledger: Ledger
     port: int
     pair: Pair | Cluster
-    processes: dict[str, "subprocess.Popen[bytes]"] = field(default_factory=dict)
+    processes: dict[str, Running] = field(default_factory=dict)
     kills: int = 0
     restarts_of_postgres: int = 0
     foreign_faults: int = 0
@@ -68,9 +65,7 @@ class World:
         return self.pair.url
 
     def environment(self) -> dict[str, str]:
-        return {
-            **os.environ,
-            "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+        return supervisor.environment() | {
             "DJANGO_SETTINGS_MODULE": "proof.settings",
             "DATABASE_URL": self.database_url,
             "STRIPE_API_KEY": "sk_test_sandbox",
@@ -88,28 +83,21 @@ class World:
     # The service.
 
     def start(self, service: str) -> None:
-        command = parse_procfile((BASE_DIR / "Procfile").read_text()).processes[service]
+        isolation = {"PROOF_ISOLATION": next(self.levels[service])}
         with (self.folder / f"{service}.log").open("ab") as log:
-            self.processes[service] = subprocess.Popen(  # noqa: S603
-                ["sh", "-c", command],  # noqa: S607
-                cwd=BASE_DIR,
-                env=self.environment() | {"PROOF_ISOLATION": next(self.levels[service])},
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                start_new_session=True,
+            self.processes[service] = supervisor.start(
+                supervisor.commands()[service], self.environment() | isolation, output=log
             )
 
     def look_after(self) -> None:
         """Start what has died, until the run ends."""
         while not self.ending.wait(LOOK_AFTER_SECONDS):
             for service in SERVICES:
-                if not self.ending.is_set() and self.processes[service].poll() is not None:
+                if not self.ending.is_set() and not self.processes[service].is_running():
                     self.start(service)
 
     def signal(self, service: str, number: signal.Signals) -> None:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(self.processes[service].pid, number)
+        self.processes[service].send(number)
 
     def kill(self, service: str) -> None:
         """End it and all its children at once, as a power cut would."""
@@ -120,12 +108,12 @@ class World:
     def stop(self, service: str) -> None:
         """Ask it to end; it is started again once it has."""
         with self.hands[service]:
-            self.processes[service].terminate()
+            self.processes[service].process.terminate()
 
     def kill_child(self, service: str, which: int) -> None:
         """End one worker process of a server, which then starts another."""
         with self.hands[service], contextlib.suppress(psutil.NoSuchProcess):
-            children = psutil.Process(self.processes[service].pid).children(recursive=True)
+            children = psutil.Process(self.processes[service].process.pid).children(recursive=True)
             if children:
                 children[which % len(children)].kill()
                 self.kills += 1
@@ -186,6 +174,4 @@ def serving(world: World) -> Iterator[None]:
         world.ending.set()
         guardian.join()
         for service in SERVICES:
-            world.signal(service, signal.SIGCONT)
-            world.signal(service, signal.SIGKILL)
-            world.processes[service].wait()
+            world.processes[service].kill()

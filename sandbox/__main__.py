@@ -3,7 +3,7 @@
 `start` runs the demo, `stop` ends a left-over PostgreSQL, and `during` has PostgreSQL running
 while a command runs, ending it afterwards unless the demo uses it. `pooled` does so too, and leads
 the command to it through a PgBouncer. The demo itself calls `watch`, which starts a PostgreSQL that
-died again.
+died again; and whoever uses PostgreSQL `end-unused`, for the case that they are killed.
 """
 
 import contextlib
@@ -11,9 +11,11 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Mapping
+from pathlib import Path
 
 from rocketrides.environment import LOCAL_DIR, configured_database_url
-from sandbox import pgbouncer, postgres, start, watching
+from sandbox import pgbouncer, postgres, start, supervisor, watching
 
 DATA_DIR = LOCAL_DIR / "postgres"
 
@@ -32,17 +34,25 @@ def main() -> None:
             case ["watch"]:
                 watching.watch(DATA_DIR)
             case ["during", *command] if command:
+                supervisor.end_with_parent()
                 with postgres_in_use():
-                    raise SystemExit(subprocess.run(command, check=False).returncode)  # noqa: S603
+                    raise SystemExit(run(command, os.environ))
+            case ["end-unused", data_dir]:
+                sys.stdin.read()  # until whoever used it is gone
+                postgres.stop_unless_used(Path(data_dir))
             case ["pooled", *command] if command:
                 with postgres.in_use(DATA_DIR), pgbouncer.running(DATA_DIR) as variables:
-                    environment = os.environ | variables
-                    completed = subprocess.run(command, env=environment, check=False)  # noqa: S603
-                    raise SystemExit(completed.returncode)
+                    raise SystemExit(run(command, os.environ | variables))
             case _:
                 raise SystemExit(__doc__)
     except KeyboardInterrupt:
         raise SystemExit(130) from None
+
+
+def run(command: list[str], environment: Mapping[str, str]) -> int:
+    """Run a command that ends with this process, and return its exit code."""
+    end = supervisor.end_with_parent
+    return subprocess.run(command, env=environment, check=False, preexec_fn=end).returncode  # noqa: S603
 
 
 def postgres_in_use() -> contextlib.AbstractContextManager[None]:

@@ -15,6 +15,7 @@ import shlex
 import shutil
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -24,6 +25,7 @@ from urllib.parse import quote, urlencode
 import psutil  # type: ignore[import-untyped]
 import psycopg2
 
+from rocketrides.environment import BASE_DIR
 from sandbox import elsewhere
 
 # Found without importing it: the package's own start-up work is not wanted.
@@ -72,13 +74,36 @@ def in_use(data_dir: Path) -> Iterator[None]:
         try:
             with signals_put_off():
                 database_url(data_dir)
+            with ended_by_another(data_dir):
+                yield
+        finally:
+            stop_unless_locked(data_dir, users)
+
+
+@contextlib.contextmanager
+def ended_by_another(data_dir: Path) -> Iterator[None]:
+    """Have another process end the server where this one is killed before the end of the block."""
+    command = [sys.executable, "-m", "sandbox", "end-unused", str(data_dir.absolute())]
+    with subprocess.Popen(  # noqa: S603
+        command, cwd=BASE_DIR, stdin=subprocess.PIPE, start_new_session=True
+    ) as other:
+        try:
             yield
         finally:
-            with contextlib.suppress(BlockingIOError):
-                fcntl.flock(users, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                stop(data_dir)
-            # Closing the file would leave the lock to the processes that were forked meanwhile.
-            fcntl.flock(users, fcntl.LOCK_UN)
+            other.kill()  # not needed any more
+
+
+def stop_unless_used(data_dir: Path) -> None:
+    with lock_file(data_dir, "users") as users:
+        stop_unless_locked(data_dir, users)
+
+
+def stop_unless_locked(data_dir: Path, users: IO[str]) -> None:
+    with contextlib.suppress(BlockingIOError):
+        fcntl.flock(users, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        stop(data_dir)
+    # Closing the file would leave the lock to the processes that were forked meanwhile.
+    fcntl.flock(users, fcntl.LOCK_UN)
 
 
 @contextlib.contextmanager

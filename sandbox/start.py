@@ -8,16 +8,14 @@ import contextlib
 import http.client
 import os
 import socket
-import sys
 import time
-from pathlib import Path
 from types import FrameType
 
 import django
 from django.conf import settings
 
-from rocketrides.environment import BASE_DIR
-from sandbox.processes import run_procfile
+from sandbox import supervisor
+from sandbox.demo import run_processes
 
 ANSWER_WITHIN_SECONDS = 30
 
@@ -74,7 +72,8 @@ def run_demo() -> None:
         prepare_database()
     if Interrupted.asked:
         raise KeyboardInterrupt
-    run_procfile(BASE_DIR / "Procfile", services_to_run(), environment(), welcome)
+    named = {**services_to_run(), **supervisor.commands()}
+    run_processes(named, environment(), welcome)
 
 
 def refuse_a_taken_port(port: int) -> None:
@@ -90,8 +89,7 @@ def refuse_a_taken_port(port: int) -> None:
 
 def environment() -> dict[str, str]:
     """Return what the processes of the Procfile see: ours, and this Python's programs first."""
-    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    return {**DEMO_PACE, **os.environ, "PATH": path, "PORT": str(settings.PORT)}
+    return {**DEMO_PACE, **supervisor.environment(PORT=str(settings.PORT))}
 
 
 def login() -> str:

@@ -4,8 +4,9 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from bench import database
-from bench.surroundings import manage, procfile_command, serving
+from bench.surroundings import manage, serving
 from bench.world import TEMPLATE, Server, World, production
+from sandbox import supervisor
 
 SETTINGS = "bench.service.settings"
 
@@ -31,6 +32,6 @@ def service(
         environment = production(url, world.stand_in, settings=settings) | variables
         if prepared_by:
             manage(environment, *prepared_by)
-        line = command or procfile_command("api")
+        line = command or supervisor.commands()["api"]
         with serving(["sh", "-c", line], environment) as (address, process):
             yield Server(name, address, process)

@@ -12,7 +12,7 @@ from django.http import HttpRequest, JsonResponse
 from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_POST
 
-from idempotency import stage_job
+from idempotency.models import StagedJob
 from rides import payments
 from rides.authentication import demo_rider
 from rides.forms import RideForm
@@ -70,12 +70,18 @@ def finish_ride(ride: Ride, charge: payments.Charge) -> None:
     Ride.objects.filter(pk=ride.pk).update(
         stripe_charge_id=charge.id, stripe_payment_intent_id=charge.payment_intent_id
     )
-    stage_job(
-        send_ride_receipt,
-        ride_id=ride.pk,
-        amount_cents=FARE_CENTS,
-        currency=CURRENCY,
-        user_id=ride.user_id,
+    StagedJob.objects.create(
+        job_id=uuid4(),
+        job_name=send_ride_receipt.module_path,
+        job_args={
+            "args": [],
+            "kwargs": {
+                "ride_id": ride.pk,
+                "amount_cents": FARE_CENTS,
+                "currency": CURRENCY,
+                "user_id": ride.user_id,
+            },
+        },
     )
 
 

@@ -7,8 +7,8 @@ import sys
 
 import pytest
 
-from rides.tests.processes import free_port
 from rocketrides.environment import BASE_DIR
+from sandbox.supervisor import free_port
 
 
 @pytest.mark.timeout(180)

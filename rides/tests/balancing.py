@@ -3,15 +3,13 @@
 import contextlib
 import os
 import shutil
-import signal
-import subprocess
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import requests
 
-from rides.tests.processes import PATIENCE_SECONDS, free_port, wait_until
 from rocketrides.environment import BASE_DIR
+from sandbox.supervisor import PATIENCE_SECONDS, environment, free_port, start, wait_until
 
 CONFIGURATION = BASE_DIR / "deploy" / "haproxy.cfg"
 PROGRAM = shutil.which("haproxy", path=f"{os.environ['PATH']}:/usr/sbin:/usr/local/sbin")
@@ -36,26 +34,23 @@ def balancer(
     configuration, log, port = folder / "haproxy.cfg", folder / "haproxy.log", free_port()
     configuration.write_text(text)
     with log.open("w") as lines:
-        process = subprocess.Popen(
+        haproxy = start(
             [PROGRAM, "-db", "-f", str(configuration)],
-            env=os.environ
-            | {
-                "HAPROXY_BIND": f"127.0.0.1:{port}",
-                "RIDES_HOST": "localhost",
-                "RIDES_API_1": f"127.0.0.1:{ports[0]}",
-                "RIDES_API_2": f"127.0.0.1:{ports[1]}",
-            },
-            stdout=lines,
-            stderr=subprocess.STDOUT,
+            environment(
+                HAPROXY_BIND=f"127.0.0.1:{port}",
+                RIDES_HOST="localhost",
+                RIDES_API_1=f"127.0.0.1:{ports[0]}",
+                RIDES_API_2=f"127.0.0.1:{ports[1]}",
+            ),
+            output=lines,
         )
     try:
         url = f"http://127.0.0.1:{port}"
-        wait_until(lambda: process.poll() is not None or listens(url))
-        assert process.poll() is None, log.read_text()
+        wait_until(lambda: not haproxy.is_running() or listens(url))
+        assert haproxy.is_running(), log.read_text()
         yield url
     finally:
-        process.send_signal(signal.SIGTERM)
-        process.wait(PATIENCE_SECONDS)
+        haproxy.end()
 
 
 def listens(url: str) -> bool:

@@ -14,7 +14,7 @@ from django.db import connection
 from idempotency.foreign_keys import phase_key
 from idempotency.models import IdempotencyKey
 from rides.operations import CreateRide
-from rides.tests.processes import PATIENCE_SECONDS
+from sandbox.supervisor import PATIENCE_SECONDS
 
 RIDER = "user@example.com"
 RIDER_WITH_BAD_CARD = "user-bad-source@example.com"

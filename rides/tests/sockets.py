@@ -11,7 +11,8 @@ from uuid import uuid4
 import psutil
 
 from rides.tests.booking import RIDER, book
-from rides.tests.processes import PATIENCE_SECONDS, Api
+from rides.tests.processes import Api
+from sandbox.supervisor import PATIENCE_SECONDS
 
 HEAD = (
     "POST /rides HTTP/1.1\r\nHost: localhost\r\nAuthorization: {rider}\r\n"

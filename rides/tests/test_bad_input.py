@@ -18,7 +18,8 @@ from django.core.management import call_command
 from idempotency.models import KEY_MAX_LENGTH
 from rides.tests.booking import RIDER, every_row
 from rides.tests.factories import RiderFactory
-from rides.tests.processes import PATIENCE_SECONDS, Api
+from rides.tests.processes import Api
+from sandbox.supervisor import PATIENCE_SECONDS
 
 # Rolled back, so cheap: what a server commits against all expectation is seen even so.
 pytestmark = pytest.mark.django_db

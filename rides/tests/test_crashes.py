@@ -32,15 +32,9 @@ from rides.tests.booking import (
     run,
     the_key,
 )
-from rides.tests.processes import (
-    PATIENCE_SECONDS,
-    Api,
-    run_command,
-    running_api,
-    running_command,
-    wait_until,
-)
+from rides.tests.processes import Api, run_command, running_api, running_command
 from sandbox.stripe.control import StandIn
+from sandbox.supervisor import PATIENCE_SECONDS, wait_until
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("riders")]
 

@@ -13,7 +13,7 @@ from idempotency.models import FINISHED, IdempotencyKey, JobDelivery, StagedJob
 from idempotency.testing.queue import run_queued_jobs
 from rides.models import AuditRecord, Ride, User
 from rides.tests.booking import BOOKED, COORDINATES, KEY, RIDER, book, charging_key, the_key
-from rides.tests.processes import PATIENCE_SECONDS
+from sandbox.supervisor import PATIENCE_SECONDS
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("riders")]
 

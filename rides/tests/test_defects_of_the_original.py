@@ -35,7 +35,9 @@ from rides.tests.booking import (
     the_key,
 )
 from rides.tests.factories import IdempotencyKeyFactory
-from rides.tests.processes import BASE_DIR, PATIENCE_SECONDS, environment, wait_until
+from rides.tests.processes import environment
+from rocketrides.environment import BASE_DIR
+from sandbox.supervisor import PATIENCE_SECONDS, wait_until
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("riders")]
 

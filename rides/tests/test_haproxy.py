@@ -12,9 +12,10 @@ import requests
 from idempotency.models import IdempotencyKey
 from rides.tests.balancing import PROGRAM, balancer
 from rides.tests.booking import BOOKED, COORDINATES, KEY, RIDER, book, the_key
-from rides.tests.processes import PATIENCE_SECONDS, Api, free_port, running_api, wait_until
+from rides.tests.processes import Api, running_api
 from rides.tests.sockets import SIX_BYTES, head
 from sandbox.stripe.control import StandIn
+from sandbox.supervisor import PATIENCE_SECONDS, free_port, wait_until
 
 pytestmark = [
     pytest.mark.django_db(transaction=True),

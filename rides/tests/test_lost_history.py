@@ -19,7 +19,7 @@ from rides.tests.booking import (
     run,
     the_key,
 )
-from rides.tests.processes import PATIENCE_SECONDS, wait_until
+from sandbox.supervisor import PATIENCE_SECONDS, wait_until
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("riders")]
 

@@ -35,7 +35,7 @@ from rides.tests.booking import (
     run,
     the_key,
 )
-from rides.tests.processes import PATIENCE_SECONDS
+from sandbox.supervisor import PATIENCE_SECONDS
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("riders")]
 

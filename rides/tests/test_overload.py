@@ -17,10 +17,11 @@ import requests
 from bench.rate import send_at_rate, served_within
 from idempotency.models import IdempotencyKey
 from rides.tests.booking import CHARGING, KEY, RIDER, RIDER_WITH_BAD_CARD, book
-from rides.tests.processes import GRANIAN, PATIENCE_SECONDS, Api, running_api, wait_until
+from rides.tests.processes import GRANIAN, Api, running_api
 from rides.tests.sockets import connect, memory_mb
 from rocketrides.door.door import LONGEST_REPLAY_SECONDS
 from sandbox.stripe.control import StandIn
+from sandbox.supervisor import PATIENCE_SECONDS, wait_until
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("riders")]
 

@@ -22,9 +22,10 @@ from rides.models import AuditRecord, Ride
 from rides.operations import RESEND_WINDOW, RIDE_CREATED
 from rides.payments.client import client
 from rides.tests.booking import BOOKED, CHARGING, COORDINATES, KEY, RIDER, run, the_key
-from rides.tests.processes import running_command, wait_until
+from rides.tests.processes import running_command
 from rocketrides.environment import BASE_DIR
 from sandbox.stripe.control import StandIn
+from sandbox.supervisor import wait_until
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("riders")]
 

@@ -11,9 +11,10 @@ import pytest
 from django.db import connection
 
 from rides.tests.booking import book
-from rides.tests.processes import environment, running_api, running_command, wait_until
+from rides.tests.processes import environment, running_api, running_command
 from rides.tests.silence import WHY_NOT, Relay, relay_that_can_fall_silent
 from sandbox import postgres
+from sandbox.supervisor import wait_until
 
 pytestmark = [
     pytest.mark.django_db(transaction=True),

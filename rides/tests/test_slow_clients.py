@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from idempotency.models import IdempotencyKey
-from rides.tests.processes import GRANIAN, PATIENCE_SECONDS, Api, running_api, wait_until
+from rides.tests.processes import GRANIAN, Api, running_api
 from rides.tests.sockets import (
     SIX_BYTES,
     connect,
@@ -26,6 +26,7 @@ from rides.tests.sockets import (
     was_closed,
 )
 from sandbox.stripe.control import StandIn
+from sandbox.supervisor import PATIENCE_SECONDS, wait_until
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("riders")]
 

@@ -14,8 +14,9 @@ import requests
 
 from idempotency.models import FINISHED
 from rides.tests.booking import CHARGING, KEY, book, the_key
-from rides.tests.processes import PATIENCE_SECONDS, Api, running_api, wait_until
+from rides.tests.processes import Api, running_api
 from sandbox.stripe.control import StandIn
+from sandbox.supervisor import PATIENCE_SECONDS, wait_until
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("riders")]
 

@@ -50,8 +50,8 @@ from rides.tests.invariants import (
     past_the_window_nothing_is_sent,
     the_same_question_is_asked,
 )
-from rides.tests.processes import PATIENCE_SECONDS
 from sandbox.stripe.control import StandIn
+from sandbox.supervisor import PATIENCE_SECONDS
 
 FORM = "application/x-www-form-urlencoded"
 MOST_JOBS = MOST_KEYS = 100

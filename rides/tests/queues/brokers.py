@@ -5,13 +5,11 @@ of the test's. The system's own service, if there is one, is left alone.
 import contextlib
 import os
 import shutil
-import signal
 import socket
-import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from rides.tests.processes import free_port, wait_until
+from sandbox.supervisor import free_port, start, wait_until
 
 RABBITMQ_SERVER = "/usr/lib/rabbitmq/bin/rabbitmq-server"
 """Debian's. The one on PATH is a wrapper that insists on the system's user and folders."""
@@ -66,24 +64,14 @@ def running(
     command: list[str], port: int, log: Path, environment: dict[str, str] | None = None
 ) -> Iterator[None]:
     """A process that answers on `port`, and that ends with the block."""
-    with (
-        log.open("w") as output,
-        subprocess.Popen(
-            command,
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=output,
-            start_new_session=True,
-        ) as process,
-    ):
-        try:
-            wait_until(lambda: process.poll() is not None or answers(port))
-            assert process.poll() is None, log.read_text()
-            yield
-        finally:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
+    with log.open("w") as output:
+        broker = start(command, environment or os.environ, output=output)
+    try:
+        wait_until(lambda: not broker.is_running() or answers(port))
+        assert broker.is_running(), log.read_text()
+        yield
+    finally:
+        broker.kill()
 
 
 def answers(port: int) -> bool:

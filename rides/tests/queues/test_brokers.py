@@ -8,10 +8,10 @@ import psutil
 import pytest
 
 from idempotency.models import JobDelivery
-from rides.tests.processes import free_port
 from rides.tests.queues.brokers import QUEUES
 from rides.tests.queues.conftest import nothing_is_owed, owe_receipts, receipts_of, wait_until
 from rides.tests.queues.nursery import Nursery, running_nursery
+from sandbox.supervisor import free_port
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.timeout(120)]
 
