@@ -43,8 +43,9 @@ END_SESSIONS = "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHE
 
 @pytest.fixture
 def own_session(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Has the test, and the commands that it starts, speak to PostgreSQL itself. For a test of what
-    becomes of one session, which a pooler hides and shares.
+    """Have the test, and the commands that it starts, speak to PostgreSQL itself.
+
+    For a test of what becomes of one session, which a pooler hides and shares.
     """
     if not DIRECT_DATABASE_URL:
         yield
@@ -61,7 +62,7 @@ def own_session(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def django_db_setup(django_db_setup: None) -> Iterator[None]:
-    """Ends the sessions that a pooler keeps, or the test database could not be dropped."""
+    """End the sessions that a pooler keeps, or the test database could not be dropped."""
     yield
     if DIRECT_DATABASE_URL:
         pooled = connection.settings_dict["NAME"]

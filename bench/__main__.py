@@ -17,9 +17,9 @@ from bench.contestants import CONTESTANTS, Contestant
 from bench.contestants.ours import OURS
 from bench.measuring import Cell, Growth, count_statements, measure_growth, measure_rounds
 from bench.overload import Overload, measure_overload, overload_table
+from bench.processes import end_in_order_when_told
 from bench.ratios import price_of_safety, ratios
 from bench.report import Line, others, table
-from bench.surroundings import end_in_order_when_told
 from bench.targets import targets
 from bench.world import Missing, World, world
 from rocketrides.environment import BASE_DIR
@@ -50,13 +50,13 @@ FULL = {
 def main() -> None:
     options = _options()
     end_in_order_when_told()
-    with world() as surroundings:
-        contestants, missing = _assembled(surroundings, options.only)
+    with world() as bench:
+        contestants, missing = _assembled(bench, options.only)
         if not contestants:
             raise SystemExit("\n".join(missing))
-        lines = list(_lines(surroundings, contestants, options))
-        growth = _growth(surroundings, options.endurance)
-        overload = _overload(surroundings, contestants, options.overload)
+        lines = list(_lines(bench, contestants, options))
+        growth = _growth(bench, options.endurance)
+        overload = _overload(bench, contestants, options.overload)
         told = "\n".join([*machine.described(), others(lines), *missing])
     sections = {
         "What safety costs": price_of_safety(lines),

@@ -15,7 +15,7 @@ from typing import Any
 import psutil  # type: ignore[import-untyped]
 import psycopg2
 
-from bench.surroundings import execute
+from bench.processes import execute
 from rocketrides.environment import LOCAL_DIR
 from sandbox import postgres
 
@@ -128,7 +128,7 @@ def count(name: str, work: Callable[[], None]) -> Counted:
 
 @contextmanager
 def counting_connections(name: str) -> Iterator[Callable[[], int]]:
-    """Yields a function that counts the clients of a database, by a connection that stays open."""
+    """Yield a function that counts the clients of a database, by a connection that stays open."""
     connection = psycopg2.connect(SERVER_URL)
     connection.autocommit = True
     with contextlib.closing(connection), connection.cursor() as cursor:

@@ -16,7 +16,7 @@ from contextlib import contextmanager
 
 import requests
 
-from bench.surroundings import (
+from bench.processes import (
     bench_database,
     end_in_order_when_told,
     migrate,
@@ -63,7 +63,7 @@ def report(options: Namespace, rate: float, alone: list[float], beside: list[flo
 
 
 def book_for(seconds: float, api: str) -> list[float]:
-    """Books one ride after the other; returns how long each took, in seconds."""
+    """Book one ride after the other; return how long each took, in seconds."""
     from bench.figures import book
 
     took = []

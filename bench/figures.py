@@ -111,7 +111,7 @@ def measure(api: str, size: int) -> Figures:
 
 
 def fill_up_to(size: int, *, overdue: int) -> None:
-    """Adds finished keys until there are `size`, among them `overdue` more that may be reaped."""
+    """Add finished keys until there are `size`, among them `overdue` more that may be reaped."""
     missing = size - IdempotencyKey.objects.count()
     assert missing >= overdue, f"{size:,} keys have no room for {overdue:,} overdue ones"
     _execute(FINISHED_KEYS, age="4 days", keys=overdue)
@@ -133,7 +133,7 @@ def unfinished_keys() -> int:
 
 
 def settle() -> None:
-    """Does now what autovacuum and the checkpointer would do during the measurement."""
+    """Do now what autovacuum and the checkpointer would do during the measurement."""
     _execute("VACUUM (ANALYZE)")
     _execute("CHECKPOINT")
 

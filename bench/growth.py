@@ -12,7 +12,7 @@ from argparse import ArgumentParser
 
 import requests
 
-from bench.surroundings import (
+from bench.processes import (
     bench_database,
     end_in_order_when_told,
     migrate,

@@ -57,7 +57,7 @@ def fresh() -> Requests:
 
 
 def send(url: str, what: Requests, *, clients: int, seconds: int) -> Answers:
-    """Keeps `clients` connections busy for `seconds`."""
+    """Keep `clients` connections busy for `seconds`."""
     command = ["wrk", "-t1", f"-c{clients}", f"-d{seconds}s", f"--timeout={TIMEOUT_SECONDS}s"]
     result = subprocess.run(
         [*command, "-s", str(SCRIPT), url, "--", *what.arguments],

@@ -72,7 +72,7 @@ def measure_rounds(
 
 
 def measure_growth(world: World, contestant: Contestant, requests: int) -> Growth:
-    """Has it answer a tenth of `requests` to get warm, and then all of them."""
+    """Have it answer a tenth of `requests` to get warm, and then all of them."""
     world.set_latency(0)
     server = contestant.server(world)
     _answer(contestant, server, requests // 10)

@@ -25,8 +25,8 @@ from bench.contestants.ours import OURS
 from bench.contestants.service import SETTINGS
 from bench.contestants.unsafe import UNSAFE
 from bench.load import COORDINATES, RIDERS
+from bench.processes import end_in_order_when_told
 from bench.report import drawn
-from bench.surroundings import end_in_order_when_told
 from bench.world import TEMPLATE, World, production, world
 
 DATABASE = "rocketrides_bench_profile"
@@ -58,7 +58,7 @@ class Profile:
 def main() -> None:
     ours, unsafe = Profile(), Profile()
     end_in_order_when_told()
-    with world() as surroundings, booking(surroundings) as book:
+    with world() as bench, booking(bench) as book:
         for contestant in (OURS, UNSAFE):
             _book(book, contestant.path, Profile())  # until all is imported, planned and connected
         for _ in range(ROUNDS):
@@ -138,7 +138,7 @@ def environ(path: str, n: int) -> dict[str, Any]:
 
 @contextmanager
 def looking(looks: Counter[str]) -> Iterator[None]:
-    """Counts into `looks` which part the process is in, each time it has used `EVERY_SECONDS`."""
+    """Count into `looks` which part the process is in, each time it has used `EVERY_SECONDS`."""
     from bench.parts import part_of  # which needs Django set up
 
     def look(_: int, frame: FrameType | None) -> None:

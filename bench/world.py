@@ -17,7 +17,7 @@ from psycopg2.extras import execute_values
 
 from bench import database
 from bench.load import RIDERS
-from bench.surroundings import environment, migrate
+from bench.processes import environment, migrate
 from sandbox.stripe.control import StandIn
 from sandbox.stripe.process import running_stand_in
 

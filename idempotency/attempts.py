@@ -63,7 +63,7 @@ class Attempt:
         """Claim a fresh key and run the operation on it, the first phases in the claim's own
         transaction. Return None where another request inserted the key first.
 
-        *Raises* an `IdempotencyError` where the attempt ended without an answer.
+        Raises: an `IdempotencyError` where the attempt ended without an answer.
         """
         stopping.refuse_to_go_on()
         first = self.operation.phase_at(STARTED)
@@ -87,7 +87,7 @@ class Attempt:
         Args:
             first: what is done before the phase that starts from there.
 
-        *Raises* an `IdempotencyError` where the attempt ended without an answer.
+        Raises: an `IdempotencyError` where the attempt ended without an answer.
         """
         self.hold(claim)
         with recording_staged_jobs():

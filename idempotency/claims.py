@@ -194,7 +194,7 @@ REOPEN_KEY = _TAKE_OVER.format(
 
 @repeated_on_conflict
 def find_key(user_id: int, idempotency_key: str) -> StoredKey | None:
-    """Reads the key of a user, without its journal and without any lock."""
+    """Read the key of a user, without its journal and without any lock."""
     with connection.cursor() as cursor:
         cursor.execute(FIND_KEY, {"user_id": user_id, "idempotency_key": idempotency_key})
         row = cursor.fetchone()
@@ -203,13 +203,13 @@ def find_key(user_id: int, idempotency_key: str) -> StoredKey | None:
 
 @repeated_on_conflict
 def insert_key(new_key: NewKey, *, begins_foreign_phase: bool) -> Claim | None:
-    """Claims a key that nobody has used yet. None where somebody else inserted it first.
+    """Claim a key that nobody has used yet. Return None where somebody else inserted it first.
 
     Args:
         begins_foreign_phase: whether the operation's first phase is a foreign one, so that its
             intent is committed with the claim.
 
-    *Raises* `RequestInProgress` where another request's insert of the key took longer to commit
+    Raises: `RequestInProgress` where another request's insert of the key took longer to commit
     than the connection's `lock_timeout`.
     """
     asked_at = lease_clock()
@@ -233,7 +233,7 @@ def insert_key(new_key: NewKey, *, begins_foreign_phase: bool) -> Claim | None:
 
 
 def take_over_key(key_id: int, *, impossible_lease: datetime | None = None) -> Claim | None:
-    """Claims an unfinished key for a retry. None where another process holds its lease.
+    """Claim an unfinished key for a retry. Return None where another process holds its lease.
 
     Args:
         impossible_lease: that of the key as it was read.
@@ -245,7 +245,7 @@ def take_over_key(key_id: int, *, impossible_lease: datetime | None = None) -> C
 
 
 def take_over_next_due_key(position: Position | None = None) -> Claim | None:
-    """Claims the key that the completer should run next. None where none is due.
+    """Claim the key that the completer should run next. Return None where none is due.
 
     Args:
         position: where its batch is in the index, which it moves on.
@@ -265,8 +265,9 @@ def take_over_next_due_key(position: Position | None = None) -> Claim | None:
 def reopen_key(
     key: IdempotencyKey, *, recovery_point: str, action: str, reviewer: str, reason: str
 ) -> Claim | None:
-    """Claims a key of the review list, to go on from `recovery_point`. None where it is not, or no
-    longer, as it was read.
+    """Claim a key of the review list, to go on from `recovery_point`.
+
+    Return None where it is not, or no longer, as it was read.
     """
     claim, _ = _take_over(
         REOPEN_KEY,
@@ -287,7 +288,7 @@ def request_in_progress(*, retry_after_seconds: int) -> RequestInProgress:
 
 
 def take_over_next_overdue_key() -> Claim | None:
-    """Claims an unfinished key that is past its retention. None where there is none."""
+    """Claim an unfinished key that is past its retention. Return None where there is none."""
     claim, _ = _take_over(
         TAKE_OVER_NEXT_OVERDUE_KEY, event="taken_by_reaper", retention=conf.current().retention
     )

@@ -90,7 +90,7 @@ class SharedCommit:
     def run(self) -> None:
         """Run in the caller's transaction.
 
-        *Raises* `StopsBefore`, after which it is to be run again; `LeaseLost` where the lease is no
+        Raises: `StopsBefore`, after which it is to be run again; `LeaseLost` where the lease is no
         longer the attempt's; and what the first step does.
         """
         self._steps_begun, self._is_at_commit = 0, False

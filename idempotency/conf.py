@@ -116,7 +116,7 @@ class Settings:
 
 @lru_cache(maxsize=1)
 def current() -> Settings:
-    """The settings in force. *Raises* `TypeError` for a name that does not exist."""
+    """The settings in force. Raises: `TypeError` for a name that does not exist."""
     overrides: dict[str, Any] = getattr(django_settings, "IDEMPOTENCY", {})
     return Settings(**{name.lower(): value for name, value in overrides.items()})
 

@@ -76,7 +76,7 @@ class Watch(threading.Thread):
 
 
 def read() -> Reading:
-    """Reads the row. *Raises* what the database does, where the session cannot write as well."""
+    """Read the row. Raises: what the database does, where the session cannot write as well."""
     try:
         with connection.cursor() as cursor:
             cursor.execute(READ_DOORS)
@@ -96,7 +96,7 @@ def read() -> Reading:
 def as_last_read() -> Reading:
     """What this process knows of the doors, without a statement.
 
-    *Raises* `OperationalError` where the row could not be read since the process started: a process
+    Raises: `OperationalError` where the row could not be read since the process started: a process
     that does not know takes no requests.
     """
     watch = _watch()
@@ -109,12 +109,12 @@ def as_last_read() -> Reading:
 
 
 def are_closed() -> bool:
-    """Whether this process should do nothing. *Raises* as `as_last_read` does."""
+    """Whether this process should do nothing. Raises: as `as_last_read` does."""
     return as_last_read().are_closed
 
 
 def refuse_while_closed() -> None:
-    """*Raises* `DoorsClosed`, or as `as_last_read` does."""
+    """Raises: `DoorsClosed`, or as `as_last_read` does."""
     if are_closed():
         raise DoorsClosed(
             "The service is closed for the moment. Nothing was done. "
@@ -127,7 +127,7 @@ def refuse_while_closed() -> None:
 
 
 def close(reason: str) -> None:
-    """Closes the doors, or gives closed ones another reason."""
+    """Close the doors, or give closed ones another reason."""
     Doors.objects.update_or_create(id=1, defaults={"reason": reason})
 
 

@@ -79,12 +79,12 @@ def _record(
 
 
 def attempt_to(write: Callable[[], T]) -> T | None:
-    """Writes what is to be kept of a failed attempt. None where the database does not let it.
+    """Write what is to be kept of a failed attempt. Return None where the database does not let it.
 
     The connection may have been lost meanwhile, during a foreign call perhaps: then a new one is
     tried. Nothing depends on it: without the record the lease runs out, and the key is tried again.
 
-    *Raises* nothing but the `IdempotencyError` that `write` raised.
+    Raises: nothing but the `IdempotencyError` that `write` raised.
     """
     for connections_left in (1, 0):
         try:

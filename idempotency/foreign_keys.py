@@ -17,7 +17,7 @@ DRAWN = 4
 
 
 def foreign_key_for(user: Any, idempotency_key: str) -> UUID:
-    """Derives the foreign key of a user's request.
+    """Derive the foreign key of a user's request.
 
     Nested, so that no two users' texts can meet: a user's name and a client's key are never one
     text.
@@ -26,7 +26,7 @@ def foreign_key_for(user: Any, idempotency_key: str) -> UUID:
 
 
 def phase_key(foreign_key: UUID, phase: ForeignPhase) -> UUID:
-    """Derives the key that one foreign phase of a request sends.
+    """Derive the key that one foreign phase of a request sends.
 
     By the first name that its recovery point ever had: a rename must not ask anew. A drawn key is
     sent as it is, because the release that drew it has already sent it so.

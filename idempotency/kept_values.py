@@ -66,7 +66,7 @@ def keep(name: str, value: Any) -> Any:
     Strings, numbers, true, false and none, dates, times, durations, UUIDs, model instances, and
     lists, querysets and dicts of those.
 
-    *Raises* `ParameterNotKept` for anything else.
+    Raises: `ParameterNotKept` for anything else.
     """
     kind = type(value)
     if value is None or kind in (bool, int):
@@ -95,7 +95,7 @@ def restore(kept: Any, instance_of: Callable[[Reference], Any]) -> Any:
     Args:
         instance_of: gives the instance of a reference.
 
-    *Raises* `Parked` for what another version of this code has kept.
+    Raises: `Parked` for what another version of this code has kept.
     """
     if isinstance(kept, list):
         return tuple(restore(item, instance_of) for item in kept)
@@ -143,7 +143,7 @@ def readable(kept: Any) -> Any:
 def find_instances(references: Iterator[Reference]) -> dict[Reference, Model]:
     """Read instances, each model's in one query. What does not exist is not in the result.
 
-    *Raises* `Parked` where this code has no such model.
+    Raises: `Parked` where this code has no such model.
     """
     by_model: dict[str, list[Any]] = {}
     for label, pk in references:

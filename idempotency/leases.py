@@ -114,9 +114,9 @@ NOW = timedelta(0)
 
 
 def write_progress(lease: Lease, progress: Progress) -> Lease:
-    """Moves a key, fenced, inside the caller's transaction; returns the lease as it is after it.
+    """Move a key, fenced, inside the caller's transaction; return the lease as it is after it.
 
-    *Raises* `LeaseLost` where the lease is no longer the caller's: its transaction must not commit.
+    Raises: `LeaseLost` where the lease is no longer the caller's: its transaction must not commit.
     """
     response = progress.response
     values: dict[str, Any] = {
@@ -152,7 +152,7 @@ def lease_lost() -> LeaseLost:
 
 
 def lease_clock() -> float:
-    """Reads the clock by which leases are measured, in seconds.
+    """Read the clock by which leases are measured, in seconds.
 
     It counts the time of a suspended machine too, where there is such a clock; by the monotonic one
     a laptop or a virtual machine that wakes up would take a lease for live that ended long ago.

@@ -102,7 +102,7 @@ class Operation:
         For the phase itself, its look-up, `adopt` and `undo`, and for what is committed of its
         outcome. An atomic phase asks `foreign_key_at`.
 
-        *Raises* `OutsideForeignPhase` elsewhere.
+        Raises: `OutsideForeignPhase` elsewhere.
         """
         if self.phase_in_hand is None:
             raise OutsideForeignPhase(
@@ -114,7 +114,7 @@ class Operation:
     def foreign_key_at(self, recovery_point: str) -> UUID:
         """The key that the foreign phase at a recovery point sends, for a row that is to keep it.
 
-        *Raises* `OutsideForeignPhase` where no foreign phase starts from the point.
+        Raises: `OutsideForeignPhase` where no foreign phase starts from the point.
         """
         phase = self.phase_at(recovery_point)
         if not isinstance(phase, ForeignPhase):
@@ -122,7 +122,7 @@ class Operation:
         return phase_key(self.key.foreign_key, phase)
 
     def read_instances_anew(self) -> None:
-        """Has each phase read the instances among the parameters for itself, so that none gets one
+        """Have each phase read the instances among the parameters for itself, so that none gets one
         as another phase left it in memory. A resumed attempt could not.
         """
         self.params, self.path_kwargs = self.params.afresh(), self.path_kwargs.afresh()
@@ -172,7 +172,7 @@ class Operation:
         )
 
     def record_review(self, action: str, *, reviewer: str, reason: str) -> None:
-        """Keeps an audit record of a person's decision, in the decision's own transaction."""
+        """Keep an audit record of a person's decision, in the decision's own transaction."""
 
 
 def _default_name(operation: type[Operation]) -> str:
@@ -196,7 +196,7 @@ def all_operations() -> Iterator[type[Operation]]:
 def operation_named(name: str) -> type[Operation]:
     """Return the operation that has the name, or had it once.
 
-    *Raises* `Parked` where this code has none, or more than one.
+    Raises: `Parked` where this code has none, or more than one.
     """
     _import_operations(settings.ROOT_URLCONF)
     found = [each for each in all_operations() if each.is_named(name)]
@@ -209,7 +209,7 @@ def operation_named(name: str) -> type[Operation]:
 def operation_for(key: IdempotencyKey) -> Operation:
     """Return the operation of a stored key, with what its first request asked for.
 
-    *Raises* `Parked` where no operation of this code has the key's name.
+    Raises: `Parked` where no operation of this code has the key's name.
     """
     return operation_named(key.operation).for_key(key, user=key.user)
 

@@ -30,7 +30,7 @@ class Parameters(Mapping[str, Any]):
     """The parameters of a request, as every attempt of every phase gets them.
 
     An instance is read from the database when it is first looked at, together with the others of
-    its parameter. *Raises* `ParameterGone` where one no longer exists.
+    its parameter. Raises: `ParameterGone` where one no longer exists.
     """
 
     def __init__(self, kept: Mapping[str, Any]) -> None:
@@ -81,7 +81,7 @@ class Parameters(Mapping[str, Any]):
 def keep_all(values: Mapping[str, Any]) -> dict[str, Any]:
     """Return values by their names as JSON.
 
-    *Raises* `ParameterNotKept` for one of a type that cannot be kept.
+    Raises: `ParameterNotKept` for one of a type that cannot be kept.
     """
     return {name: keep(name, value) for name, value in values.items()}
 

@@ -28,7 +28,7 @@ class Response:
 
     The body is read when the answer is made, into `text`, which is what is stored and sent.
 
-    *Raises* `UnsendableAnswer`, where it is made, for an answer that cannot be stored or sent.
+    Raises: `UnsendableAnswer`, where it is made, for an answer that cannot be stored or sent.
     """
 
     status: int
@@ -131,7 +131,7 @@ class ForeignPhase(BasePhase):
 
     def adopt(self, method: Method) -> Method:
         """On review: checks what a person found at the foreign system, by the reference that they
-        give, and returns it as the phase would have. *Raises* `ReviewRefused` where it is not ours.
+        give, and returns it as the phase would have. Raises: `ReviewRefused` where it is not ours.
         """
         self.adopt_name = method.__name__
         return method
@@ -188,7 +188,7 @@ def undo_point(recovery_point: str) -> str:
 def atomic_phase(
     recovery_point: str, *, renamed_from: Sequence[str] = (), retired: bool = False
 ) -> Callable[[Callable[..., PhaseResult]], AtomicPhase]:
-    """Makes a method the atomic phase that starts from `recovery_point`.
+    """Make a method the atomic phase that starts from `recovery_point`.
 
     Args:
         renamed_from: former names of the point, the oldest first. Keys may still stand at one of
@@ -220,7 +220,7 @@ def foreign_phase(
     renamed_from: Sequence[str] = (),
     retired: bool = False,
 ) -> Callable[[Callable[..., Any]], ForeignPhase]:
-    """Makes a method the foreign phase that starts from `recovery_point`.
+    """Make a method the foreign phase that starts from `recovery_point`.
 
     Args:
         window: how long after the first sending the foreign system still recognises our key.

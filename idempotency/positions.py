@@ -31,7 +31,7 @@ class Position:
 
     @contextmanager
     def look(self) -> Iterator[bool]:
-        """Prepares a look, which the block makes: whether it begins at the beginning."""
+        """Prepare a look, which the block makes: whether it begins at the beginning."""
         began_at = time.monotonic()
         if began_at < self.looks_at_all_from:
             yield False

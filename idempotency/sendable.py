@@ -18,7 +18,7 @@ def text_to_send(status: object, body: object, content_type: object) -> str:
 
     JSON, but a text of another type is left as it is, and bytes are taken for such a text.
 
-    *Raises* `UnsendableAnswer` for what PostgreSQL cannot store or HTTP cannot say.
+    Raises: `UnsendableAnswer` for what PostgreSQL cannot store or HTTP cannot say.
     """
     if type(status) is bool or not isinstance(status, int) or not 200 <= status <= 599:
         raise UnsendableAnswer(f"{status!r} is not the status of a final answer, 200 to 599.")

@@ -64,14 +64,14 @@ class QueueOptions:
 
 
 def stage_job(task: Task, *args: Any, **kwargs: Any) -> uuid.UUID:
-    """Writes a job into the open transaction: it is owed if and only if that commits.
+    """Write a job into the open transaction: it is owed if and only if that commits.
 
     Args:
         task: a Django task, or what its `using(…)` returned. Its arguments are what its `enqueue`
             takes: plain JSON. `settling` and a context are not among them: the library passes them
             when the job runs.
 
-    *Raises* `StagedOutsideTransaction` where no transaction is open, `JobUnknown` where the task's
+    Raises: `StagedOutsideTransaction` where no transaction is open, `JobUnknown` where the task's
     name leads to no task, `TypeError` for arguments that are not JSON, `JobUnstorable` for those
     that PostgreSQL cannot keep, and the framework's `InvalidTask` for what the queue cannot do.
     """

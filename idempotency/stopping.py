@@ -37,7 +37,7 @@ def abandon() -> None:
 
 
 def refuse_to_go_on() -> None:
-    """*Raises* `ServiceStopping` once the process has abandoned its work."""
+    """Raises: `ServiceStopping` once the process has abandoned its work."""
     if _abandoned.is_set():
         raise service_stopping()
 

@@ -33,9 +33,9 @@ T = TypeVar("T")
 
 
 def in_transaction(work: Callable[[], T], *, isolation: str = READ_COMMITTED) -> T:
-    """Runs `work` in a transaction of its own, and again after a serialization failure.
+    """Run `work` in a transaction of its own, and again after a serialization failure.
 
-    *Raises* `ConflictPersists` when the retries are used up, and whatever `work` raises.
+    Raises: `ConflictPersists` when the retries are used up, and whatever `work` raises.
     """
     again = _Again()
     while True:
@@ -50,7 +50,7 @@ def in_transaction(work: Callable[[], T], *, isolation: str = READ_COMMITTED) ->
 
 
 def repeated_on_conflict(function: Callable[P, T]) -> Callable[P, T]:
-    """Has a function that is one transaction, or one statement outside of any, run again likewise.
+    """Have a function that is one transaction, or one statement outside of any, run again likewise.
 
     PostgreSQL refuses a single statement where the session's own isolation is stricter than READ
     COMMITTED. Within a transaction of the caller's, that is what is to be repeated.
@@ -93,7 +93,7 @@ class _Again:
             yield
 
     def prepare_after(self, error: Exception) -> None:
-        """Wait for the next run. *Raises* `error`, or `ConflictPersists`, where there is none."""
+        """Wait for the next run. Raises: `error`, or `ConflictPersists`, where there is none."""
         if self._got_through is False and met_a_dead_connection(error):
             self._got_through = True
             return
@@ -116,7 +116,7 @@ class _Again:
 
 
 def refuse_open_transaction() -> None:
-    """*Raises* `ForeignCallInsideTransaction` where a transaction is open.
+    """Raises: `ForeignCallInsideTransaction` where a transaction is open.
 
     One that a test case opened around the whole test does not count, as with Django's `durable`.
     """
@@ -129,14 +129,14 @@ def refuse_open_transaction() -> None:
 
 
 def give_connection_back() -> None:
-    """Gives the connection to its pool for the time of a foreign call, where there is a pool."""
+    """Give the connection to its pool for the time of a foreign call, where there is a pool."""
     options = connection.settings_dict
     if options.get("POOL_OPTIONS") or options.get("OPTIONS", {}).get("pool"):
         connection.close()
 
 
 def drop_broken_connection(error: BaseException) -> None:
-    """Closes the connection where the error says that it is of no use, so that the next statement
+    """Close the connection where the error says that it is of no use, so that the next statement
     opens a new one. A backend with a pool of its own takes it out of there, as ours does.
     """
     meaning = meaning_of(error)
@@ -153,7 +153,7 @@ def drop_broken_connection(error: BaseException) -> None:
 
 @contextmanager
 def hooks_logged() -> Iterator[None]:
-    """Has what `transaction.on_commit` registered in the block log its errors, and not raise them.
+    """Have what `transaction.on_commit` registered in the block log its errors, and not raise them.
 
     For the innermost block of a transaction of ours: COMMIT is the end of it. An error of a hook
     would be taken for one of the work, which would be done again. Django's `robust` does the same

@@ -28,7 +28,7 @@ from proof.world import World, running_world, serving
 
 if TYPE_CHECKING:
     from proof.clients import Clients
-    from rides.discrepancies import Discrepancy
+    from rides.reconciliation.rules import Discrepancy
 
 RIDERS = 40
 BAD_CARDS = 10  # many, so that a lost number is often another rider's whose card is declined
@@ -130,8 +130,8 @@ def violations(world: World, clients: "Clients", riders: list[str]) -> Iterator[
 
 def charges_nowhere(world: World) -> Iterator[str]:
     """Yield the charges that are neither on a ride nor listed, and whatever else is off."""
-    from rides.discrepancies import Kind
     from rides.models import Ride
+    from rides.reconciliation.rules import Kind
 
     off = what_is_off()
     listed = {each.charge_id for each in off if each.kind is Kind.CHARGE_WITHOUT_RIDE}
@@ -144,7 +144,7 @@ def charges_nowhere(world: World) -> Iterator[str]:
 
 
 def what_is_off() -> "list[Discrepancy]":
-    from rides.reconciling import reconcile
+    from rides.reconciliation.comparing import reconcile
 
     now = datetime.now(UTC)
     return reconcile(now - AN_HOUR, now + AN_HOUR).discrepancies

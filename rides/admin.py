@@ -24,8 +24,8 @@ from idempotency.admin.lists import (
     moment_of,
 )
 from idempotency.admin.timeline import Trace
+from rides.formats import amount, place
 from rides.models import AuditRecord, Ride, User
-from rides.wording import amount, place
 
 UUID_TEXT = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 

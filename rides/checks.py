@@ -19,7 +19,7 @@ DEMO_LOGIN = "rides.E001"
 
 @register(Tags.database)
 def check_demo_login(*, databases: Sequence[str] | None = None, **_: Any) -> list[CheckMessage]:
-    """Refuses the demo's admin with the password of the README, anywhere but in the demo."""
+    """Refuse the demo's admin with the password of the README, anywhere but in the demo."""
     if settings.EMBEDDED_POSTGRES:
         return []
     return [_demo_login(alias) for alias in databases or () if _has_demo_login(alias)]

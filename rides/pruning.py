@@ -23,7 +23,7 @@ DELETE FROM rides_auditrecord WHERE id IN (SELECT id FROM batch)
 
 
 def remove_audit_records(*, older_than: timedelta, limit: int) -> int:
-    """Removes up to `limit` records, the oldest first; returns how many."""
+    """Remove up to `limit` records, the oldest first; return how many."""
     values: dict[str, Any] = {"older_than": older_than, "limit": limit}
     with connection.cursor() as cursor:
         cursor.execute(REMOVE_OLD_RECORDS, values)

@@ -4,8 +4,8 @@ from django.core.mail import EmailMessage
 
 from idempotency.compat import task
 from idempotency.jobs.settling import Settling
+from rides.formats import amount, place
 from rides.models import AuditRecord, Ride
-from rides.wording import amount, place
 
 
 @task()

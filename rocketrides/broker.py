@@ -11,7 +11,7 @@ TIMEOUT_SECONDS = 10
 
 
 def celery_settings(broker_url: str) -> dict[str, Any]:
-    """Returns what Celery reads from Django's settings."""
+    """Return what Celery reads from Django's settings."""
     is_rabbitmq = urlsplit(broker_url).scheme.startswith("amqp")
     # Celery reads it from there too, and the broker's password is on no page of settings.
     os.environ["CELERY_BROKER_URL"] = broker_url

@@ -39,7 +39,7 @@ class Contestant(Protocol):
     def load(self, server: Server, *, clients: int, latency_ms: int, seconds: int) -> Answers: ...
 
     def ask(self, server: Server, times: int) -> None:
-        """Asks `times` times, one after the other, and nothing else."""
+        """Ask `times` times, one after the other, and nothing else."""
 
 
 CONTESTANTS: tuple[Contestant, ...] = (

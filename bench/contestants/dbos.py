@@ -10,7 +10,7 @@ from pathlib import Path
 
 from bench import database
 from bench.contestants.http import OverHTTP
-from bench.surroundings import environment, serving
+from bench.processes import environment, serving
 from bench.world import TEMPLATE, Missing, Server, World
 from rocketrides.environment import BASE_DIR
 

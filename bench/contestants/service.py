@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from bench import database
-from bench.surroundings import manage, serving
+from bench.processes import manage, serving
 from bench.world import TEMPLATE, Server, World, production
 from sandbox import supervisor
 

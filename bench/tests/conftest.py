@@ -11,8 +11,8 @@ from bench.world import world as whole_world
 
 @pytest.fixture(scope="module")
 def world() -> Iterator[World]:
-    with whole_world() as surroundings:
-        yield surroundings
+    with whole_world() as bench:
+        yield bench
 
 
 def contestant(name: str) -> Contestant:

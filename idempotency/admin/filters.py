@@ -54,7 +54,7 @@ def _past_retention() -> Q:
 
 
 def _not_reaped_yet() -> Q:
-    """Spares the index the tombstones, of which there may be many."""
+    """Spare the index the tombstones, of which there may be many."""
     position = ReaperPosition.objects.first()
     return Q(last_run_at__gte=position.last_run_at) if position else Q()
 

@@ -67,7 +67,7 @@ def unapplied_migrations(alias: str) -> Sequence[object]:
 
 @register(Tags.database)
 def check_keys_in_flight(*, databases: Sequence[str] | None = None, **_: Any) -> list[CheckMessage]:
-    """Names the keys that this code would park, and the retired phases that nothing needs."""
+    """Name the keys that this code would park, and the retired phases that nothing needs."""
     messages: list[CheckMessage] = []
     for alias in databases or []:
         in_flight = list(points_in_flight(alias))

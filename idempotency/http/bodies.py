@@ -42,7 +42,7 @@ class Sent:
 def read_body(request: HttpRequest) -> Sent:
     """The body's fields, read without the operation's form.
 
-    *Raises* `BodyTooLarge`, `LengthRequired`, `ContentTypeUnsupported`, `BodyMalformed`,
+    Raises: `BodyTooLarge`, `LengthRequired`, `ContentTypeUnsupported`, `BodyMalformed`,
     `ParametersInvalid`.
     """
     refuse_unread_body(request)
@@ -55,7 +55,7 @@ def read_body(request: HttpRequest) -> Sent:
 def refuse_unread_body(request: HttpRequest) -> int:
     """Refuse a body by what its head says of it; return its announced length in bytes.
 
-    *Raises* `BodyTooLarge`, `LengthRequired`, `BodyMalformed`, `ContentTypeUnsupported`.
+    Raises: `BodyTooLarge`, `LengthRequired`, `BodyMalformed`, `ContentTypeUnsupported`.
     """
     limit, announced = conf.current().max_body_bytes, _announced_length(request)
     if announced > limit:
@@ -70,7 +70,7 @@ def refuse_unread_body(request: HttpRequest) -> int:
 def read_bytes(request: HttpRequest) -> bytes:
     """Read the whole body, which Django then keeps. No more is read than was announced.
 
-    *Raises* `BodyMalformed` where it is shorter, or its client is gone.
+    Raises: `BodyMalformed` where it is shorter, or its client is gone.
     """
     announced = _announced_length(request)
     try:
@@ -125,7 +125,7 @@ def _read_json(text: str) -> dict[str, Any]:
 
 
 def refuse_other_json_types(sent: Sent, fields: Mapping[str, forms.Field]) -> dict[str, Any]:
-    """The fields that were sent as a form of these fields wants them. *Raises* `ParametersInvalid`.
+    """The fields that were sent as a form of these fields wants them. Raises: `ParametersInvalid`.
 
     JSON has types, so they count. A form's texts are left as they are.
     """
@@ -176,9 +176,9 @@ def _refuse_other_json_type(name: str, value: Any, field: forms.Field) -> None:
 
 
 def refuse_deep_nesting(sent: Sent) -> None:
-    """Refuses what is nested without end, before anything walks through it.
+    """Refuse what is nested without end, before anything walks through it.
 
-    *Raises* `ParametersInvalid`.
+    Raises: `ParametersInvalid`.
     """
     for name, value in sent.fields.items():
         for _ in _texts_in(name, value):
@@ -186,7 +186,7 @@ def refuse_deep_nesting(sent: Sent) -> None:
 
 
 def refuse_unstorable_texts(sent: Sent) -> None:
-    """Refuses what PostgreSQL cannot store. *Raises* `ParametersInvalid`."""
+    """Refuse what PostgreSQL cannot store. Raises: `ParametersInvalid`."""
     for name, value in sent.fields.items():
         _refuse_unstorable_text(name, value)
 

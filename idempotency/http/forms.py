@@ -17,7 +17,7 @@ def kept_by_form(
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """Ask the form, and return what it made of the fields: as JSON to keep, and the transient ones.
 
-    *Raises* `ParametersInvalid`, `ParameterNotKept`.
+    Raises: `ParametersInvalid`, `ParameterNotKept`.
     """
     submitted = refuse_other_json_types(sent, form_class.base_fields)
     _refuse_unknown(sent.fields, form_class.base_fields)
@@ -39,7 +39,7 @@ def clean_transient(
 ) -> dict[str, Any]:
     """Return the transient fields of a retry, each cleaned by its own field and nothing else.
 
-    *Raises* `ParametersInvalid`.
+    Raises: `ParametersInvalid`.
     """
     fields = {k: deepcopy(v) for k, v in form_class.base_fields.items() if k in transient_fields}
     values = refuse_other_json_types(sent, fields)

@@ -19,7 +19,7 @@ _BARE_KEY = re.compile(r"[\x20\x21\x23-\x2b\x2d-\x7e]+")
 def read_key(request: HttpRequest) -> str:
     """The client's key from its header.
 
-    *Raises* `KeyMissing`, `KeyInvalid`.
+    Raises: `KeyMissing`, `KeyInvalid`.
     """
     return check_key(request.META.get("HTTP_IDEMPOTENCY_KEY", ""))
 
@@ -27,7 +27,7 @@ def read_key(request: HttpRequest) -> str:
 def check_key(sent: str) -> str:
     """A client's key, bare or as the draft's quoted string: both are the same key.
 
-    *Raises* `KeyMissing`, `KeyInvalid`.
+    Raises: `KeyMissing`, `KeyInvalid`.
     """
     sent = sent.strip(" \t")
     if not sent:

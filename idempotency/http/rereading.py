@@ -13,7 +13,7 @@ from idempotency.transactions import drop_broken_connection
 
 @contextmanager
 def reading_again_after_a_restart() -> Iterator[None]:
-    """Repeats, once, a SELECT outside of a transaction that met a dead connection, on a new one; or
+    """Repeat, once, a SELECT outside of a transaction that met a dead connection, on a new one; or
     that the database refused for the sake of others, where sessions are SERIALIZABLE.
 
     For the whole of a request: else each connection that was kept over a restart of the server

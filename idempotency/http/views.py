@@ -94,7 +94,7 @@ def view_for(operation_class: "type[Operation]") -> Callable[..., HttpResponse]:
 def refuse_unread(request: HttpRequest) -> None:
     """Refuse what can be refused without the body and without the database.
 
-    *Raises* `MethodNotAllowed`, `LengthRequired`, `BodyTooLarge`, `BodyMalformed`,
+    Raises: `MethodNotAllowed`, `LengthRequired`, `BodyTooLarge`, `BodyMalformed`,
     `ContentTypeUnsupported`, `Unauthenticated`, `KeyMissing`, `KeyInvalid`.
     """
     if request.method != "POST":
@@ -141,14 +141,14 @@ def perform(
     sent: Sent,
     path_kwargs: dict[str, Any],
 ) -> HttpResponse:
-    """Runs an operation for a key and fields that have been read, or replays its answer.
+    """Run an operation for a key and fields that have been read, or replay its answer.
 
     A view of a project's own calls it where the key comes another way than by the header, such as
     from a hidden field of a web form: `Sent(fields)`.
 
     The key is looked up by what was sent. Only where it is fresh does the operation's form see it.
 
-    *Raises* an `IdempotencyError` where there is no answer (yet).
+    Raises: an `IdempotencyError` where there is no answer (yet).
     """
     doors.refuse_while_closed()
     _refuse_unstorable_path(request.path_info)

@@ -16,7 +16,7 @@ class CeleryBackend(FennelBackend):
     supports_get_result = False
 
     def enqueue(self, *args: Any, **kwargs: Any) -> Any:
-        """As fennel's. *Raises* `BrokerAway` where the broker is, whichever it is."""
+        """As fennel's. Raises: `BrokerAway` where the broker is, whichever it is."""
         try:
             return super().enqueue(*args, **kwargs)
         except OperationalError as error:

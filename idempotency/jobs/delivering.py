@@ -162,13 +162,13 @@ class Prepared:
 
 
 def drain_staged_jobs(limit: int) -> int:
-    """Hands up to `limit` staged jobs to their queues; returns how many it took."""
+    """Hand up to `limit` staged jobs to their queues; return how many it took."""
     taken = len(take_staged_jobs(limit, first_id=0))
     return taken + len(take_jobs_whose_time_has_come(limit - taken, due_from="-infinity"))
 
 
 def take_staged_jobs(limit: int, *, first_id: int) -> list[OwedJob]:
-    """The same for those from a number on that are not for later; returns what it took."""
+    """The same for those from a number on that are not for later; return what it took."""
     return _take_and_hand_over(DRAIN_STAGED_JOBS, {"limit": limit, "first_id": first_id})
 
 
@@ -179,7 +179,7 @@ def take_jobs_whose_time_has_come(limit: int, *, due_from: str) -> list[OwedJob]
 
 
 def redeliver_overdue_jobs(limit: int) -> int:
-    """Hands up to `limit` jobs over again that were not settled in time; returns how many it took.
+    """Hand up to `limit` jobs over again that were not settled in time; return how many it took.
 
     Those that were handed over too often are set aside instead.
     """
@@ -198,7 +198,7 @@ def redeliver_overdue_jobs(limit: int) -> int:
 
 @repeated_on_conflict
 def put_back(job_ids: Sequence[Any], *, who: str, reason: str) -> int:
-    """Owes jobs again that were set aside, as a person decided; returns how many there were."""
+    """Owe jobs again that were set aside, as a person decided; return how many there were."""
     values: dict[str, Any] = {
         "job_ids": list(job_ids),
         "who": storable_text(who),
@@ -251,7 +251,7 @@ def _take(statement: str, values: dict[str, Any]) -> tuple[list[OwedJob], list[P
 
 
 def _hand_over_to_brokers(jobs: Sequence[Prepared]) -> None:
-    """*Raises* `OSError` where a broker is away, when the others have got what is theirs."""
+    """Raises: `OSError` where a broker is away, when the others have got what is theirs."""
     refuse_open_transaction()
     give_connection_back()
     by_backend: dict[str, list[Prepared]] = {}
@@ -268,7 +268,7 @@ def _hand_over_to_brokers(jobs: Sequence[Prepared]) -> None:
 
 
 def _hand_over_to_broker(jobs: Sequence[Prepared]) -> None:
-    """*Raises* `OSError` where the broker is away; what it did not get is due at once.
+    """Raises: `OSError` where the broker is away; what it did not get is due at once.
 
     A job that its broker hangs up on looks the same. What tells is the next, if that gets there.
     """
@@ -293,7 +293,7 @@ def _hand_over_to_broker(jobs: Sequence[Prepared]) -> None:
 
 
 def _prepared(job: OwedJob) -> Prepared:
-    """*Raises* whatever is wrong with the job."""
+    """Raises: whatever is wrong with the job."""
     found = task_named(job.job_name)
     arguments = json.loads(job.arguments)
     args, kwargs = arguments["args"], arguments["kwargs"]

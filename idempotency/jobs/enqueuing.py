@@ -81,10 +81,10 @@ class Lookout:
         self._everything_due_at = 0.0
 
     def enqueue(self, limit: int) -> Batch:
-        """Looks, and hands over up to `limit` staged jobs, as many that were for later and are due,
+        """Look, and hand over up to `limit` staged jobs, as many that were for later and are due,
         and as many that are overdue.
 
-        *Raises* `OSError` where a broker is away, when all that is for others was handed over.
+        Raises: `OSError` where a broker is away, when all that is for others was handed over.
         """
         found = self._look()
         counts, away = [], None

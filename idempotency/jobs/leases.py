@@ -70,7 +70,7 @@ class JobLease:
 
 @repeated_on_conflict
 def lease_delivery(job_id: str, limit: timedelta) -> JobLease | None:
-    """Leases a job for `limit`. None where it is done already, or another worker has it."""
+    """Lease a job for `limit`. Return None where it is done already, or another worker has it."""
     ends_at = time.monotonic() + limit.total_seconds()
     token = uuid.uuid4()
     values: dict[str, Any] = {
@@ -86,7 +86,7 @@ def lease_delivery(job_id: str, limit: timedelta) -> JobLease | None:
 
 
 def settle_delivery(lease: JobLease) -> None:
-    """Strikes the job off, in the open transaction. *Raises* `JobLeaseLost`, to roll that back."""
+    """Strike the job off, in the open transaction. Raises: `JobLeaseLost`, to roll that back."""
     if not _changes_a_row(SETTLE_DELIVERY, lease):
         raise JobLeaseLost(
             f"Nothing of the job is kept here: its lease has ended, after {lease.limit}."
@@ -95,7 +95,7 @@ def settle_delivery(lease: JobLease) -> None:
 
 @repeated_on_conflict
 def release_delivery(lease: JobLease, last_error: str) -> None:
-    """Lets a job go that failed, with its error; where another worker has it, that one keeps it."""
+    """Let a job go that failed, with its error; where another worker has it, that one keeps it."""
     _changes_a_row(RELEASE_DELIVERY, lease, last_error=last_error)
 
 

@@ -20,7 +20,7 @@ _SOONEST_SECONDS = 0.001
 
 
 def job_limit(limit: timedelta) -> Callable[[Function], Function]:
-    """Says how long a job may take, where `JOB_LIMIT` is not right for it.
+    """Say how long a job may take, where `JOB_LIMIT` is not right for it.
 
     It stands below `@task`, next to the function:
 

@@ -35,7 +35,7 @@ class Settling:
 
     @contextmanager
     def __call__(self) -> Iterator[None]:
-        """*Raises* `SettlingOpenedTwice`; `JobLeaseLost` at its end, where nothing is kept."""
+        """Raises: `SettlingOpenedTwice`; `JobLeaseLost` at its end, where nothing is kept."""
         if self._was_opened:
             raise SettlingOpenedTwice("A job settles once. What it writes goes into one block.")
         self._was_opened = self._may_write = True
@@ -50,9 +50,9 @@ class Settling:
             self._may_write = False
 
     def finish(self) -> None:
-        """Settles a job that has returned without opening its block.
+        """Settle a job that has returned without opening its block.
 
-        *Raises* `SettlingNotKept` where it opened the block, which failed, and returned even so.
+        Raises: `SettlingNotKept` where it opened the block, which failed, and returned even so.
         """
         if not self._was_opened:
             with self():

@@ -26,7 +26,7 @@ def called_with(
 
 
 def refuse_wrong_arguments(job: Task, args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
-    """*Raises* `JobUnknown`, which names an argument and no value."""
+    """Raises: `JobUnknown`, which names an argument and no value."""
     try:
         called_args, called_kwargs = called_with(job, args, kwargs)
         inspect.signature(job.func).bind(*called_args, **called_kwargs)

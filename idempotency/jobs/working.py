@@ -36,14 +36,14 @@ UPDATE idempotency_jobdelivery SET last_error = %(last_error)s WHERE job_id = %(
 
 
 def run_under_lease(job_id: str, job_name: str, args: list[Any], kwargs: dict[str, Any]) -> None:
-    """Leases the delivery, does the job, and settles it with what it writes.
+    """Lease the delivery, do the job, and settle it with what it writes.
 
     A job without a delivery record was done before, and one with a live lease is another worker's:
     nothing happens. A job that fails keeps its record, with the error, and is handed over again.
 
     While the doors are closed nothing happens either: the delivery stays owed.
 
-    *Raises* `JobFailed`, which says no more of the error than the record does.
+    Raises: `JobFailed`, which says no more of the error than the record does.
     """
     if doors.are_closed():
         logger.info("job left for later, the doors are closed: job_id=%s", job_id)
@@ -144,7 +144,7 @@ def _named(failure: BaseException) -> BaseException:
 
 
 def _let_go(lease: JobLease, error: BaseException) -> None:
-    """Keeps the error, where the database can be asked; where not, the lease ends by itself."""
+    """Keep the error, where the database can be asked; where not, the lease ends by itself."""
     if isinstance(error, JobOverLimit):
         _give_connection_up()
     if connection.errors_occurred:

@@ -75,9 +75,9 @@ def ask_foreign_system(key: IdempotencyKey) -> str:
 
 
 def run_again(decision: Decision) -> Response:
-    """Goes on from the recovery point, as a retry would.
+    """Go on from the recovery point, as a retry would.
 
-    *Raises* `ReviewRefused`, or the `IdempotencyError` with which the attempt ended.
+    Raises: `ReviewRefused`, or the `IdempotencyError` with which the attempt ended.
     """
     attempt = Attempt(_operation_of(_key_under_review(decision)))
     _phase_here(attempt.operation)
@@ -85,9 +85,9 @@ def run_again(decision: Decision) -> Response:
 
 
 def adopt(decision: Decision, reference: str) -> Response:
-    """Goes on with what the person found at the foreign system, after the phase's check of it.
+    """Go on with what the person found at the foreign system, after the phase's check of it.
 
-    *Raises* `ReviewRefused`, or the `IdempotencyError` with which the attempt ended.
+    Raises: `ReviewRefused`, or the `IdempotencyError` with which the attempt ended.
     """
     operation = _operation_of(_key_under_review(decision))
     phase = _phase_here(operation)
@@ -104,12 +104,12 @@ def adopt(decision: Decision, reference: str) -> Response:
 
 
 def undo(decision: Decision) -> Response:
-    """Takes back what was done at the foreign system, and finishes the request as cancelled.
+    """Take back what was done at the foreign system, and finish the request as cancelled.
 
     The decision moves the key to the undoing phase's own point: once it is taken the request is
     never again gone on with, whatever becomes of this process.
 
-    *Raises* `ReviewRefused`, or the `IdempotencyError` with which the attempt ended.
+    Raises: `ReviewRefused`, or the `IdempotencyError` with which the attempt ended.
     """
     attempt = Attempt(_operation_of(_key_under_review(decision)))
     point = _undo_phase(attempt.operation).recovery_point
@@ -117,10 +117,10 @@ def undo(decision: Decision) -> Response:
 
 
 def close(decision: Decision, response: Response) -> Response:
-    """Finishes the request with the answer that the person gives, and does nothing else. That works
+    """Finish the request with the answer that the person gives, and do nothing else. That works
     for a request that this code no longer knows, too.
 
-    *Raises* `ReviewRefused`, or the `IdempotencyError` with which the attempt ended.
+    Raises: `ReviewRefused`, or the `IdempotencyError` with which the attempt ended.
     """
     key = _key_under_review(decision)
     try:
@@ -153,7 +153,7 @@ def _carry_out(
 
 @repeated_on_conflict
 def _claim(action: str, decision: Decision, operation: Operation, point: str) -> Claim:
-    """Takes the key off the list, with the decision in its journal and in the audit records."""
+    """Take the key off the list, with the decision in its journal and in the audit records."""
     with transaction.atomic(), hooks_logged():
         claim = reopen_key(
             operation.key,

@@ -30,7 +30,7 @@ class DecisionForm(forms.Form):
     )
 
     def carry_out(self, decision: Decision) -> Response:
-        """*Raises* `ReviewRefused`, or the `IdempotencyError` with which the attempt ended."""
+        """Raises: `ReviewRefused`, or the `IdempotencyError` with which the attempt ended."""
         raise NotImplementedError
 
 

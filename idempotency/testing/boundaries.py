@@ -93,7 +93,7 @@ class Watch:
 
     @contextmanager
     def on(self, operation: type[Operation], calls: Calls = ()) -> Iterator[None]:
-        """Watches what this thread does in the block; `calls` are foreign as well."""
+        """Watch what this thread does in the block; `calls` are foreign as well."""
         with ExitStack() as stack:
             stack.enter_context(connection.execute_wrapper(self._statement))
             for step in ("commit", "rollback"):

@@ -14,7 +14,7 @@ _TIMES_OF_A_DELIVERY = ("created_at", "run_after", "handed_over_at", "leased_unt
 
 
 def let_time_pass(by: timedelta) -> None:
-    """Has everything about every key and every job have happened that much earlier."""
+    """Have everything about every key and every job have happened that much earlier."""
     _let_keys_age(IdempotencyKey.objects.all(), by)
     let_deliveries_age(by)
 

@@ -50,7 +50,7 @@ class Report:
 
 
 def explore(experiment: Experiment, plan: Plan = every_combination) -> Report:
-    """Runs the attempt to find its boundaries, and then the trials that `plan` makes of them.
+    """Run the attempt to find its boundaries, and then the trials that `plan` makes of them.
 
     The database's transactions must be real: use `pytest.mark.django_db(transaction=True)` or
     Django's `TransactionTestCase`.
@@ -69,7 +69,7 @@ def explore(experiment: Experiment, plan: Plan = every_combination) -> Report:
 
 
 def violations_of(trial: Trial) -> Iterator[Violation]:
-    """Checks the core's invariants and the experiment's own."""
+    """Check the core's invariants and the experiment's own."""
     for invariant in (*INVARIANTS, *trial.experiment.invariants):
         try:
             invariant(trial)

@@ -73,7 +73,7 @@ def abort(boundary: Boundary) -> None:
 
 
 def disconnect(boundary: Boundary) -> None:
-    """Breaks the socket to the database. What comes next on it fails, with the driver's own error;
+    """Break the socket to the database. What comes next on it fails, with the driver's own error;
     after a step that is a statement here, since its answer has been read.
     """
     with socket.socket(fileno=os.dup(connection.connection.fileno())) as line:

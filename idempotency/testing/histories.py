@@ -89,7 +89,7 @@ class Change:
 
 @contextmanager
 def recorded_histories() -> Iterator[None]:
-    """Records the changes of keys and jobs while the block runs."""
+    """Record the changes of keys and jobs while the block runs."""
     _execute(START_RECORDING)
     for table, (changes, about) in _RECORDED.items():
         if table in connection.introspection.table_names():
@@ -119,7 +119,7 @@ def last_change() -> int:
 
 
 def forget_changes_after(number: int) -> None:
-    """Has the later changes be lost with the commits that made them."""
+    """Have the later changes be lost with the commits that made them."""
     with connection.cursor() as cursor:
         cursor.execute(IS_RECORDING)
         if cursor.fetchone()[0]:

@@ -54,9 +54,9 @@ def what_is_kept() -> Kept:
 
 
 def lose_commits_since(kept: Kept) -> None:
-    """Has the database be the standby that kept no more than that. Open transactions are lost.
+    """Have the database be the standby that kept no more than that. Open transactions are lost.
 
-    *Raises* `IntegrityError` or `OperationalError` where others go on changing what is lost.
+    Raises: `IntegrityError` or `OperationalError` where others go on changing what is lost.
     """
     for tries_left in reversed(range(MOST_TRIES)):
         end_idle_transactions()

@@ -43,7 +43,7 @@ class Story(RuleBasedStateMachine):
 
 
 def step(run: Callable[..., Any]) -> Callable[..., Any]:
-    """Makes a rule one of those that are counted."""
+    """Make a rule one of those that are counted."""
 
     @wraps(run)
     def counted(story: Story, **drawn: Any) -> Any:
@@ -58,7 +58,7 @@ def step(run: Callable[..., Any]) -> Callable[..., Any]:
 
 @contextmanager
 def counted_from_zero(machine: type[Story]) -> Iterator[None]:
-    """Has the machine's stories be counted in the block, and every change of a key recorded."""
+    """Have the machine's stories be counted in the block, and every change of a key recorded."""
     machine.steps, machine.happened = Counter(), Counter()
     with recorded_histories(), patch.object(engine, "MAX_SHRINKING_SECONDS", SECONDS_TO_SHRINK):
         yield

@@ -48,7 +48,7 @@ def do_and_crash(
     *,
     after_fork: Callable[[], None] = nothing,
 ) -> Done:
-    """Does it and crashes once, where it comes to such a boundary."""
+    """Do it and crashes once, where it comes to such a boundary."""
     watch = Watch(
         is_target=lambda b: b.number >= crash.at and crash.fault.can_strike(b),
         strike=STRIKES[crash.fault],

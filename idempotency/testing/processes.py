@@ -31,7 +31,7 @@ class Forked:
     pipe: int
 
     def wait(self) -> int:
-        """Waits until the child ends or stops; its wait status, for `os.WIFSTOPPED` and such."""
+        """Wait until the child ends or stops; its wait status, for `os.WIFSTOPPED` and such."""
         deadline = time.monotonic() + PATIENCE_SECONDS
         while True:
             pid, status = os.waitpid(self.pid, os.WNOHANG | os.WUNTRACED)
@@ -47,7 +47,7 @@ class Forked:
         os.kill(self.pid, signal.SIGCONT)
 
     def kill(self) -> None:
-        """Ends a child that has stopped, and of which nobody wants to hear any more."""
+        """End a child that has stopped, and of which nobody wants to hear any more."""
         os.kill(self.pid, signal.SIGKILL)
         os.waitpid(self.pid, 0)
         os.close(self.pipe)
@@ -60,7 +60,7 @@ class Forked:
 
 
 def fork(work: Callable[[], Any], *, after_fork: Callable[[], None]) -> Forked:
-    """Runs `work` in a child.
+    """Run `work` in a child.
 
     Args:
         after_fork: called first in the child, to give up what it must not share with its parent.

@@ -15,7 +15,7 @@ _PROPERTY = "crashes"
 
 @pytest.fixture
 def crash_everywhere(request: pytest.FixtureRequest, transactional_db: None) -> CrashEverywhere:
-    """Explores an experiment; the test fails with the violations, if there are any."""
+    """Explore an experiment; the test fails with the violations, if there are any."""
     # Django's models cannot be imported yet when pytest loads its plugins.
     from idempotency.testing.exploring import Report, explore
     from idempotency.testing.plans import Plan, every_combination

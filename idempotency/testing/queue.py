@@ -18,7 +18,7 @@ class JobsRun:
 
 
 def run_queued_jobs(limit: int) -> JobsRun:
-    """Runs up to `limit` jobs that are ready, one after the other."""
+    """Run up to `limit` jobs that are ready, one after the other."""
     worker_id = get_random_string(32)
     Worker(
         queue_names=["*"],

@@ -35,7 +35,7 @@ class Recovery(StrEnum):
 
 
 def recover(experiment: "Experiment", key: str, recovery: Recovery) -> Iterator["Answer"]:
-    """Lets the lease run out and one recovery happen; yields what the client was told meanwhile."""
+    """Let the lease run out and one recovery happen; yields what the client was told meanwhile."""
     let_key_age(key, until_anybody_may_take_over())
     match recovery:
         case Recovery.CLIENT:

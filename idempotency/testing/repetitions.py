@@ -57,7 +57,7 @@ class _Place:
 
 
 def fail_each_phase_once(experiment: Experiment) -> Repetitions:
-    """Runs a trial for each phase and each way to fail, and compares it with one that did not fail:
+    """Run a trial for each phase and each way to fail, and compare it with one that did not fail:
     in the rows that each table has more, and in the experiment's own `outcome`.
 
     A method that the attempt does not come to is not counted among those that failed.

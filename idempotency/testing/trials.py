@@ -144,7 +144,7 @@ class Trial:
 
 
 def run_trial(trial: Trial) -> Trial:
-    """Prepares, strikes, recovers and settles; afterwards everything is at rest."""
+    """Prepare, strikes, recovers and settles; afterwards everything is at rest."""
     experiment, key = trial.experiment, trial.idempotency_key
     experiment.prepare(key)
     duplicate = Duplicate(partial(experiment.ask, key))

@@ -36,7 +36,7 @@ class Customer:
     order: dict[str, Any] = field(default_factory=lambda: {"title": "Emma", "price_cents": 900})
 
     def send(self, key: str, *, to: str = "/orders", **changes: Any) -> Any:
-        """Posts the order, as JSON, with some fields changed."""
+        """Post the order, as JSON, with some fields changed."""
         return self.post({**self.order, **changes}, key, to=to)
 
     def post(
@@ -54,7 +54,7 @@ class Customer:
 
 @pytest.fixture(autouse=True)
 def bookshop(request, settings) -> None:
-    """Mounts the bookshop, or the operations of the test's own module where it mounts some."""
+    """Mount the bookshop, or the operations of the test's own module where it mounts some."""
     own = hasattr(request.module, "urlpatterns")
     settings.ROOT_URLCONF = request.module.__name__ if own else "idempotency.tests.bookshop"
     settings.IDEMPOTENCY = {
@@ -82,13 +82,13 @@ def key() -> str:
 
 @pytest.fixture
 def stored(key: str) -> Callable[[], IdempotencyKey]:
-    """Reads the row of `key`."""
+    """Read the row of `key`."""
     return lambda: IdempotencyKey.objects.get(idempotency_key=key)
 
 
 @pytest.fixture
 def elsewhere() -> Iterator[Elsewhere]:
-    """Calls a function in another thread, and so over another connection; returns its future."""
+    """Call a function in another thread, and so over another connection; return its future."""
 
     def call(function: Callable[..., Any], *args: Any) -> Any:
         try:
@@ -102,7 +102,7 @@ def elsewhere() -> Iterator[Elsewhere]:
 
 @pytest.fixture
 def stage(customer: Customer) -> Callable[..., uuid.UUID]:
-    """Stages a job in a transaction of its own."""
+    """Stage a job in a transaction of its own."""
 
     def stage(job: Task = note, **arguments: Any) -> uuid.UUID:
         with transaction.atomic():

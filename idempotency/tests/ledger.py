@@ -41,20 +41,20 @@ class Declined(Exception):
 
 
 def pay(amount_cents: int, *, key: Any) -> str:
-    """Pays once for a key, and returns the payment's id.
+    """Pay once for a key, and return the payment's id.
 
-    *Raises* `Declined`, or `Indeterminate` where nobody knows.
+    Raises: `Declined`, or `Indeterminate` where nobody knows.
     """
     return _call("POST", f"/payments/{key}", {"amount_cents": amount_cents})["id"]
 
 
 def find_payment(*, key: Any) -> str | None:
-    """The id of the payment that was made for a key, or None. *Raises* `Indeterminate`."""
+    """The id of the payment that was made for a key, or None. Raises: `Indeterminate`."""
     return _call("GET", f"/payments/{key}")["id"]
 
 
 def announce(title: str) -> None:
-    """Tells the world: a call without any idempotency, for a job to be in the middle of."""
+    """Tell the world: a call without any idempotency, for a job to be in the middle of."""
     _call("POST", "/announcements", {"title": title})
 
 
@@ -88,7 +88,7 @@ class Ledger:
     lock: Lock = field(default_factory=Lock)
 
     def meanwhile(self, action: Callable[[], Any]) -> Future[Any]:
-        """Lets `action` happen after the next call was carried out and before it is answered."""
+        """Let `action` happen after the next call was carried out and before it is answered."""
         outcome: Future[Any] = Future()
         self.actions.append((action, outcome))
         return outcome
@@ -103,7 +103,7 @@ class Ledger:
         self.calls.clear()
 
     def answer(self, method: str, path: str, body: dict[str, Any]) -> tuple[int, Any] | None:
-        """Carries a call out and returns status and body, or None to break the connection off."""
+        """Carry a call out and returns status and body, or None to break the connection off."""
         with self.lock:
             self.calls.append(f"{method} {path.split('/')[1]}")
             fault = self.faults.pop(0) if self.faults else None

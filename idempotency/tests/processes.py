@@ -15,7 +15,7 @@ TIMEOUT_SECONDS = 30
 
 
 def run_command(*arguments: str) -> str:
-    """Runs a management command to its end; returns what it printed."""
+    """Run a management command to its end; return what it printed."""
     with started_command(*arguments) as process:
         printed, complaints = process.communicate(timeout=TIMEOUT_SECONDS)
     assert process.returncode == 0, complaints
@@ -45,7 +45,7 @@ def started_command(*arguments: str, **seconds: float) -> Iterator[subprocess.Po
 
 
 def wait_for_line(process: subprocess.Popen[str], wanted: str) -> list[str]:
-    """Reads the log of a process up to the line that contains `wanted`; returns what it read."""
+    """Read the log of a process up to the line that contains `wanted`; return what it read."""
     assert process.stderr is not None
     lines = []
     for line in process.stderr:

@@ -22,7 +22,7 @@ GRACE = timedelta(seconds=300)
 
 @pytest.fixture
 def bound_by_the_server(own_session, monkeypatch):
-    """Has this thread's session prepare each statement when it is first sent."""
+    """Have this thread's session prepare each statement when it is first sent."""
     options = {"server_side_binding": True, "prepare_threshold": 0}
     monkeypatch.setitem(
         connection.settings_dict, "OPTIONS", {**connection.settings_dict["OPTIONS"], **options}

@@ -22,7 +22,7 @@ A_MOMENT = timedelta(seconds=5)
 
 @pytest.fixture
 def abandon(customer, ledger):
-    """Leaves a request behind whose process died after the payment."""
+    """Leave a request behind whose process died after the payment."""
 
     def abandon(key, **changes):
         with pytest.raises(Death):

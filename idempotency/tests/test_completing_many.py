@@ -30,7 +30,7 @@ UNTIL_IT_IS_DUE = timedelta(hours=2)
 
 @pytest.fixture
 def abandoned(customer, key, ledger):
-    """Leaves so many requests behind whose processes died after the payment."""
+    """Leave so many requests behind whose processes died after the payment."""
 
     def abandon(count):
         for n in range(count):

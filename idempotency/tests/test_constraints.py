@@ -21,7 +21,7 @@ ANSWER = {
 
 @pytest.fixture
 def create(customer):
-    """Writes a key that is valid but for `changes`."""
+    """Write a key that is valid but for `changes`."""
 
     def create(**changes):
         valid = {

@@ -40,7 +40,7 @@ PLAN = every_combination if os.environ.get("CRASHES") == "all" else by_turns
 
 @contextmanager
 def lose_answer() -> Iterator[None]:
-    """Lets the client hang up after its call was carried out: in whichever process it runs."""
+    """Let the client hang up after its call was carried out: in whichever process it runs."""
 
     def hang_up(*call: Any, **options: Any) -> None:
         urlopen(*call, **options).close()

@@ -62,7 +62,7 @@ BEGINS_AT = "2026-10-24T12:00:00.123456"
 
 @contextmanager
 def lose_answer() -> Iterator[None]:
-    """Lets the client hang up after its call was carried out: in whichever process it runs."""
+    """Let the client hang up after its call was carried out: in whichever process it runs."""
 
     def hang_up(*call: Any, **options: Any) -> None:
         urlopen(*call, **options).close()

@@ -175,7 +175,7 @@ def test_what_the_foreign_system_answered_is_kept_when_a_later_phase_fails(
 
 @pytest.fixture
 def due_in_any_way(customer, key):
-    """Leaves a due request behind for each way to fail, and before and after them a sound one."""
+    """Leave a due request behind for each way to fail, and before and after them a sound one."""
 
     def leave() -> None:
         for number, raises in enumerate(["", *RAISED, ""]):

@@ -81,7 +81,7 @@ def flood(db):
 
 @pytest.fixture
 def plan(million, db):
-    """Runs a statement, takes it back, and returns the nodes of its plan."""
+    """Run a statement, take it back, and return the nodes of its plan."""
 
     def plan(statement, **values):
         with transaction.atomic(), connection.cursor() as cursor:

@@ -39,7 +39,7 @@ PAST_THE_LEASE = timedelta(minutes=5, seconds=1)
 
 @pytest.fixture
 def deliver(stage):
-    """Stages a job, hands it over, and returns what delivers it once."""
+    """Stage a job, hand it over, and return what delivers it once."""
 
     def prepare(job, **arguments):
         job_id = str(stage(job, **arguments))

@@ -55,7 +55,7 @@ def old_snapshot():
 
 @pytest.fixture
 def keys(customer):
-    """Fills the table: keys of a name, at a recovery point, that old, with or without an answer."""
+    """Fill the table: keys of a name, at a recovery point, that old, with or without an answer."""
 
     def fill(rows, *, point, age, name="old", body=None):
         values = {"user_id": customer.user.pk, "rows": rows, "point": point, "age": age}

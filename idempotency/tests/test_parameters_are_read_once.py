@@ -44,7 +44,7 @@ def course():
 
 @pytest.fixture
 def enrol(customer, key, course, ledger):
-    """Enrols as the user in the Netherlands does, with some fields changed."""
+    """Enrol as the user in the Netherlands does, with some fields changed."""
 
     def enrol(*, to="/enrolments", key=key, **changes):
         body = urlencode(asked_for(course, **changes), doseq=True)
@@ -72,7 +72,7 @@ def decision_on(row):
 
 
 def finish(how, enrol):
-    """Finishes what is in flight, by the client's retry or by the completer."""
+    """Finish what is in flight, by the client's retry or by the completer."""
     if how == "client":
         return enrol()
     let_time_pass(UNTIL_IT_IS_DUE)

@@ -88,7 +88,7 @@ urlpatterns = [
 
 @pytest.fixture
 def listed(customer, key, stored, ledger):
-    """Puts a request on the list: past the window, nothing was found. Returns its row."""
+    """Put a request on the list: past the window, nothing was found. Returns its row."""
 
     def put_on_the_list(to="/reviewed"):
         ledger.faults = [Fault.ERROR_BEFORE]
@@ -121,7 +121,7 @@ def named(row):
 
 
 def review(*arguments):
-    """Runs `manage.py review …`; returns what it says."""
+    """Run `manage.py review …`; return what it says."""
     said = io.StringIO()
     call_command("review", *map(str, arguments), stdout=said)
     return said.getvalue()

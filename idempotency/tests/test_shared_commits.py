@@ -79,7 +79,7 @@ def groups():
 
 @pytest.fixture
 def trouble(monkeypatch):
-    """Lets the second phase fail in a given way."""
+    """Let the second phase fail in a given way."""
     return lambda how: monkeypatch.setattr(ThreeInARow, "trouble", staticmethod(how))
 
 

@@ -33,7 +33,7 @@ PARAMS = '{"title": "Emma", "price_cents": 900, "discount": "1.5", "gift": false
 
 @pytest.fixture
 def upgraded(customer):
-    """Writes keys with the tables of before, and migrates them."""
+    """Write keys with the tables of before, and migrate them."""
 
     def upgrade(*keys):
         MigrationExecutor(connection).migrate(BEFORE)

@@ -32,7 +32,7 @@ urlpatterns = [path("page", order_page)]
 
 @pytest.fixture
 def submit(customer, key, ledger):
-    """Presses Submit on one and the same page."""
+    """Press Submit on one and the same page."""
 
     def submit(**changes):
         fields = {**customer.order, "key": key, **changes}

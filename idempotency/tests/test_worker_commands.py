@@ -24,7 +24,7 @@ COMMANDS = ["completer", "enqueuer", "reaper"]
 
 @pytest.fixture
 def abandon(customer, key, ledger):
-    """Leaves `count` due requests behind, whose processes died after the payment."""
+    """Leave `count` due requests behind, whose processes died after the payment."""
 
     def abandon(count):
         for n in range(count):

@@ -61,7 +61,7 @@ class Wire:
 
 @contextmanager
 def connected_by_wire() -> Iterator[Wire]:
-    """Has this thread's connection go over a wire for the length of the block."""
+    """Have this thread's connection go over a wire for the length of the block."""
     connection.ensure_connection()
     wire = Wire(connection.connection.info.host, connection.connection.info.port)
     usual = dict(connection.settings_dict)

@@ -38,7 +38,7 @@ class Outcome(StrEnum):
 def complete_due_keys(
     limit: int, *, concurrency: int = 1, position: Position | None = None
 ) -> Batch:
-    """Runs up to `limit` due keys. One that fails does not stop the rest.
+    """Run up to `limit` due keys. One that fails does not stop the rest.
 
     Args:
         concurrency: how many keys at a time, each in a thread with a database connection of its
@@ -71,7 +71,7 @@ def _batch(outcomes: Counter[Outcome], limit: int) -> Batch:
 
 
 def complete_key(claim: Claim) -> Outcome:
-    """Runs the operation of a claimed key, if it may go on without its client."""
+    """Run the operation of a claimed key, if it may go on without its client."""
     try:
         operation = operation_for(claim.key)
         _ask_whether_it_may_go_on(operation, claim.key)

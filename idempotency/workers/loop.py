@@ -50,7 +50,7 @@ def should_stop() -> bool:
 
 
 def run_worker(name: str, run_batch: Callable[[], Batch], *, pause: timedelta) -> None:
-    """Runs batches until a signal says to stop.
+    """Run batches until a signal says to stop.
 
     Args:
         pause: how long to sleep after a batch that was not full.
@@ -82,7 +82,7 @@ def run_worker(name: str, run_batch: Callable[[], Batch], *, pause: timedelta) -
 
 
 def refuse_server_that_only_reads() -> None:
-    """*Raises* `OperationalError` where the server of this connection has become one that only
+    """Raises: `OperationalError` where the server of this connection has become one that only
     reads, as it tells each client unasked (from PostgreSQL 14 on): no statement is needed.
 
     A worker whose look is a SELECT would go on there after a switchover, and find nothing for ever.

@@ -139,7 +139,7 @@ class Overdue:
 
     @repeated_on_conflict
     def look(self) -> None:
-        """Asks the idle reaper's one question."""
+        """Ask the idle reaper's one question."""
         with self.position.look() as looks_at_all, connection.cursor() as cursor:
             settings = conf.current()
             values: dict[str, Any] = {
@@ -161,7 +161,7 @@ class Overdue:
 
 
 def reap(limit: int, overdue: Overdue | None = None) -> Batch:
-    """Runs one batch of each step, of up to `limit` keys, where there is anything to do.
+    """Run one batch of each step, of up to `limit` keys, where there is anything to do.
 
     Each step on its own: what fails in one, again and again perhaps, does not keep the others from
     theirs.
@@ -200,7 +200,7 @@ def _on_its_own(step: Callable[[], int]) -> int:
 
 
 def reap_finished_keys(limit: int, overdue: Overdue | None = None) -> int:
-    """Turns up to `limit` finished keys past their retention into tombstones; returns how many."""
+    """Turn up to `limit` finished keys past their retention into tombstones; return how many."""
     if overdue is None:
         overdue = Overdue()
         overdue.look()
@@ -222,7 +222,7 @@ def _reap_finished_keys(limit: int, unfinished_since: datetime | None) -> int:
 
 
 def remove_tombstones(limit: int, position: Position | None = None) -> int:
-    """Removes up to `limit` tombstones past the second horizon; returns how many.
+    """Remove up to `limit` tombstones past the second horizon; return how many.
 
     What points at a key does as its `on_delete` says: a ride stays, its reference is set to null.
     Where it protects its key, that key stays, and the others go.
@@ -293,7 +293,7 @@ def _are_removed(key_ids: Sequence[int]) -> str | None:
 
 
 def send_overdue_keys_to_review(limit: int) -> int:
-    """Cleans up to `limit` unfinished keys past their retention, and sends them to review.
+    """Clean up to `limit` unfinished keys past their retention, and send them to review.
 
     One for which that fails is tried again when its lease has run out; the others go on.
     """

@@ -53,7 +53,7 @@ class SnapshotWatch:
         self._told: set[str] = set()
 
     def look(self) -> None:
-        """Logs each snapshot that has become too old, once. Does nothing if it looked lately."""
+        """Log each snapshot that has become too old, once. Do nothing if it looked lately."""
         now = time.monotonic()
         if now < self._looks_from:
             return

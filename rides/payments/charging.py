@@ -12,11 +12,11 @@ from stripe.params import PaymentIntentCreateParams
 from idempotency import conf
 from idempotency.exceptions import Indeterminate, NeedsReview
 from idempotency.foreign_keys import installation_mark
+from rides.formats import amount
 from rides.models import Ride
 from rides.payments.asking import ask, find, pages
 from rides.payments.client import LOOKUP_SECONDS, CardDeclined, client, verdict
 from rides.payments.shapes import Payment, is_id, not_asked_for, unexpected
-from rides.wording import amount
 
 PAGE = 50  # payments, each with its charge: some 300 KB of the 1 MiB that an answer may have
 

@@ -86,7 +86,7 @@ class Cost:
 
 @contextmanager
 def costing() -> Iterator[Cost]:
-    """Counts what the block sends over this thread's connection."""
+    """Count what the block sends over this thread's connection."""
     cost, notices = Cost(), list[str]()
     with connection.cursor() as cursor:
         cursor.execute(REPORT_ALL)

@@ -13,8 +13,8 @@ from idempotency.models import IdempotencyKey
 from idempotency.storable import ENTRY_LIMIT
 from idempotency.testing.clock import let_time_pass
 from idempotency.workers.completing import complete_due_keys
-from rides.discrepancies import Discrepancy, Kind
-from rides.reconciling import Reconciled
+from rides.reconciliation.comparing import Reconciled
+from rides.reconciliation.rules import Discrepancy, Kind
 from rides.tests.booking import CHARGING, KEY, the_key
 from rides.tests.trials import booking_of
 

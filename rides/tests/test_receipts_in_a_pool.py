@@ -28,7 +28,7 @@ class WatchingBackend(EmailBackend):
 
 
 def in_a_pool(work):
-    """Runs in a thread whose connection is of a pool."""
+    """Run in a thread whose connection is of a pool."""
 
     def run():
         with pool_of_one(patience_seconds=1) as pooled:

@@ -11,10 +11,10 @@ from django.core.management import CommandError, call_command
 
 from idempotency.models import IdempotencyKey
 from rides import payments
-from rides.discrepancies import Discrepancy, Kind
 from rides.models import Ride, User
 from rides.payments.client import client
-from rides.reconciling import Reconciled, reconcile
+from rides.reconciliation.comparing import Reconciled, reconcile
+from rides.reconciliation.rules import Discrepancy, Kind
 from rides.tests.factories import RideFactory
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -26,7 +26,7 @@ A_MINUTE = timedelta(minutes=1)
 
 @pytest.fixture
 def booked(rider: User) -> Callable[..., Ride]:
-    """Books a ride as the operation does, up to the answer with this status."""
+    """Book a ride as the operation does, up to the answer with this status."""
 
     def book(*, status: int | None = 201, recorded: bool = True, **fields: object) -> Ride:
         ride = RideFactory(user=rider, **fields)

@@ -18,8 +18,8 @@ from idempotency.models import IdempotencyKey
 from rides import payments
 from rides.management.commands import simulator
 from rides.models import Ride, User
-from rides.simulating import RIDER, Simulation
-from rides.tallying import Tally, percentile
+from rides.simulation.clients import RIDER, Simulation
+from rides.simulation.tally import Tally, percentile
 from rides.tests.factories import RiderFactory
 
 

@@ -79,7 +79,7 @@ class Door:
         await send({"type": "http.response.body", "body": content})
 
     async def _answer(self, scope: Message, receive: Receive) -> Answer:
-        """*Raises* an `IdempotencyError` where Django is not asked, `Disconnected`."""
+        """Raises: an `IdempotencyError` where Django is not asked, `Disconnected`."""
         body = io.BytesIO()
         request = WSGIRequest(environ_of(scope, body))
         if request.path_info in HEALTH:
@@ -132,7 +132,7 @@ def check_of(path: str) -> Callable[[HttpRequest], None] | None:
 async def read_body(request: HttpRequest, body: io.BytesIO, receive: Receive) -> None:
     """Await the whole body, and keep it in `body`.
 
-    *Raises* `BodyTooLarge`, `RequestTimeout`, `Disconnected`.
+    Raises: `BodyTooLarge`, `RequestTimeout`, `Disconnected`.
     """
     limit = conf.current().max_body_bytes
     announced = int(request.META.get("CONTENT_LENGTH") or 0)  # a number: the server has read it

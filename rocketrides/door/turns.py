@@ -65,7 +65,7 @@ class Turns:
         watch_calls(self._call_begins)
 
     def refuse_when_full(self) -> None:
-        """*Raises* `Overloaded` where a request that came now would wait for too long."""
+        """Raises: `Overloaded` where a request that came now would wait for too long."""
         if self._ended:
             raise self._ended
         if self.is_full():
@@ -84,7 +84,7 @@ class Turns:
     async def take(self, request: WSGIRequest, receive: Receive) -> Answer:
         """Wait for a turn, and have the request answered.
 
-        *Raises* `Overloaded`, `Disconnected` where its client hung up before its turn.
+        Raises: `Overloaded`, `Disconnected` where its client hung up before its turn.
         """
         self.refuse_when_full()
         if self._has_room() and not self._queue:

@@ -106,7 +106,7 @@ def _name_of(key: IdempotencyKey) -> str:
 
 
 def _find(name: str) -> IdempotencyKey:
-    """*Raises* `CommandError` where there is no such request, or it is not as it was named."""
+    """Raises: `CommandError` where there is no such request, or it is not as it was named."""
     number, _, token = name.partition("-")
     if not (number.isascii() and number.isdigit()):
         raise CommandError(f"{name!r} names no request.")

@@ -20,8 +20,8 @@ from idempotency.exceptions import Indeterminate, NeedsReview
 from idempotency.management.printing import ending_with_the_reader
 from idempotency.storable import described, escaped
 from rides.clocks import clock_warnings
-from rides.reconciling import Reconciled, reconcile
-from rides.unclaimed import RefundRefused, refund_unclaimed
+from rides.reconciliation.comparing import Reconciled, reconcile
+from rides.reconciliation.refunding import RefundRefused, refund_unclaimed
 
 logger = logging.getLogger(__name__)
 

@@ -12,7 +12,7 @@ from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 from tqdm import tqdm
 
-from rides.simulating import RIDER, Simulation
+from rides.simulation.clients import RIDER, Simulation
 
 SECONDS_BETWEEN_LINES = 10
 

@@ -50,9 +50,9 @@ class Known:
         return frozenset(answer for state, (end, answer) in ends if end == state)
 
     def hear(self, answer: Answer | None) -> str:
-        """Keeps what goes with the client's answer, and returns that in a word.
+        """Keep what goes with the client's answer, and return that in a word.
 
-        *Raises* `AssertionError` where nothing goes with it.
+        Raises: `AssertionError` where nothing goes with it.
         """
         told = NO_ANSWER if answer is None else json.loads(answer.body).get("code", "booked")
         allowed = {answer for _, answer in self.outcomes}
@@ -65,7 +65,7 @@ class Known:
         return told
 
     def see(self, seen: Seen) -> None:
-        """Keeps what goes with the row and the ledger. *Raises* as `hear`."""
+        """Keep what goes with the row and the ledger. Raises: as `hear`."""
         allowed = {state.seen for state, _ in self.outcomes}
         assert seen in allowed, f"there is ({seen}); the model has {listed(allowed)}"
         self.possible = {state for state, _ in self.outcomes if state.seen == seen}

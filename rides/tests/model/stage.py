@@ -89,7 +89,7 @@ class Stage(Story):
         goes_on: Callable[[State], Way] = stays,
         client_of: Known | None = None,
     ) -> None:
-        """Does it, with its mishap, and compares.
+        """Do it, with its mishap, and compares.
 
         Args:
             ways: what may become of each key.
@@ -135,7 +135,7 @@ class Stage(Story):
             known.possible = {aged(state, by) for state in known.possible}
 
     def set_clock(self, whose: str, ahead: timedelta) -> None:
-        """Sets Stripe's clock or the database's ahead of the machine's, or behind it.
+        """Set Stripe's clock or the database's ahead of the machine's, or behind it.
 
         The database's clock is the machine's here. It is set ahead by having all that is dated be
         so much older, and Stripe's clock behind by as much, which leaves Stripe its memory.

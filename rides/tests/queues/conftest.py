@@ -19,8 +19,8 @@ from rides.models import AuditRecord, Ride
 from rides.tasks import send_ride_receipt
 from rides.tests.factories import RideFactory
 from rides.tests.queues.brokers import QUEUES, why_not
+from rides.tests.queues.forking import Forker, running_forker
 from rides.tests.queues.mail_server import MailServer, running_mail_server
-from rides.tests.queues.nursery import Nursery, running_nursery
 from rocketrides.settings import database_url
 
 KILLS = int(os.environ.get("KILLS", "10"))
@@ -100,9 +100,9 @@ def environment(
 
 
 @pytest.fixture
-def nursery(environment: dict[str, str], tmp_path) -> Iterator[Nursery]:
-    with running_nursery(environment, tmp_path / "nursery.log") as nursery:
-        yield nursery
+def forker(environment: dict[str, str], tmp_path) -> Iterator[Forker]:
+    with running_forker(environment, tmp_path / "forker.log") as forker:
+        yield forker
 
 
 def owe_receipts(count: int, job: Task = send_ride_receipt) -> list[Ride]:

@@ -10,7 +10,7 @@ import pytest
 from idempotency.models import JobDelivery
 from rides.tests.queues.brokers import QUEUES
 from rides.tests.queues.conftest import nothing_is_owed, owe_receipts, receipts_of, wait_until
-from rides.tests.queues.nursery import Nursery, running_nursery
+from rides.tests.queues.forking import Forker, running_forker
 from sandbox.supervisor import free_port
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.timeout(120)]
@@ -24,7 +24,7 @@ class Site:
     queue: str
     folder: Path
     port: int
-    nursery: Nursery
+    forker: Forker
 
     def lose_broker(self) -> None:
         self.broker.close()
@@ -35,7 +35,7 @@ class Site:
         self.broker.enter_context(QUEUES[self.queue](folder, self.port))
 
     def log(self) -> str:
-        return (self.folder / "nursery.log").read_text()
+        return (self.folder / "forker.log").read_text()
 
 
 @pytest.fixture
@@ -46,12 +46,12 @@ def site(broker, environment, tmp_path):
     with contextlib.ExitStack() as running:
         url = running.enter_context(QUEUES[broker](tmp_path, port))
         environment = {**environment, "TASKS_BROKER_URL": url}
-        with running_nursery(environment, tmp_path / "nursery.log") as nursery:
-            yield Site(running, broker, tmp_path, port, nursery)
+        with running_forker(environment, tmp_path / "forker.log") as forker:
+            yield Site(running, broker, tmp_path, port, forker)
 
 
 def test_enqueuer_and_worker_wait_for_a_broker_that_is_away(site):
-    running = {site.nursery.start("worker"), site.nursery.start("enqueuer")}
+    running = {site.forker.start("worker"), site.forker.start("enqueuer")}
     rides = owe_receipts(1)
     wait_until(nothing_is_owed)
 
@@ -73,8 +73,8 @@ def test_a_worker_whose_broker_dies_during_a_job_takes_the_next_from_the_new_one
         return True
 
     mail_server.act = lose_broker
-    site.nursery.start("worker")
-    site.nursery.start("enqueuer")
+    site.forker.start("worker")
+    site.forker.start("enqueuer")
     rides = owe_receipts(1)
     wait_until(nothing_is_owed)
 
@@ -87,13 +87,13 @@ def test_a_worker_whose_broker_dies_during_a_job_takes_the_next_from_the_new_one
 
 
 def test_jobs_that_a_broker_takes_with_it_are_handed_over_again(site):
-    site.nursery.start("enqueuer")
+    site.forker.start("enqueuer")
     rides = owe_receipts(5)
     wait_until(lambda: JobDelivery.objects.count() == 5)
 
     site.lose_broker()
     site.new_broker()
-    site.nursery.start("worker")
+    site.forker.start("worker")
     wait_until(nothing_is_owed)
 
     assert receipts_of(rides) == [1] * 5

@@ -18,8 +18,8 @@ from rides.tests.queues.conftest import (
     receipts_of,
     wait_until,
 )
+from rides.tests.queues.forking import Forker
 from rides.tests.queues.mail_server import MailServer, Moment
-from rides.tests.queues.nursery import Nursery
 
 pytestmark = [
     pytest.mark.django_db(transaction=True),
@@ -32,8 +32,8 @@ WORKERS = 2
 class Executioner:
     """Kills the worker that delivers a mail, at one moment, once for each recipient."""
 
-    def __init__(self, nursery: Nursery, moment: Moment) -> None:
-        self.nursery, self.moment = nursery, moment
+    def __init__(self, forker: Forker, moment: Moment) -> None:
+        self.forker, self.moment = forker, moment
         self.killed: set[str] = set()
         self.lock = Lock()
 
@@ -42,21 +42,21 @@ class Executioner:
             if moment is not self.moment or recipient in self.killed:
                 return True
             self.killed.add(recipient)
-            self.nursery.kill(self.nursery.whose_is(port))
-            self.nursery.start("worker")
+            self.forker.kill(self.forker.whose_is(port))
+            self.forker.start("worker")
             return False
 
 
 @pytest.mark.parametrize("moment", Moment)
 def test_a_worker_killed_in_the_middle_of_a_job_loses_and_doubles_nothing(
-    queue, nursery, mail_server: MailServer, moment
+    queue, forker, mail_server: MailServer, moment
 ):
     began_at = time.monotonic()
-    executioner = mail_server.act = Executioner(nursery, moment)
+    executioner = mail_server.act = Executioner(forker, moment)
     rides = owe_receipts(KILLS)
-    nursery.start("enqueuer")
+    forker.start("enqueuer")
     for _ in range(WORKERS):
-        nursery.start("worker")
+        forker.start("worker")
 
     wait_until(nothing_is_owed)
 
@@ -70,22 +70,22 @@ def test_a_worker_killed_in_the_middle_of_a_job_loses_and_doubles_nothing(
 
 @pytest.mark.usefixtures("own_session")
 def test_an_enqueuer_killed_in_its_commit_loses_and_doubles_nothing(
-    queue, nursery, mail_server: MailServer
+    queue, forker, mail_server: MailServer
 ):
     began_at = time.monotonic()
     rides = []
     for _ in range(WORKERS):
-        nursery.start("worker")
+        forker.start("worker")
     with commits_held_up():
         # One after the other, or what was rolled back would pile up, and be handed over each time.
         for end_of_session in (end_held_up_sessions, let_commit) * KILLS:
             rides += owe_receipts(1)
-            enqueuer = nursery.start("enqueuer")
+            enqueuer = forker.start("enqueuer")
             wait_until(held_up_sessions)
-            nursery.kill(enqueuer)
+            forker.kill(enqueuer)
             end_of_session()
             wait_until(lambda: not held_up_sessions())
-    nursery.start("enqueuer")
+    forker.start("enqueuer")
 
     wait_until(nothing_is_owed)
 

@@ -23,8 +23,8 @@ LONGEST_GAP_SECONDS = 0.2
 LEAVES_WITHIN_MS = 200
 
 
-def test_a_job_leaves_within_200_ms_of_its_commit_at_the_median(queue, nursery):
-    nursery.start("enqueuer")
+def test_a_job_leaves_within_200_ms_of_its_commit_at_the_median(queue, forker):
+    forker.start("enqueuer")
     for _ in jobs_at_random_moments():
         owe_receipts(1)
     wait_until(lambda: JobDelivery.objects.count() == JOBS)
@@ -35,8 +35,8 @@ def test_a_job_leaves_within_200_ms_of_its_commit_at_the_median(queue, nursery):
     assert median(waits) < LEAVES_WITHIN_MS
 
 
-def test_a_job_for_later_leaves_within_a_second_of_its_time_and_never_before(queue, nursery):
-    nursery.start("enqueuer")
+def test_a_job_for_later_leaves_within_a_second_of_its_time_and_never_before(queue, forker):
+    forker.start("enqueuer")
     for number in range(JOBS):
         in_a_while = timezone.now() + timedelta(seconds=2 + number * LONGEST_GAP_SECONDS / 2)
         owe_receipts(1, send_ride_receipt.using(run_after=in_a_while))
@@ -49,7 +49,7 @@ def test_a_job_for_later_leaves_within_a_second_of_its_time_and_never_before(que
     assert max(waits) < 1_000
 
 
-def test_a_job_is_under_way_soon_after_its_commit(queue, nursery, mail_server):
+def test_a_job_is_under_way_soon_after_its_commit(queue, forker, mail_server):
     under_way = {}
 
     def note_arrival(moment, recipient, port):
@@ -59,8 +59,8 @@ def test_a_job_is_under_way_soon_after_its_commit(queue, nursery, mail_server):
 
     mail_server.act = note_arrival
     committed = {}
-    nursery.start("enqueuer")
-    nursery.start("worker")
+    forker.start("enqueuer")
+    forker.start("worker")
     owe_receipts(1)
     wait_until(nothing_is_owed)  # Celery's worker takes some seconds to come up
     for _ in jobs_at_random_moments():

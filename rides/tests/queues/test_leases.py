@@ -20,27 +20,27 @@ pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.timeout(120)]
 
 @pytest.mark.parametrize("moment", Moment)
 def test_a_worker_that_freezes_past_its_lease_keeps_nothing_when_it_wakes(
-    queue, nursery, mail_server, moment, tmp_path
+    queue, forker, mail_server, moment, tmp_path
 ):
-    log = tmp_path / "nursery.log"
+    log = tmp_path / "forker.log"
     frozen = []
 
     def freeze_the_first(now, recipient, port):
         if now is moment and not frozen:
-            frozen.append(nursery.whose_is(port))
-            nursery.freeze(frozen[0])
+            frozen.append(forker.whose_is(port))
+            forker.freeze(frozen[0])
         return True
 
     mail_server.act = freeze_the_first
     [ride] = owe_receipts(1)
-    nursery.start("enqueuer")
-    nursery.start("worker")
+    forker.start("enqueuer")
+    forker.start("worker")
     wait_until(lambda: frozen)
-    nursery.start("worker")
+    forker.start("worker")
     wait_until(nothing_is_owed)
     assert receipts_of([ride]) == [1]
 
-    nursery.thaw(frozen[0])
+    forker.thaw(frozen[0])
     # In a process of its own it is interrupted, since its time is over; a thread goes on.
     wait_until(lambda: "JobOverLimit" in log.read_text() or "JobLeaseLost" in log.read_text())
     rides = [ride, *owe_receipts(2)]
@@ -49,7 +49,7 @@ def test_a_worker_that_freezes_past_its_lease_keeps_nothing_when_it_wakes(
     assert receipts_of(rides) == [1, 1, 1]
 
 
-def test_of_two_deliveries_at_once_one_sends_the_mail(queue, nursery, mail_server):
+def test_of_two_deliveries_at_once_one_sends_the_mail(queue, forker, mail_server):
     offered = Event()
 
     def take_long(moment, recipient, port):
@@ -60,10 +60,10 @@ def test_of_two_deliveries_at_once_one_sends_the_mail(queue, nursery, mail_serve
 
     mail_server.act = take_long
     [ride] = owe_receipts(1)
-    nursery.start("enqueuer")
+    forker.start("enqueuer")
     wait_until(lambda: JobDelivery.objects.filter(deliveries=2).exists())
     for _ in range(2):
-        nursery.start("worker")
+        forker.start("worker")
 
     wait_until(nothing_is_owed)
 

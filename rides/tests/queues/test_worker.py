@@ -12,7 +12,7 @@ from django.db import connection
 
 from idempotency.models import JobDelivery
 from rides.tests.queues.conftest import nothing_is_owed, owe_receipts, receipts_of, wait_until
-from rides.tests.queues.nursery import CONNECTED_WORKER, PARENT, family
+from rides.tests.queues.forking import CONNECTED_WORKER, PARENT, family
 from rocketrides.environment import BASE_DIR
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.timeout(120)]
@@ -40,21 +40,21 @@ def has_left(pid: int) -> bool:
     return not psutil.pid_exists(pid)
 
 
-def test_an_enqueuer_hands_over_what_is_ready_and_says_how_many(environment, nursery):
+def test_an_enqueuer_hands_over_what_is_ready_and_says_how_many(environment, forker):
     rides = owe_receipts(3)
 
     assert manage("enqueuer --once", environment) == "enqueued=3\n"
 
-    nursery.start("worker")
+    forker.start("worker")
     wait_until(nothing_is_owed)
     assert receipts_of(rides) == [1, 1, 1]
 
 
-def test_a_job_that_fails_keeps_its_error_and_is_delivered_again(nursery, mail_server):
+def test_a_job_that_fails_keeps_its_error_and_is_delivered_again(forker, mail_server):
     rides = owe_receipts(1)
     mail_server.act = lambda moment, recipient, port: False
-    nursery.start("enqueuer")
-    nursery.start("worker")
+    forker.start("enqueuer")
+    forker.start("worker")
     wait_until(lambda: JobDelivery.objects.exclude(last_error="").exists())
     assert "SMTPServerDisconnected" in JobDelivery.objects.get().last_error
     assert receipts_of(rides) == [0]
@@ -66,7 +66,7 @@ def test_a_job_that_fails_keeps_its_error_and_is_delivered_again(nursery, mail_s
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_worker_that_is_told_to_leave_finishes_the_job_in_hand(nursery, mail_server, number):
+def test_a_worker_that_is_told_to_leave_finishes_the_job_in_hand(forker, mail_server, number):
     rides = owe_receipts(2)
     told_at = []
 
@@ -77,9 +77,9 @@ def test_a_worker_that_is_told_to_leave_finishes_the_job_in_hand(nursery, mail_s
         return True
 
     mail_server.act = tell_to_leave
-    nursery.start("enqueuer")
+    forker.start("enqueuer")
     wait_until(lambda: JobDelivery.objects.count() == 2)
-    worker = nursery.start("worker")
+    worker = forker.start("worker")
 
     wait_until(lambda: has_left(worker))
 
@@ -87,15 +87,15 @@ def test_a_worker_that_is_told_to_leave_finishes_the_job_in_hand(nursery, mail_s
     assert (
         sum(receipts_of(rides)) >= 1
     )  # Celery's worker finishes what it has fetched ahead as well
-    nursery.start("worker")
+    forker.start("worker")
     wait_until(nothing_is_owed)
     assert receipts_of(rides) == [1, 1]
 
 
-def test_an_idle_worker_that_is_told_to_leave_does(nursery, mail_server):
-    worker = nursery.start("worker")
+def test_an_idle_worker_that_is_told_to_leave_does(forker, mail_server):
+    worker = forker.start("worker")
     rides = owe_receipts(1)
-    nursery.start("enqueuer")
+    forker.start("enqueuer")
     wait_until(lambda: receipts_of(rides) == [1])
     told_at = time.monotonic()
 
@@ -105,11 +105,11 @@ def test_an_idle_worker_that_is_told_to_leave_does(nursery, mail_server):
     assert time.monotonic() - told_at < TO_LEAVE_SECONDS
 
 
-def test_a_process_that_celery_forks_leaves_its_parents_connection_alone(broker, pool, nursery):
+def test_a_process_that_celery_forks_leaves_its_parents_connection_alone(broker, pool, forker):
     if broker == "database" or pool != "prefork":
         pytest.skip("nothing is forked")
-    worker = nursery.start(CONNECTED_WORKER)
-    nursery.start("enqueuer")
+    worker = forker.start(CONNECTED_WORKER)
+    forker.start("enqueuer")
     rides = owe_receipts(5)
 
     wait_until(nothing_is_owed)

@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 
+from rides.formats import amount
 from rides.models import Ride
 from rides.payments import LedgerCharge
-from rides.wording import amount
 
 
 class Kind(StrEnum):

@@ -13,10 +13,10 @@ from django.db.models.functions import Now
 from idempotency import conf, doors
 from idempotency.models import Doors
 from rides import payments
+from rides.formats import amount
 from rides.models import AuditRecord, User
 from rides.payments import LedgerCharge
-from rides.reconciling import with_their_rides
-from rides.wording import amount
+from rides.reconciliation.comparing import with_their_rides
 
 logger = logging.getLogger(__name__)
 

@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 
 import requests
 
-from rides.tallying import Tally
+from rides.simulation.tally import Tally
 
 RIDER = "user@example.com"
 CLIENTS_AT_ONCE = 64

@@ -1,7 +1,7 @@
 """Real enqueuers and workers, without the half second that each takes to start up.
 
 One process does the start-up and forks a child for each line that it reads, so that a test can
-kill them by the hundred. Run as a program it is that process; `Nursery` is the test's end of it.
+kill them by the hundred. Run as a program it is that process; `Forker` is the test's end of it.
 """
 
 import contextlib
@@ -20,7 +20,7 @@ CONNECTED_WORKER = "worker whose parent has a connection"
 PARENT = "the parent"
 
 
-class Nursery:
+class Forker:
     """Starts processes, and knows which of them run."""
 
     def __init__(self, process: "subprocess.Popen[str]") -> None:
@@ -58,7 +58,7 @@ class Nursery:
             for process in family(pid):
                 if any(found.laddr.port == port for found in process.net_connections()):
                     return pid
-        raise AssertionError(f"no child of the nursery is connected from port {port}")
+        raise AssertionError(f"no child of the forker is connected from port {port}")
 
 
 def family(pid: int) -> list[psutil.Process]:
@@ -69,8 +69,8 @@ def family(pid: int) -> list[psutil.Process]:
 
 
 @contextlib.contextmanager
-def running_nursery(environment: dict[str, str], log: Path) -> Iterator[Nursery]:
-    """A nursery whose children all end with the block; their log lines go to `log`."""
+def running_forker(environment: dict[str, str], log: Path) -> Iterator[Forker]:
+    """A forker whose children all end with the block; their log lines go to `log`."""
     with (
         log.open("w") as output,
         subprocess.Popen(
@@ -85,7 +85,7 @@ def running_nursery(environment: dict[str, str], log: Path) -> Iterator[Nursery]
         ) as process,
     ):
         try:
-            yield Nursery(process)
+            yield Forker(process)
         finally:
             os.killpg(process.pid, signal.SIGKILL)
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from rides.wording import amount
+from rides.formats import amount
 
 
 @pytest.mark.parametrize(

@@ -17,15 +17,15 @@ from django.db.models import Q, QuerySet
 from idempotency import conf
 from idempotency.foreign_keys import installation_mark
 from rides import payments
-from rides.discrepancies import (
+from rides.models import Ride
+from rides.payments import LedgerCharge
+from rides.reconciliation.rules import (
     Discrepancy,
     is_open,
     judge_charge,
     judge_missing_charge,
     judge_ride_without_charge,
 )
-from rides.models import Ride
-from rides.payments import LedgerCharge
 
 RIDES_AT_A_TIME = 500
 COLUMNS = (

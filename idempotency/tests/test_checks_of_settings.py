@@ -9,7 +9,7 @@ from django.db import models
 from django.test.utils import isolate_apps
 
 from idempotency import STARTED, Operation, Response, foreign_phase
-from idempotency.checks import settings as surroundings
+from idempotency.checks import settings as checks
 from idempotency.models import IdempotencyKey, JobDelivery, ReaperPosition, StagedJob
 
 
@@ -67,7 +67,7 @@ class NotInDefault:
 def test_a_router_that_leads_the_tables_elsewhere_is_an_error(settings, router, tables):
     settings.DATABASE_ROUTERS = [router()]
 
-    messages = list(surroundings.check_database())
+    messages = list(checks.check_database())
 
     assert tables <= {message.obj for message in messages}
     assert set(ids(messages)) == {"idempotency.E050"}
@@ -81,7 +81,7 @@ def test_a_router_for_other_apps_is_none(settings):
 
     settings.DATABASE_ROUTERS = [Others()]
 
-    assert list(surroundings.check_database()) == []
+    assert list(checks.check_database()) == []
 
 
 # How long keys stay.
@@ -94,7 +94,7 @@ def test_a_retention_is_longer_than_a_key_may_take_to_finish(settings, seconds, 
     """Twice a lease of 90 seconds, and the minute between two looks of the reaper."""
     settings.IDEMPOTENCY = {**settings.IDEMPOTENCY, "RETENTION": timedelta(seconds=seconds)}
 
-    assert ids(surroundings.check_retention()) == expected
+    assert ids(checks.check_retention()) == expected
 
 
 @pytest.mark.parametrize(("hours", "expected"), [(20_000, ["idempotency.W050"]), (20_001, [])])
@@ -111,9 +111,9 @@ def test_a_retention_is_longer_than_a_foreign_window_in_production(
             return Response(201, {})
 
     settings.IDEMPOTENCY = {**settings.IDEMPOTENCY, "RETENTION": timedelta(hours=hours)}
-    monkeypatch.setattr(surroundings, "all_operations", lambda: [WaitsForDays])
+    monkeypatch.setattr(checks, "all_operations", lambda: [WaitsForDays])
 
-    messages = list(surroundings.check_retention_and_windows())
+    messages = list(checks.check_retention_and_windows())
 
     assert ids(messages) == expected
     assert all("WaitsForDays.call" in message.msg for message in messages)
@@ -148,7 +148,7 @@ def test_a_row_that_protects_its_key_is_told(monkeypatch, on_delete, expected):
         type(IdempotencyKey._meta), "get_fields", lambda *_, **__: [*fields, relation]
     )
 
-    messages = list(surroundings.check_what_points_at_keys())
+    messages = list(checks.check_what_points_at_keys())
 
     assert ids(messages) == expected
     assert all("Note.key" in message.msg for message in messages)

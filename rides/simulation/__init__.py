@@ -1,0 +1,1 @@
+"""Traffic: clients that book, fail and try again, and a count of what they were answered."""
