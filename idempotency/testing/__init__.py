@@ -6,14 +6,13 @@ of the app imports this.
 """
 
 from idempotency.testing.boundaries import Boundary, Kind, Moment
+from idempotency.testing.experiments import Answer, Experiment, Recovery, Trial
 from idempotency.testing.exploring import Report, explore
 from idempotency.testing.faults import Fault
 from idempotency.testing.invariants import INVARIANTS
 from idempotency.testing.losses import after_a_loss
 from idempotency.testing.plans import by_turns, every_combination
-from idempotency.testing.recoveries import Recovery
 from idempotency.testing.repetitions import Repetitions, fail_each_phase_once
-from idempotency.testing.trials import Answer, Experiment, Trial
 
 __all__ = [
     "INVARIANTS",

@@ -3,16 +3,13 @@
 import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import TYPE_CHECKING
 
 from django.db import connection, connections
 
 from idempotency.testing.activity import somebody_waits
 from idempotency.testing.boundaries import Boundary
+from idempotency.testing.experiments import Answer
 from idempotency.testing.processes import LOOK_AGAIN_SECONDS
-
-if TYPE_CHECKING:
-    from idempotency.testing.trials import Answer
 
 
 class Duplicate:
@@ -20,7 +17,7 @@ class Duplicate:
     for what the first has locked.
     """
 
-    def __init__(self, ask: Callable[[], "Answer"]) -> None:
+    def __init__(self, ask: Callable[[], Answer]) -> None:
         self._ask = ask
         self._pool = ThreadPoolExecutor(1)
         self._answer: Future[Answer] | None = None
@@ -34,12 +31,12 @@ class Duplicate:
         finally:
             observer.close()
 
-    def answer(self) -> "Answer | None":
+    def answer(self) -> Answer | None:
         """What the second client was told. None where it never came to ask."""
         with self._pool:
             return self._answer.result() if self._answer else None
 
-    def _ask_and_hang_up(self) -> "Answer":
+    def _ask_and_hang_up(self) -> Answer:
         try:
             return self._ask()
         finally:

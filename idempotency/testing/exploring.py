@@ -5,11 +5,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from idempotency.testing.boundaries import Boundary
+from idempotency.testing.experiments import Experiment, Trial
 from idempotency.testing.faults import Fault
 from idempotency.testing.histories import recorded_histories
 from idempotency.testing.invariants import INVARIANTS
 from idempotency.testing.plans import Plan, every_combination
-from idempotency.testing.trials import Experiment, Trial, run_trial
+from idempotency.testing.trials import run_trial
 
 
 @dataclass(frozen=True, slots=True)

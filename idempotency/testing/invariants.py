@@ -8,9 +8,9 @@ from idempotency import conf
 from idempotency.models import FINISHED, IdempotencyKey
 from idempotency.staging import task_named
 from idempotency.storable import TEXT_LIMIT
+from idempotency.testing.experiments import Trial
 from idempotency.testing.faults import Fault
 from idempotency.testing.histories import DELIVERIES, QUEUE, STAGED, Change, Row, history_of
-from idempotency.testing.trials import Trial
 
 # What a finished key may still lose, to the reaper, and what does not count as a change: times.
 _REAPED = {

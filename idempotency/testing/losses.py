@@ -14,8 +14,8 @@ from django.db import IntegrityError, OperationalError, connection, transaction
 from django.db.models import Model
 
 from idempotency.testing.activity import end_idle_transactions
+from idempotency.testing.experiments import Experiment, nothing
 from idempotency.testing.histories import forget_changes_after, last_change
-from idempotency.testing.trials import Experiment, nothing
 
 # A sequence that is set back stays so where the transaction fails, to be tried again: those of the
 # database's own tables may, that of the history may not, which keeps what it has then.

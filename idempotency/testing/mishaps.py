@@ -11,9 +11,10 @@ from typing import Any
 from idempotency.operations import Operation
 from idempotency.testing.activity import end_idle_transactions
 from idempotency.testing.boundaries import Watch
+from idempotency.testing.experiments import nothing
 from idempotency.testing.faults import STRIKES, Aborted, Fault
 from idempotency.testing.processes import Forked, fork
-from idempotency.testing.trials import forget_connections, nothing
+from idempotency.testing.trials import forget_connections
 
 Work = Callable[[], Any]
 

@@ -5,8 +5,8 @@ from collections.abc import Callable, Iterable, Iterator
 from itertools import product
 
 from idempotency.testing.boundaries import Boundary
+from idempotency.testing.experiments import Recovery
 from idempotency.testing.faults import Fault
-from idempotency.testing.recoveries import Recovery
 
 Case = tuple[Boundary, Fault, Recovery]
 Plan = Callable[[Iterable[Boundary]], Iterator[Case]]

@@ -17,9 +17,9 @@ _PROPERTY = "crashes"
 def crash_everywhere(request: pytest.FixtureRequest, transactional_db: None) -> CrashEverywhere:
     """Explore an experiment; the test fails with the violations, if there are any."""
     # Django's models cannot be imported yet when pytest loads its plugins.
+    from idempotency.testing.experiments import Experiment
     from idempotency.testing.exploring import Report, explore
     from idempotency.testing.plans import Plan, every_combination
-    from idempotency.testing.trials import Experiment
 
     def crash(experiment: Experiment, plan: Plan = every_combination) -> Report:
         report = explore(experiment, plan)

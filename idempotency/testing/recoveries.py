@@ -4,20 +4,17 @@ client whose request dies as well.
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from enum import StrEnum
 from threading import Barrier
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from django.db import connections
 
 from idempotency.testing.boundaries import Kind, Watch
 from idempotency.testing.clock import let_key_age, until_anybody_may_take_over
+from idempotency.testing.experiments import Answer, Experiment, Recovery
 from idempotency.testing.faults import kill
 from idempotency.testing.processes import fork
 from idempotency.workers.completing import complete_due_keys
-
-if TYPE_CHECKING:
-    from idempotency.testing.trials import Answer, Experiment
 
 MOST_RETRIES = 5
 """How often a client asks. More than enough: with the fault gone, every retry makes progress."""
@@ -25,16 +22,7 @@ MOST_RETRIES = 5
 MOST_KEYS = 100
 
 
-class Recovery(StrEnum):
-    """Who recovers."""
-
-    CLIENT = "client"
-    COMPLETER = "completer"
-    BOTH = "both at once"
-    KILLED = "client, killed too"
-
-
-def recover(experiment: "Experiment", key: str, recovery: Recovery) -> Iterator["Answer"]:
+def recover(experiment: Experiment, key: str, recovery: Recovery) -> Iterator[Answer]:
     """Let the lease run out and one recovery happen; yields what the client was told meanwhile."""
     let_key_age(key, until_anybody_may_take_over())
     match recovery:
@@ -48,7 +36,7 @@ def recover(experiment: "Experiment", key: str, recovery: Recovery) -> Iterator[
             yield from _ask_and_be_killed(experiment, key)
 
 
-def ask_until_final(experiment: "Experiment", key: str) -> Iterator["Answer"]:
+def ask_until_final(experiment: Experiment, key: str) -> Iterator[Answer]:
     """The client goes on asking, as it is told to; each time long enough after the last."""
     for _ in range(MOST_RETRIES):
         answer = experiment.ask(key)
@@ -58,13 +46,13 @@ def ask_until_final(experiment: "Experiment", key: str) -> Iterator["Answer"]:
         let_key_age(key, until_anybody_may_take_over())
 
 
-def _ask_and_be_killed(experiment: "Experiment", key: str) -> Iterator["Answer"]:
+def _ask_and_be_killed(experiment: Experiment, key: str) -> Iterator[Answer]:
     """Before the foreign call; so a lease is left that is not the one of the first attempt. Where
     no call is needed any more, the client gets its answer.
     """
     watch = Watch(is_target=lambda boundary: boundary.kind is Kind.FOREIGN, strike=kill)
 
-    def ask() -> "Answer":
+    def ask() -> Answer:
         with watch.on(experiment.operation):
             return experiment.ask(key)
 
@@ -75,7 +63,7 @@ def _ask_and_be_killed(experiment: "Experiment", key: str) -> Iterator["Answer"]
         yield answer
 
 
-def _both_at_once(ask: Callable[[], "Answer"], complete: Callable[[], Any]) -> "Answer":
+def _both_at_once(ask: Callable[[], Answer], complete: Callable[[], Any]) -> Answer:
     start_line = Barrier(2)
 
     def run(work: Callable[[], Any]) -> Any:

@@ -16,10 +16,11 @@ from django.db import connection
 
 from idempotency.operations import Operation
 from idempotency.phases import AtomicPhase
+from idempotency.testing.experiments import Experiment, Trial
 from idempotency.testing.exploring import Violation, violations_of
 from idempotency.testing.faults import Mishap
 from idempotency.testing.histories import recorded_histories
-from idempotency.testing.trials import Experiment, Trial, run_trial
+from idempotency.testing.trials import run_trial
 
 CONFLICT = "DO $$ BEGIN RAISE EXCEPTION USING ERRCODE = '40P01'; END $$"
 

@@ -32,8 +32,8 @@ from idempotency.testing.clock import (
     let_key_age,
     until_anybody_may_take_over,
 )
+from idempotency.testing.experiments import HttpAnswer
 from idempotency.testing.queue import run_queued_jobs
-from idempotency.testing.trials import HttpAnswer
 from idempotency.workers import reaping
 from idempotency.workers.completing import complete_due_keys
 from rides import operations

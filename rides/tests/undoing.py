@@ -14,7 +14,7 @@ from idempotency.exceptions import IdempotencyError, ReviewRefused
 from idempotency.models import IdempotencyKey
 from idempotency.review.decisions import Decision, undo
 from idempotency.testing import Experiment
-from idempotency.testing.trials import HttpAnswer
+from idempotency.testing.experiments import HttpAnswer
 from rides import payments
 from rides.models import Ride
 from rides.payments.transport import CurlClient
