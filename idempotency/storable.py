@@ -2,27 +2,17 @@
 
 Open it before you record, log or print an error, or anything that a client, a foreign system or the
 database said. `storable_text` and `storable_json` make any value fit for PostgreSQL, a log line and
-a terminal; `described` says of an exception what may be kept. None of them raises.
+a terminal; of an exception `described` says what may be kept. None of them raises.
 """
 
 import json
 import re
-import sysconfig
-import traceback
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from django.db import DatabaseError, InterfaceError, OperationalError
-from django.db.transaction import TransactionManagementError
-
 from idempotency.exceptions import (
     LEAVING,
-    IdempotencyError,
-    JobError,
-    JobOverLimit,
-    OperationMisuse,
-    ReviewRefused,
 )
 
 TEXT_LIMIT = 2_000
@@ -35,7 +25,6 @@ _KEY_LIMIT = 200
 _DEPTH_LIMIT = 12
 _NOTE_LIMIT = 80  # characters that a note of a cut takes, at most
 _RESERVE = 1_000  # bytes of an entry that are left for such notes, one a level
-_TRACEBACK_FRAMES = 60
 
 # Control characters (NUL and line breaks among them), Unicode's line separators and bidirectional
 # marks, and lone surrogates: PostgreSQL stores some of them not at all, and a log or a terminal is
@@ -44,18 +33,6 @@ UNSTORABLE = re.compile(
     "[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]"
 )
 _SHORT = {"\n": r"\n", "\r": r"\r", "\t": r"\t", "\x00": r"\0"}
-
-# Classes of SQLSTATE whose message PostgreSQL makes of its own words and of names in the schema.
-# The other ones quote values (22: `invalid input syntax for type integer: "…"`) or say what a
-# trigger's author made up (P0): of these only the condition's name is kept.
-_CLASSES_WITHOUT_VALUES = frozenset(
-    "08 0A 23 25 26 28 3D 3F 40 42 53 54 55 57 58 XX".split()  # noqa: SIM905 - a table
-)
-_NUMBERS = ("errno", "smtp_code", "status_code", "http_status")
-
-_INSTALLED = tuple(
-    {sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")}
-)
 
 
 def escaped(text: str) -> str:
@@ -68,7 +45,7 @@ def storable_text(text: object, limit: int = TEXT_LIMIT) -> str:
 
     What was cut off is said at the end. Given its own result, it returns that.
     """
-    whole = _text_of(text)
+    whole = said_by(text)
     if len(whole) <= limit:
         shown = escaped(whole)
         if len(shown) <= limit:
@@ -104,43 +81,6 @@ def storable_json_text(value: object) -> str:
     return json.dumps(storable_json(value))
 
 
-def described(error: BaseException) -> str:
-    """Say of an exception what may be recorded and logged.
-
-    - Of this app's own exceptions, and of those that an author derived from them, the message.
-    - Of the database's: the SQLSTATE, its name, and PostgreSQL's first message where that is made
-      of its own words; never DETAIL, CONTEXT, the excerpt of the statement, or a value.
-    - Of any other: its type, the numbers that it carries, and where in the code it was raised. Its
-      words may be anybody's. An author who wants words kept raises one of this app's from it.
-    """
-    try:
-        if isinstance(error, OperationMisuse | JobError | JobOverLimit):
-            return storable_text(f"{type(error).__name__}: {_text_of(error)}")
-        if isinstance(error, IdempotencyError | ReviewRefused):
-            return storable_text(error)
-        if isinstance(error, DatabaseError | InterfaceError) or _sqlstate(error):
-            return storable_text(_database_error(error))
-        return storable_text(_foreign_error(error))
-    except LEAVING:
-        raise
-    except BaseException:  # an exception's own attributes may raise anything
-        return storable_text(_name_of(type(error)))
-
-
-def described_traceback(error: BaseException) -> str:
-    """Return the traceback of an exception and of its causes, each said by `described`.
-
-    This app's log lines have it in place of `exc_info`, since a formatter that is not ours would
-    print the exceptions' own words.
-    """
-    parts: list[str] = []
-    for each in _chain(error):
-        frames = traceback.format_tb(each.__traceback__, limit=-_TRACEBACK_FRAMES)
-        name, said = _name_of(type(each)), described(each)
-        parts.append("".join(frames) + (said if said.startswith(name) else f"{name}: {said}"))
-    return "\n\nwhich led to\n\n".join(reversed(parts))
-
-
 # Texts.
 
 
@@ -150,7 +90,7 @@ def _written_out(match: re.Match[str]) -> str:
     return _SHORT.get(character) or (f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}")
 
 
-def _text_of(value: object) -> str:
+def said_by(value: object) -> str:
     """Return what a value says of itself; where it fails to, what it is."""
     try:
         if isinstance(value, str):
@@ -161,7 +101,7 @@ def _text_of(value: object) -> str:
     except LEAVING:
         raise
     except BaseException:
-        return f"<{_name_of(type(value))} that cannot be shown>"
+        return f"<{type_name(type(value))} that cannot be shown>"
 
 
 def _cut(count: int, what: str) -> str:
@@ -197,12 +137,12 @@ class _Entry:
         except LEAVING:
             raise
         except BaseException:  # a value of the adopter's may raise anything when it is read
-            return self._text(f"<{_name_of(type(value))} that cannot be read>")
+            return self._text(f"<{type_name(type(value))} that cannot be read>")
 
     def _mapping(self, value: Mapping[Any, Any], depth: int) -> Any:
         shown: dict[str, Any] = {}
         if depth == 0:
-            return self._text(f"<{_name_of(type(value))} nested too deeply>")
+            return self._text(f"<{type_name(type(value))} nested too deeply>")
         self.room -= len("{}")
         for count, (key, item) in enumerate(value.items()):
             name = _unused(storable_text(key, _KEY_LIMIT), shown)
@@ -216,7 +156,7 @@ class _Entry:
     def _list(self, value: Iterable[Any], depth: int) -> Any:
         shown: list[Any] = []
         if depth == 0:
-            return self._text(f"<{_name_of(type(value))} nested too deeply>")
+            return self._text(f"<{type_name(type(value))} nested too deeply>")
         items = list(value)
         self.room -= len("[]")
         for count, item in enumerate(items):
@@ -267,74 +207,7 @@ def _size(value: Any) -> int:
     return len(json.dumps(value, ensure_ascii=False).encode())
 
 
-# Exceptions.
-
-
-def _database_error(error: BaseException) -> str:
-    if isinstance(error, TransactionManagementError) and error.__cause__ is not None:
-        return f"{_name_of(type(error))}: went on after {described(error.__cause__)}"
-    driver_error = error.__cause__ if error.__cause__ is not None else error
-    name, sqlstate = _name_of(type(driver_error)), _sqlstate(error)
-    if sqlstate is None:
-        # The driver's words for a connection that was refused or lost; other words of a driver may
-        # repeat a value that it could not convert.
-        is_of_connection = isinstance(error, OperationalError | InterfaceError)
-        from_driver = is_of_connection and error.__cause__ is not None
-        said = " ".join(_text_of(driver_error).split()) if from_driver else _raised_at(error)
-        return f"{name}: {said}"
-    if sqlstate[:2] not in _CLASSES_WITHOUT_VALUES:
-        return f"{name}: SQLSTATE {sqlstate}"
-    diagnostics = getattr(driver_error, "diag", None)
-    primary = getattr(diagnostics, "message_primary", None) or _text_of(driver_error)
-    return f"{name}: SQLSTATE {sqlstate}: {_first_line(primary)}"
-
-
-def _foreign_error(error: BaseException) -> str:
-    numbers = {name: getattr(error, name, None) for name in _NUMBERS}
-    told = [f"{name}={value}" for name, value in numbers.items() if type(value) is int]
-    if isinstance(error, ImportError) and isinstance(error.name, str):
-        told.append(f"module={error.name}")
-    return " ".join([_name_of(type(error)), *told, _raised_at(error)]).strip()
-
-
-def _raised_at(error: BaseException) -> str:
-    """Say where an exception was raised, and which line of the project led there."""
-    frames = [
-        (frame.f_code.co_filename, f"{frame.f_globals.get('__name__')}:{line}")
-        for frame, line in traceback.walk_tb(error.__traceback__)
-    ]
-    if not frames:
-        return ""
-    places = [frames[-1][1]]
-    ours = [place for file, place in frames if not file.startswith(_INSTALLED)]
-    if ours and ours[-1] != places[0]:
-        places.append(ours[-1])
-    return f"at {', from '.join(places)}"
-
-
-def _sqlstate(error: BaseException) -> str | None:
-    for each in (error.__cause__, error):
-        code = getattr(each, "pgcode", None) or getattr(each, "sqlstate", None)
-        if isinstance(code, str) and re.fullmatch("[0-9A-Z]{5}", code):
-            return code
-    return None
-
-
-def _chain(error: BaseException) -> Iterator[BaseException]:
-    """Yield the exception, and what led to it, latest first."""
-    seen: set[int] = set()
-    each: BaseException | None = error
-    while each is not None and id(each) not in seen:
-        seen.add(id(each))
-        yield each
-        each = each.__cause__ or (None if each.__suppress_context__ else each.__context__)
-
-
-def _first_line(text: str) -> str:
-    return (text.splitlines() or [""])[0]
-
-
-def _name_of(kind: type) -> str:
+def type_name(kind: type) -> str:
     """Return the name of a type; with its module, where that is not Python's own."""
     module = getattr(kind, "__module__", "")
     name = str(getattr(kind, "__qualname__", kind))

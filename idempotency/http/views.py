@@ -25,6 +25,7 @@ from idempotency.claims import (
     request_in_progress,
     take_over_key,
 )
+from idempotency.described import described
 from idempotency.exceptions import IdempotencyError, KeyExpired, NeedsReview, ParametersMismatch
 from idempotency.failures import answerable
 from idempotency.fingerprints import fingerprint, text_of
@@ -52,7 +53,6 @@ from idempotency.models import IdempotencyKey
 from idempotency.parameters import Parameters, keep_all
 from idempotency.phases import Response, error_body
 from idempotency.sendable import WITHOUT_BODY
-from idempotency.storable import described
 from idempotency.transactions import drop_broken_connection
 
 if TYPE_CHECKING:

@@ -15,7 +15,8 @@ from idempotency.models import IdempotencyKey, ReaperPosition
 from idempotency.testing.clock import let_time_pass
 from idempotency.tests.bookshop import Death, counted
 from idempotency.workers.completing import complete_due_keys
-from idempotency.workers.reaping import Overdue, reap, send_overdue_keys_to_review
+from idempotency.workers.overdue import Overdue
+from idempotency.workers.reaping import reap, send_overdue_keys_to_review
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

@@ -10,7 +10,7 @@ from idempotency import claims
 from idempotency.jobs import enqueuing
 from idempotency.positions import BEGINNING
 from idempotency.tests.conftest import Customer
-from idempotency.workers import reaping
+from idempotency.workers import overdue, reaping
 
 # Each in a savepoint of the transaction that has the million, which takes its time to make.
 pytestmark = [pytest.mark.django_db, pytest.mark.timeout(300)]
@@ -171,7 +171,7 @@ def test_the_reaper_finds_nothing_at_the_price_of_nothing(plan):
 
 def test_the_idle_reaper_reads_the_entry_at_which_it_would_begin(plan):
     asked = plan(
-        reaping.KEYS_ARE_OVERDUE,
+        overdue.KEYS_ARE_OVERDUE,
         retention=timedelta(days=365),
         tombstone_retention=timedelta(days=365),
         clock_tolerance=timedelta(seconds=5),

@@ -19,7 +19,8 @@ from idempotency.models import IdempotencyKey, ReaperPosition
 from idempotency.positions import BEGINNING, Position
 from idempotency.workers import reaping, snapshots
 from idempotency.workers.completing import complete_due_keys
-from idempotency.workers.reaping import Overdue, reap, reap_finished_keys
+from idempotency.workers.overdue import Overdue
+from idempotency.workers.reaping import reap, reap_finished_keys
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

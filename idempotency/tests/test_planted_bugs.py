@@ -4,7 +4,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from idempotency import failures, positions, storable, transactions
+from idempotency import described, failures, positions, transactions
 from idempotency.http import views
 from idempotency.tests import (
     test_lost_connections,
@@ -53,7 +53,7 @@ def test_the_credential_is_looked_up_before_the_body_is_there(
 
 
 def test_the_databases_words_are_kept_as_they_came(monkeypatch, caught_by):
-    monkeypatch.setattr(storable, "_database_error", str)
+    monkeypatch.setattr(described, "_database_error", str)
     test = test_storable.test_of_an_error_of_the_database_no_value_and_no_statement_is_kept
 
     with caught_by(test):

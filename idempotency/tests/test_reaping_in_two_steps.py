@@ -23,8 +23,8 @@ from idempotency.tests import bookshop
 from idempotency.tests.bookshop import ORDERED, Mishap, PlaceOrder, audit, audit_trail, orders
 from idempotency.tests.ledger import Fault
 from idempotency.workers.completing import complete_due_keys
+from idempotency.workers.overdue import Overdue
 from idempotency.workers.reaping import (
-    Overdue,
     reap,
     reap_finished_keys,
     remove_tombstones,

@@ -16,12 +16,11 @@ from django.db.utils import DataError
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from idempotency.described import described, described_traceback
 from idempotency.exceptions import Indeterminate, NeedsReview
 from idempotency.storable import (
     ENTRY_LIMIT,
     TEXT_LIMIT,
-    described,
-    described_traceback,
     storable_json,
     storable_json_text,
     storable_text,

@@ -19,8 +19,8 @@ from django.db import DatabaseError, InterfaceError, OperationalError, connectio
 from idempotency import doors
 from idempotency.batches import Batch
 from idempotency.database_errors import meets_other_tables
+from idempotency.described import described, described_traceback
 from idempotency.exceptions import LEAVING
-from idempotency.storable import described, described_traceback
 from idempotency.workers.snapshots import SnapshotWatch
 
 logger = logging.getLogger(__name__)

@@ -8,7 +8,6 @@ is cleaned up, if its operation knows how, and put before a person.
 
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
@@ -19,14 +18,15 @@ from idempotency.attempts import Attempt
 from idempotency.batches import Batch
 from idempotency.claims import Claim, take_over_next_overdue_key
 from idempotency.database_errors import database_is_away, may_succeed_when_repeated
+from idempotency.described import described, described_traceback
 from idempotency.exceptions import LEAVING, NeedsReview
 from idempotency.leases import Progress, write_progress
 from idempotency.models import FINISHED, IdempotencyKey
 from idempotency.operations import Operation, operation_for
 from idempotency.positions import Position
-from idempotency.storable import described, described_traceback
 from idempotency.transactions import in_transaction, repeated_on_conflict
 from idempotency.workers.loop import should_stop
+from idempotency.workers.overdue import Overdue
 
 logger = logging.getLogger(__name__)
 
@@ -88,76 +88,6 @@ SELECT id, last_run_at
  LIMIT %(limit)s
    FOR UPDATE SKIP LOCKED
 """  # noqa: S608
-
-# Whether there are answers to take away, by the next one after the reaper's position in the table,
-# and the oldest key of all from its position in memory on. Each reads one entry of the index.
-FINISHED_KEYS_ARE_OVERDUE = f"""
-  WITH position AS MATERIALIZED (SELECT last_run_at FROM idempotency_reaperposition)
-SELECT (SELECT min(last_run_at) FROM idempotency_idempotencykey
-         WHERE recovery_point = '{FINISHED}' AND response_body IS NOT NULL
-           AND last_run_at >= COALESCE((SELECT last_run_at FROM position), 'epoch'))
-       < statement_timestamp() - %(retention)s,
-       LEAST(statement_timestamp() - %(tombstone_retention)s,
-             (SELECT min(last_run_at) FROM idempotency_idempotencykey
-               WHERE recovery_point = '{FINISHED}' AND last_run_at >= %(begin_at)s)),
-       statement_timestamp() - %(tombstone_retention)s"""  # noqa: S608
-
-# And the unfinished keys, which are few: whether one is past its retention, and which run is the
-# oldest of those that may still finish. No index has them in the order of either, so it reads the
-# entries of all keys that were unfinished since the last vacuum; once a minute is often enough.
-KEYS_ARE_OVERDUE = f"""
-{FINISHED_KEYS_ARE_OVERDUE},
-       created_at < statement_timestamp() - %(retention)s,
-       LEAST(last_run_at, statement_timestamp()),
-       (SELECT last_run_at FROM position) > statement_timestamp() + %(clock_tolerance)s
-  FROM (SELECT min(created_at) AS created_at, min(last_run_at) AS last_run_at
-          FROM idempotency_idempotencykey
-         WHERE recovery_point <> '{FINISHED}' AND needs_review_at IS NULL) AS unfinished
-"""  # noqa: S608
-
-# A position that is still to come was written while the database's clock was ahead. This reads the
-# whole table, once.
-BEGIN_ANEW = f"""
-UPDATE idempotency_reaperposition
-   SET last_run_at = COALESCE((SELECT min(last_run_at) FROM idempotency_idempotencykey
-                                WHERE response_body IS NOT NULL OR recovery_point <> '{FINISHED}'),
-                              'epoch')
- WHERE last_run_at > statement_timestamp() + %(clock_tolerance)s
-"""  # noqa: S608
-
-
-@dataclass(slots=True)
-class Overdue:
-    """What a reaper found when it looked, and where its next look begins."""
-
-    position: Position = field(default_factory=Position)
-    answers: bool = False
-    tombstones: bool = False
-    requests: bool = False
-    unfinished_since: datetime | None = None
-    """The oldest run that may still finish; the time of the look, where there was none then."""
-
-    @repeated_on_conflict
-    def look(self) -> None:
-        """Ask the idle reaper's one question."""
-        with self.position.look() as looks_at_all, connection.cursor() as cursor:
-            settings = conf.current()
-            values: dict[str, Any] = {
-                "retention": settings.retention,
-                "tombstone_retention": settings.tombstone_retention,
-                "clock_tolerance": settings.clock_tolerance,
-                "begin_at": self.position.at,
-            }
-            cursor.execute(KEYS_ARE_OVERDUE if looks_at_all else FINISHED_KEYS_ARE_OVERDUE, values)
-            [row] = cursor.fetchall()
-            if looks_at_all and row[5]:
-                cursor.execute(BEGIN_ANEW, values)
-        self.answers, oldest, horizon = bool(row[0]), row[1], row[2]
-        self.tombstones = oldest < horizon
-        if oldest > self.position.at:
-            self.position.at, self.position.id = oldest, 0
-        if looks_at_all:
-            self.requests, self.unfinished_since = bool(row[3]), row[4]
 
 
 def reap(limit: int, overdue: Overdue | None = None) -> Batch:

@@ -2,7 +2,8 @@ from typing import Any
 
 from idempotency.batches import Batch
 from idempotency.management.worker_command import WorkerCommand
-from idempotency.workers.reaping import Overdue, reap
+from idempotency.workers.overdue import Overdue
+from idempotency.workers.reaping import reap
 
 
 class Command(WorkerCommand):

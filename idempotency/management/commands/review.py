@@ -5,6 +5,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 
+from idempotency.described import described
 from idempotency.exceptions import IdempotencyError, ReviewRefused
 from idempotency.management.printing import ending_with_the_reader
 from idempotency.models import IdempotencyKey
@@ -12,7 +13,7 @@ from idempotency.parameters import readable_parameters
 from idempotency.review import decisions
 from idempotency.review.decisions import Decision
 from idempotency.review.forms import DECISIONS, DecisionForm
-from idempotency.storable import described, escaped
+from idempotency.storable import escaped
 
 
 class Command(BaseCommand):
