@@ -15,7 +15,7 @@ from idempotency.http import views
 from idempotency.models import IdempotencyKey
 from idempotency.testing import Fault, Moment
 from idempotency.testing.repetitions import meet_deadlock
-from idempotency.workers import reaping
+from idempotency.workers import overdue, reaping
 from rides import payments
 from rides.models import AuditRecord
 from rides.operations import CHARGE_CREATED, CreateRide
@@ -201,4 +201,4 @@ def reap_unfinished(bed: Bed) -> None:
     rewrite(bed, reaping, "FIND_OLD_TOMBSTONES", finished, "WHERE")
     of_all = "WHERE recovery_point = 'finished' AND last_run_at >="
     for look in ("KEYS_ARE_OVERDUE", "FINISHED_KEYS_ARE_OVERDUE"):
-        rewrite(bed, reaping, look, of_all, "WHERE last_run_at >=")
+        rewrite(bed, overdue, look, of_all, "WHERE last_run_at >=")
