@@ -93,7 +93,7 @@ class SharedCommit:
         Raises: `StopsBefore`, after which it is to be run again; `LeaseLost` where the lease is no
         longer the attempt's; and what the first step does.
         """
-        self._steps_begun, self._is_at_commit = 0, False
+        self.progress, self._steps_begun, self._is_at_commit = None, 0, False
         if not self._claim() or self._first is None:
             return
         self._attempt.begin_untouched()

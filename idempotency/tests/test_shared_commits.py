@@ -22,6 +22,7 @@ from idempotency.claims import NewKey
 from idempotency.exceptions import PhaseFailed
 from idempotency.models import StagedJob
 from idempotency.tests import bookshop
+from idempotency.tests.test_what_commit_ends import DEFERRED, INSERT_SESSION
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -141,6 +142,30 @@ def test_what_a_failed_phase_set_on_the_operation_is_undone(customer, key, troub
 
     assert attempt.operation.seen == ["one"]
     assert not hasattr(attempt.operation, "remembered")
+
+
+def test_a_claim_that_was_rolled_back_and_then_lost_is_another_requests(
+    customer, key, trouble, elsewhere, monkeypatch
+):
+    conflicts = [DEFERRED.format(what="RAISE EXCEPTION USING ERRCODE = '40001';")]
+
+    def conflict_once():
+        if conflicts:
+            with connection.cursor() as cursor:
+                cursor.execute(conflicts.pop())  # for COMMIT to meet
+                cursor.execute(INSERT_SESSION)
+
+    def let_another_be_first(*pause):
+        assert elsewhere(lambda: customer.post({}, key, to="/three")).result().status_code == 201
+        return 0.0
+
+    trouble(conflict_once)
+    monkeypatch.setattr("idempotency.transactions.random.uniform", let_another_be_first)
+
+    answer = customer.post({}, key, to="/three")
+
+    assert (answer.status_code, answer.headers["Idempotent-Replayed"]) == (201, "true")
+    assert groups() == ["one", "three", "two"]
 
 
 def a_new_key(customer, key):
