@@ -8,7 +8,9 @@ from types import SimpleNamespace
 
 import psycopg2
 import pytest
+import pytest_django
 from django.conf import settings
+from django.core.management import call_command
 from django.db import connection
 from django.test import TransactionTestCase
 
@@ -94,6 +96,22 @@ def empty_tables(case: TransactionTestCase) -> None:
         if deletions:
             alone = "SET LOCAL session_replication_role = replica;"
             cursor.execute(" ".join([alone, *deletions]))
+
+
+DJANGOS_OWN_WAY = TransactionTestCase._fixture_teardown
+
+
+@pytest.fixture(scope="module")
+def fresh_tables(
+    django_db_setup: None, django_db_blocker: pytest_django.DjangoDbBlocker
+) -> Iterator[None]:
+    """Have each test of a module begin with tables made anew, whose pages and plans it looks at:
+    dead rows of others would be in both.
+    """
+    with pytest.MonkeyPatch.context() as patched, django_db_blocker.unblock():
+        patched.setattr(TransactionTestCase, "_fixture_teardown", DJANGOS_OWN_WAY)
+        call_command("flush", interactive=False, verbosity=0)
+        yield
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -13,7 +13,11 @@ from idempotency.tests.conftest import Customer
 from idempotency.workers import overdue, reaping
 
 # Each in a savepoint of the transaction that has the million, which takes its time to make.
-pytestmark = [pytest.mark.django_db, pytest.mark.timeout(300)]
+pytestmark = [
+    pytest.mark.django_db,
+    pytest.mark.timeout(300),
+    pytest.mark.usefixtures("fresh_tables"),
+]
 
 MILLION = 1_000_000
 UNFINISHED = 1_000

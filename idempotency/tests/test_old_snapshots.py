@@ -22,7 +22,7 @@ from idempotency.workers.completing import complete_due_keys
 from idempotency.workers.overdue import Overdue
 from idempotency.workers.reaping import reap, reap_finished_keys
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("fresh_tables")]
 
 DEAD = 30_000
 FEW_PAGES = 30
