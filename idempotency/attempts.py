@@ -247,13 +247,14 @@ class Attempt:
 
     def _carry_out(self, shared: SharedCommit) -> Response | None:
         """Commit what can be: all phases of the row; without the one that failed in it and what
-        follows; or the first one alone, where what failed is the transaction that they share. Each
-        run begins fewer phases than the one before it, so the loop ends.
+        follows; or the first one alone, where what failed is the transaction that they share, or
+        where another one failed in the second run. So the loop ends with its third run.
         """
         while True:
             try:
                 in_transaction(shared.run, isolation=self.operation.isolation)
             except StopsBefore as failed:
+                self.commits_one_by_one |= self.stops_before is not None
                 self.stops_before = failed
             except (LeaseLost, RequestInProgress):
                 raise
@@ -264,6 +265,7 @@ class Attempt:
                 self.commits_one_by_one = True
             else:
                 self._is_touched = False
+                self.stops_before = shared.postponed or self.stops_before
                 return self._adopt(shared.progress, shared.lease) if shared.progress else None
 
     def _adopt(self, progress: Progress, lease: Lease) -> Response | None:

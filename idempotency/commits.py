@@ -72,6 +72,8 @@ class SharedCommit:
 
     progress: Progress | None = None
     lease: Lease
+    postponed: StopsBefore | None = None
+    """Where the latest run ended with nothing to do yet."""
 
     def __init__(
         self,
@@ -93,7 +95,8 @@ class SharedCommit:
         Raises: `StopsBefore`, after which it is to be run again; `LeaseLost` where the lease is no
         longer the attempt's; and what the first step does.
         """
-        self.progress, self._steps_begun, self._is_at_commit = None, 0, False
+        self.progress = self.postponed = None
+        self._steps_begun, self._is_at_commit = 0, False
         if not self._claim() or self._first is None:
             return
         self._attempt.begin_untouched()
@@ -104,7 +107,7 @@ class SharedCommit:
         while phase := self._next_phase(operation, result):
             result = self._run_later(operation, phase)
         if isinstance(result, NoOp):
-            self._attempt.stops_before = StopsBefore(operation.phase_at(self._point), _postponed())
+            self.postponed = StopsBefore(operation.phase_at(self._point), _postponed())
         self.progress = self._progress(operation, result)
         self.lease = write_progress(self._attempt.lease, self.progress)
         self._is_at_commit = True

@@ -7,6 +7,7 @@ the error is written to it, and somebody tries again later, or a person looks.
 import logging
 import random
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import timedelta
 from typing import TypeVar
 
@@ -138,14 +139,16 @@ def _named(error: BaseException) -> IdempotencyError:
 
 def _with_delay(error: IdempotencyError, seconds: int) -> IdempotencyError:
     """Return the error with a `Retry-After`: a copy, since its author may raise the same one again.
-    Not by its `__init__`, whose arguments nobody kept.
+    Not by its `__init__`, whose arguments nobody kept. What cannot be copied goes without.
     """
     if error.retry_after_seconds is not None:
         return error
-    copy = BaseException.__new__(type(error), *error.args)
-    vars(copy).update(vars(error), retry_after_seconds=seconds)
-    copy.__cause__ = error.__cause__
-    return copy.with_traceback(error.__traceback__)
+    with suppress(Exception):
+        copy = type(error).__new__(type(error), *error.args)
+        vars(copy).update(vars(error), retry_after_seconds=seconds)
+        copy.__cause__ = error.__cause__
+        return copy.with_traceback(error.__traceback__)
+    return error
 
 
 def completer_delay(attempts: int) -> timedelta:

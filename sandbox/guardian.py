@@ -42,7 +42,7 @@ def end(groups: set[int]) -> None:
 
 def send(group: int, signum: int) -> bool:
     """Send a signal to a process group, and say whether there was one."""
-    with contextlib.suppress(ProcessLookupError):
+    with contextlib.suppress(ProcessLookupError, PermissionError):  # its number is another's by now
         os.killpg(group, signum)
         return True
     return False

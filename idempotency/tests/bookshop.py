@@ -7,7 +7,7 @@ table, under its idempotency key's own foreign key, and the audit trail is the a
 import json
 from datetime import timedelta
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
 from django import forms
 from django.contrib.admin.models import ADDITION, LogEntry
@@ -27,6 +27,7 @@ from idempotency import (
     foreign_phase,
     stage_job,
 )
+from idempotency.claims import NewKey
 from idempotency.compat import task
 from idempotency.foreign_keys import phase_key
 from idempotency.models import IdempotencyKey
@@ -162,3 +163,18 @@ def key_sent_for(row: IdempotencyKey) -> UUID:
 def counted(completed):
     """How many keys of a completer's batch have their final answer, and how many do not."""
     return completed.counts["succeeded"], completed.counts["failed"]
+
+
+def new_key(user_id: Any, idempotency_key: str, **fields: Any) -> NewKey:
+    """A request that passed its checks: an order, unless its fields say otherwise."""
+    order: dict[str, Any] = {
+        "operation": "idempotency.PlaceOrder",
+        "path_kwargs": {},
+        "foreign_key": uuid4(),
+        "request_method": "POST",
+        "request_path": "/orders",
+        "request_params": {},
+        "fingerprint": "",
+        "origin_ip": None,
+    }
+    return NewKey(user_id=user_id, idempotency_key=idempotency_key, **{**order, **fields})

@@ -1,6 +1,5 @@
 """Taking a key: one conditional write decides who works on it, by the database's clock."""
 
-import uuid
 from datetime import timedelta
 from threading import Barrier
 
@@ -10,7 +9,6 @@ from django.test.utils import CaptureQueriesContext
 
 from idempotency import FINISHED
 from idempotency.claims import (
-    NewKey,
     find_key,
     insert_key,
     take_over_key,
@@ -18,6 +16,7 @@ from idempotency.claims import (
 )
 from idempotency.models import IdempotencyKey
 from idempotency.testing.clock import let_time_pass
+from idempotency.tests import bookshop
 from idempotency.tests.bookshop import ORDERED, Death, audit_trail, orders
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -148,31 +147,24 @@ def test_a_client_that_retries_pushes_the_completer_back(let_go):
 # A fresh key.
 
 
-def fresh(row: IdempotencyKey, idempotency_key: str) -> NewKey:
-    return NewKey(
-        user_id=row.user_id,
-        foreign_key=uuid.uuid4(),
-        idempotency_key=idempotency_key,
-        operation="idempotency.PlaceOrder",
-        path_kwargs={},
-        request_method="POST",
-        request_path="/orders",
-        request_params={"title": "Emma"},
-        fingerprint="of no consequence",
-        origin_ip="127.0.0.1",
-    )
-
-
 def test_a_key_that_is_known_is_not_inserted_again(customer, key, stored, ledger):
     customer.send(key)
 
     with transaction.atomic():
-        assert insert_key(fresh(stored(), key), begins_foreign_phase=True) is None
+        assert (
+            insert_key(bookshop.new_key(stored().user_id, key), begins_foreign_phase=True) is None
+        )
 
 
 def test_a_fresh_claim_has_the_key_as_it_is_written(customer, key, stored, ledger):
     customer.send(key)
-    new_key = fresh(stored(), f"another-{key}")
+    new_key = bookshop.new_key(
+        stored().user_id,
+        f"another-{key}",
+        request_params={"title": "Emma"},
+        fingerprint="of no consequence",
+        origin_ip="127.0.0.1",
+    )
 
     with transaction.atomic():
         claim = insert_key(new_key, begins_foreign_phase=True)

@@ -53,6 +53,10 @@ class Careless(Indeterminate):
         pass
 
 
+class OfTwoKinds(Indeterminate, OSError):
+    """An author's own, which Python has a constructor of its own for."""
+
+
 class NotAnException(BaseException):
     """What a library raises that wants no `except Exception` to stop it."""
 
@@ -77,6 +81,7 @@ WITH_A_VERDICT: dict[str, Callable[[], BaseException]] = {
     "a megabyte": lambda: Indeterminate("é" * 500_000),
     "bytes": lambda: Indeterminate(b"\xff\x00"),  # type: ignore[arg-type]
     "careless": Careless,
+    "of two kinds": lambda: OfTwoKinds("no such host"),
 }
 FOR_REVIEW: dict[str, Callable[[], BaseException]] = {
     "evidence with a NUL": looking({"said": "bad \x00 byte", "bad \x00 key": 1}),

@@ -12,10 +12,11 @@ from django.db import connection, transaction
 
 from idempotency import claims, leases
 from idempotency.checks import operations as checks
-from idempotency.claims import NewKey, take_over_key
+from idempotency.claims import take_over_key
 from idempotency.leases import Lease, Progress, lease_clock, lease_end, write_progress
 from idempotency.models import IdempotencyKey
 from idempotency.testing.clock import let_time_pass
+from idempotency.tests import bookshop
 from idempotency.tests.bookshop import ORDERED
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -44,18 +45,7 @@ def slow_database(monkeypatch):
 
 
 def claiming_a_fresh_key(customer, row):
-    new_key = NewKey(
-        user_id=customer.user.pk,
-        idempotency_key=f"another-{row.idempotency_key}",
-        foreign_key=uuid.uuid4(),
-        request_method="POST",
-        request_path="/orders",
-        operation="idempotency.PlaceOrder",
-        path_kwargs={},
-        request_params={},
-        fingerprint="",
-        origin_ip=None,
-    )
+    new_key = bookshop.new_key(customer.user.pk, f"another-{row.idempotency_key}")
     return claims.insert_key(new_key, begins_foreign_phase=False).lease
 
 

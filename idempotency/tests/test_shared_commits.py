@@ -1,6 +1,7 @@
 """Atomic phases in a row share one transaction: each is still undone or kept by itself."""
 
-import uuid
+import itertools
+from typing import ClassVar
 
 import pytest
 from django.contrib.auth.models import Group
@@ -11,6 +12,7 @@ from django.urls import path
 from idempotency import (
     FINISHED,
     STARTED,
+    NoOp,
     Operation,
     RecoveryPoint,
     Response,
@@ -18,13 +20,16 @@ from idempotency import (
     stage_job,
 )
 from idempotency.attempts import Attempt
-from idempotency.claims import NewKey
 from idempotency.exceptions import PhaseFailed
 from idempotency.models import StagedJob
 from idempotency.tests import bookshop
 from idempotency.tests.test_what_commit_ends import DEFERRED, INSERT_SESSION
 
 pytestmark = pytest.mark.django_db(transaction=True)
+
+
+CONFLICT_AT_COMMIT = DEFERRED.format(what="RAISE EXCEPTION USING ERRCODE = '40001';")
+"""Its trigger goes with the transaction that it has rolled back, so there is one conflict."""
 
 
 def raise_mishap():
@@ -71,7 +76,48 @@ class ThreeInARow(Operation):
         return Response(201, {})
 
 
-urlpatterns = [path("three", ThreeInARow.as_view())]
+class Undecided(Operation):
+    """Its first phase leads to the one phase and the other in turns, and both fail."""
+
+    ways = itertools.cycle(["one", "other"])
+
+    @atomic_phase(STARTED)
+    def begin(self):
+        return RecoveryPoint(next(self.ways))
+
+    @atomic_phase("one")
+    def one(self):
+        raise bookshop.Mishap("in one")
+
+    @atomic_phase("other")
+    def other(self):
+        raise bookshop.Mishap("in other")
+
+
+class Waiting(Operation):
+    """Its second phase has nothing to do yet, and COMMIT meets a conflict the first time."""
+
+    conflicts: ClassVar[list[str]] = []
+
+    @atomic_phase(STARTED)
+    def begin(self):
+        return RecoveryPoint("waiting")
+
+    @atomic_phase("waiting")
+    def wait(self):
+        Group.objects.create(name="waited")
+        if self.conflicts:
+            with connection.cursor() as cursor:
+                cursor.execute(self.conflicts.pop())
+                cursor.execute(INSERT_SESSION)
+        return NoOp()
+
+
+urlpatterns = [
+    path("three", ThreeInARow.as_view()),
+    path("undecided", Undecided.as_view()),
+    path("waiting", Waiting.as_view()),
+]
 
 
 def groups():
@@ -138,21 +184,38 @@ def test_what_a_failed_phase_set_on_the_operation_is_undone(customer, key, troub
     attempt = Attempt(ThreeInARow(user=customer.user, params={}))
 
     with pytest.raises(PhaseFailed):
-        attempt.start(a_new_key(customer, key))
+        attempt.start(bookshop.new_key(customer.user.pk, key, operation="idempotency.ThreeInARow"))
 
     assert attempt.operation.seen == ["one"]
     assert not hasattr(attempt.operation, "remembered")
 
 
+def test_a_phase_that_leads_elsewhere_each_time_does_not_run_for_ever(customer, key, stored):
+    assert customer.post({}, key, to="/undecided").status_code == 500
+
+    row = stored()
+    assert row.recovery_point in ("one", "other")
+    assert [entry["event"] for entry in row.journal] == ["claimed", "begin", "internal_error"]
+
+
+def test_what_a_phase_wrote_that_has_to_wait_is_kept_after_a_conflict(customer, key, monkeypatch):
+    monkeypatch.setattr(Waiting, "conflicts", [CONFLICT_AT_COMMIT])
+
+    answer = customer.post({}, key, to="/waiting")
+
+    assert (answer.status_code, answer.json()["code"]) == (503, "postponed")
+    assert groups() == ["waited"]
+
+
 def test_a_claim_that_was_rolled_back_and_then_lost_is_another_requests(
     customer, key, trouble, elsewhere, monkeypatch
 ):
-    conflicts = [DEFERRED.format(what="RAISE EXCEPTION USING ERRCODE = '40001';")]
+    conflicts = [CONFLICT_AT_COMMIT]
 
     def conflict_once():
         if conflicts:
             with connection.cursor() as cursor:
-                cursor.execute(conflicts.pop())  # for COMMIT to meet
+                cursor.execute(conflicts.pop())
                 cursor.execute(INSERT_SESSION)
 
     def let_another_be_first(*pause):
@@ -166,18 +229,3 @@ def test_a_claim_that_was_rolled_back_and_then_lost_is_another_requests(
 
     assert (answer.status_code, answer.headers["Idempotent-Replayed"]) == (201, "true")
     assert groups() == ["one", "three", "two"]
-
-
-def a_new_key(customer, key):
-    return NewKey(
-        user_id=customer.user.pk,
-        foreign_key=uuid.uuid4(),
-        idempotency_key=key,
-        operation="idempotency.ThreeInARow",
-        path_kwargs={},
-        request_method="POST",
-        request_path="/three",
-        request_params={},
-        fingerprint="",
-        origin_ip=None,
-    )
