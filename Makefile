@@ -63,7 +63,8 @@ test-queue: $(VENV)/installed-queue brokers  ## the job queue on real brokers; K
 	@$(RUN) sandbox during $(RUN) pytest -r s rides/tests/queues
 
 test-pgbouncer: $(STAMP) pgbouncer  ## the tests with a PgBouncer in transaction mode before PostgreSQL
-	@test ! -x $(PGBOUNCER) || $(RUN) sandbox pooled $(RUN) pytest -n 4 --dist loadfile idempotency rides
+	@test ! -x $(PGBOUNCER) || $(RUN) sandbox pooled $(RUN) pytest -n 4 --dist loadfile \
+		idempotency rides $(filter proof/%,$(EXPLORATIONS))
 
 test-failover: export VENV_PATRONI := $(abspath $(VENV_PATRONI))
 test-failover: SWITCHOVERS ?= 20
@@ -109,7 +110,7 @@ stop: $(STAMP)  ## end the PostgreSQL that a bare manage.py left running
 # not survive a power cut, only the death of processes.
 TEST_SESSION := -c idle_in_transaction_session_timeout=30s -c lock_timeout=10s -c synchronous_commit=off
 
-BUGS := $(wildcard */tests/test_seeded_bugs.py */tests/test_planted_bugs.py)
+BUGS := $(wildcard */tests/test_planted_bugs.py)
 # Explorations, whose failures are read by themselves.
 EXPLORATIONS := $(wildcard */tests/test_every_boundary*.py */tests/test_model.py */tests/test_model_of_*.py \
 	$(BUGS))
@@ -120,7 +121,8 @@ DRILLS := $(addprefix idempotency/tests/test_,clocks.py completing_many.py deplo
 		overload pinned_workers pool reconciling_many seed silence simulator slow_clients stopping)) \
 	rocketrides/tests/test_configuration.py sandbox/tests bench/tests
 # Whole demos, deploys and failovers are held to seconds, so they have the machine to themselves.
-BY_THEMSELVES := sandbox/tests/test_start.py proof/tests
+BY_THEMSELVES := sandbox/tests/test_start.py \
+	$(patsubst %,proof/tests/test_%.py,chaos failover losses old_snapshots restarts rolling)
 
 PYTEST := DATABASE_SESSION_OPTIONS="$(TEST_SESSION)" $(RUN) pytest
 # More at a time than there are cores, since they wait a lot.

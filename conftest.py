@@ -145,9 +145,9 @@ def pytest_collection_finish() -> None:
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Say which check caught which of the bugs that were planted, and what the model has tried."""
-    if bugs := _noted(terminalreporter, "seeded bug"):
+    if bugs := _noted(terminalreporter, "planted bug"):
         caught = sum("NOT CAUGHT" not in row for row in bugs)
-        _write(terminalreporter, f"{caught} of {len(bugs)} seeded bugs caught", bugs)
+        _write(terminalreporter, f"{caught} of {len(bugs)} planted bugs caught", bugs)
     if counts := _noted(terminalreporter, "model"):
         _write(terminalreporter, "the service and its model agreed", counts)
     if counts := _noted(terminalreporter, "model of another"):

@@ -88,7 +88,7 @@ def parse() -> argparse.Namespace:
 
 def runs(scale: float) -> Iterator[Run]:
     """The long forms of what docs/testing.md lists."""
-    boundaries = "python -m pytest -q rides/tests/test_every_boundary.py"
+    boundaries = "python -m pytest -q proof/tests/test_every_boundary.py"
     everything = {"CRASHES": "all"} if scale >= 1 else {}
     yield Run("Every boundary, in every combination", boundaries, everything)
     kills = {"KILLS": str(round(5_000 * scale))}
@@ -107,10 +107,10 @@ def runs(scale: float) -> Iterator[Run]:
     yield Run("Failed over, with the last commits lost", losses)
     yield Run("Restarted in turn", f"python -m proof.rolling --restarts {times}")
     steps = {"STEPS": str(round(100_000 * scale))}
-    yield Run("The model", "python -m pytest -q rides/tests/test_model.py -k any_order", steps)
+    yield Run("The model", "python -m pytest -q proof/tests/test_model.py -k any_order", steps)
     another = "python -m pytest -q idempotency/tests/test_model_of_another.py -k any_order"
     yield Run("The model of another operation", another, {"STEPS": str(round(20_000 * scale))})
-    yield Run("Seeded bugs", "python -m pytest -q rides/tests/test_seeded_bugs.py")
+    yield Run("Planted bugs", "python -m pytest -q proof/tests/test_planted_bugs.py")
 
 
 def chaos(title: str, minutes: float, options: str) -> Run:

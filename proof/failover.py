@@ -23,13 +23,12 @@ import django
 import psutil  # type: ignore[import-untyped]
 from django.db import connections
 
-from proof.chaos import leave
-from proof.pair import Pair
-from proof.patroni import Cluster
-from proof.world import SERVICES, World, running_world, serving
+from proof.chaos.pair import Pair
+from proof.chaos.patroni import Cluster
+from proof.chaos.world import SERVICES, World, leave, running_world, serving
 
 if TYPE_CHECKING:
-    from proof.clients import Clients
+    from proof.chaos.clients import Clients
 
 T = TypeVar("T")
 
@@ -80,9 +79,9 @@ def servers(folder: Path, way: str) -> Pair | Cluster:
 def run(world: World, options: argparse.Namespace) -> list[str]:
     """Return what did not hold."""
     from idempotency.testing.histories import recorded_histories  # only now: they import models
-    from proof import verdict
-    from proof.clients import Clients, wait_until_up
-    from proof.people import make_riders
+    from proof.chaos import verdict
+    from proof.chaos.clients import Clients, wait_until_up
+    from proof.chaos.people import make_riders
 
     clients = Clients(options.port, make_riders(RIDERS, BAD_CARDS), seed=1)
     with recorded_histories():

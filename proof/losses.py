@@ -21,13 +21,12 @@ from typing import TYPE_CHECKING
 
 import django
 
-from proof.chaos import leave
+from proof.chaos.pair import Pair
+from proof.chaos.world import World, leave, running_world, serving
 from proof.failover import first_booked_after, under_load
-from proof.pair import Pair
-from proof.world import World, running_world, serving
 
 if TYPE_CHECKING:
-    from proof.clients import Clients
+    from proof.chaos.clients import Clients
     from rides.reconciliation.rules import Discrepancy
 
 RIDERS = 40
@@ -65,9 +64,9 @@ def parse() -> argparse.Namespace:
 
 def run(world: World, pair: Pair, options: argparse.Namespace) -> list[str]:
     """Return what did not hold."""
-    from proof import verdict  # only now: they import models
-    from proof.clients import Clients, wait_until_up
-    from proof.people import make_riders
+    from proof.chaos import verdict  # only now: they import models
+    from proof.chaos.clients import Clients, wait_until_up
+    from proof.chaos.people import make_riders
 
     riders = make_riders(RIDERS, BAD_CARDS)
     clients = Clients(options.port, riders, seed=options.seed)

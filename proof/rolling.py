@@ -20,13 +20,12 @@ from typing import TYPE_CHECKING
 import django
 import requests
 
-from proof.chaos import leave
-from proof.world import World, running_world
+from proof.chaos.world import World, leave, running_world
 from sandbox import supervisor
 from sandbox.supervisor import Running, free_port
 
 if TYPE_CHECKING:
-    from proof.clients import Booking
+    from proof.chaos.clients import Booking
 
 STRIPE_SECONDS = 2.0
 NOTICE_SECONDS = 3  # longer than HAProxy's check of an instance takes to fail
@@ -98,8 +97,8 @@ class Instance:
 def roll(world: World, restarts: int, at_once: int) -> tuple[Counter[str], list[str]]:
     """Restart the two in turn; return what the clients were told, and what should not have been."""
     # Only now: they import models.
-    from proof.clients import Booking
-    from proof.people import make_riders
+    from proof.chaos.clients import Booking
+    from proof.chaos.people import make_riders
     from rides.models import Ride
     from rides.tests.balancing import balancer
 
@@ -134,7 +133,7 @@ def book_on(
     port: int, booking_of: type["Booking"], rider: str, told: Counter[str], stop: threading.Event
 ) -> None:
     """Book one ride after the other, and note each answer."""
-    from proof.clients import send
+    from proof.chaos.clients import send
 
     while not stop.is_set():
         try:

@@ -1,6 +1,6 @@
 """What must hold of every enrolment once all is at rest, whatever was killed, lost or repeated.
 
-For the crash harness, the model and chaos alike, as `rides.tests.invariants` are for bookings.
+For the crash harness, the model and chaos alike, as `proof.invariants` are for bookings.
 """
 
 import json

@@ -24,7 +24,7 @@ def caught_by(request, record_property):
     @contextmanager
     def caught_by(test):
         name = request.function.__name__.removeprefix("test_")
-        record_property("seeded bug", f"{name:<42} {test.__name__}")
+        record_property("planted bug", f"{name:<42} {test.__name__}")
         with pytest.raises(AssertionError):
             yield
 

@@ -8,7 +8,7 @@ import psycopg2
 import pytest
 
 from idempotency.workers.snapshots import SNAPSHOTS
-from proof.pair import Pair, ask, ask_service, wait_until
+from proof.chaos.pair import Pair, ask, ask_service, wait_until
 from sandbox import postgres
 
 FEEDBACK = ("hot_standby_feedback = on", "wal_receiver_status_interval = 1")

@@ -3,8 +3,8 @@
 import threading
 from collections import Counter
 
-from proof.nemeses import NEMESES, Schedule
-from proof.outcome import Outcome, Sighting
+from proof.chaos.nemeses import NEMESES, Schedule
+from proof.chaos.outcome import Outcome, Sighting
 
 
 def outcome_of(sighting: Sighting, nemeses: list[str]) -> Outcome:
@@ -55,7 +55,7 @@ def test_a_run_goes_on_with_what_the_missing_comes_of_and_nothing_else(monkeypat
     happened = []
     for name in ("kill -9 api", "freeze api", "Stripe: decline"):
         monkeypatch.setitem(NEMESES, name, lambda world, dice, name=name: happened.append(name))
-    monkeypatch.setattr("proof.nemeses.PAUSE_SECONDS", (0.0, 0.01))
+    monkeypatch.setattr("proof.chaos.nemeses.PAUSE_SECONDS", (0.0, 0.01))
     schedule = Schedule(["kill -9 api", "freeze api", "Stripe: decline"], seed=14)
     fenced = Sighting("rejected by the fence", 0, 1, ("freeze",))
 

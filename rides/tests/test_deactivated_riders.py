@@ -10,8 +10,7 @@ from idempotency.testing.clock import let_time_pass
 from idempotency.workers.completing import complete_due_keys
 from rides.models import User
 from rides.operations import CHARGE_CREATED, RIDE_CREATED
-from rides.tests.booking import CHARGING, KEY, the_key
-from rides.tests.trials import booking_of
+from rides.tests.booking import CHARGING, ask, the_key
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -22,7 +21,7 @@ UNTIL_IT_IS_DUE = timedelta(hours=1)
 def begun(rider, stand_in):
     """A booking whose charge has not been sent, and whose rider is then deactivated."""
     stand_in.add_fault("rate_limit", path=CHARGING)
-    assert booking_of(rider, stand_in).send(KEY).status_code == 503
+    assert ask(rider=rider.email).status_code == 503
     stand_in.clear_faults()
     User.objects.filter(pk=rider.pk).update(is_active=False)
     let_time_pass(UNTIL_IT_IS_DUE)
@@ -53,7 +52,7 @@ def test_a_person_may_have_it_charged_all_the_same(begun, stand_in):
 
 
 def test_what_is_paid_for_is_finished_though(rider, stand_in):
-    booking_of(rider, stand_in).send(KEY)
+    ask(rider=rider.email)
     StagedJob.objects.all().delete()
     IdempotencyKey.objects.update(
         recovery_point=CHARGE_CREATED,

@@ -15,8 +15,7 @@ from idempotency.testing.clock import let_time_pass
 from idempotency.workers.completing import complete_due_keys
 from rides.reconciliation.comparing import Reconciled
 from rides.reconciliation.rules import Discrepancy, Kind
-from rides.tests.booking import CHARGING, KEY, the_key
-from rides.tests.trials import booking_of
+from rides.tests.booking import CHARGING, KEY, ask, the_key
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -30,9 +29,8 @@ def assert_written_out(text: str) -> None:
 
 def test_a_decline_in_hostile_words_is_a_final_answer(rider, stand_in):
     stand_in.add_fault("hostile_decline", times=1)
-    send = booking_of(rider, stand_in).send
 
-    first, replay = send(KEY), send(KEY)
+    first, replay = ask(rider=rider.email), ask(rider=rider.email)
 
     assert (first.status_code, replay.status_code) == (402, 402)
     assert first.content == replay.content
@@ -43,7 +41,7 @@ def test_a_decline_in_hostile_words_is_a_final_answer(rider, stand_in):
 def test_a_refusal_in_hostile_words_reaches_the_review_list(rider, stand_in):
     stand_in.add_fault("hostile_refusal", path=CHARGING)
 
-    assert booking_of(rider, stand_in).send(KEY).status_code == 503
+    assert ask(rider=rider.email).status_code == 503
 
     assert the_key().is_under_review
     entry = the_key().journal[-1]
@@ -55,10 +53,9 @@ def test_a_refusal_in_hostile_words_reaches_the_review_list(rider, stand_in):
 
 
 def test_the_completer_goes_on_with_the_next_one(rider, stand_in):
-    send = booking_of(rider, stand_in).send
     stand_in.add_fault("rate_limit", path=CHARGING)
     for number in range(3):
-        send(f"{KEY}-{number}")
+        ask(f"{KEY}-{number}", rider=rider.email)
     stand_in.clear_faults()
     let_time_pass(timedelta(hours=2))
     stand_in.add_fault("hostile_refusal", path=CHARGING, times=1)

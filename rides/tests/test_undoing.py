@@ -7,13 +7,11 @@ made useless first, and then it is looked for where it must be.
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from typing import Any
-from urllib.parse import urlencode
 from uuid import uuid4
 
 import pytest
 from django.core.management import CommandError
 from django.db.models import F
-from django.test import Client
 
 from idempotency.exceptions import Indeterminate
 from idempotency.testing.clock import let_time_pass
@@ -24,14 +22,20 @@ from rides.operations import RESEND_WINDOW, RIDE_CREATED
 from rides.payments import asking, taking_back
 from rides.payments.client import client
 from rides.payments.transport import CurlClient
-from rides.tests.booking import CHARGING, COORDINATES, KEY, RIDER, run, the_key
+from rides.tests.booking import (
+    CHARGING,
+    RIDER,
+    ask,
+    let_charge_arrive,
+    put_on_the_list,
+    run,
+    the_key,
+)
 from rides.tests.test_review import review
-from rides.tests.undoing import let_charge_arrive, put_on_the_list
 from sandbox.stripe.control import StandIn
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("riders")]
 
-FORM = "application/x-www-form-urlencoded"
 HOUR = 3600
 PAST_THE_WINDOW = RESEND_WINDOW + timedelta(minutes=1)
 NOT_CHARGED = "This ride was cancelled. You are not charged for it."
@@ -62,22 +66,17 @@ def sent(monkeypatch) -> list[tuple[str, str | None]]:
     return calls
 
 
-def book():
-    headers = {"Authorization": RIDER, "Idempotency-Key": KEY}
-    return Client().post("/rides", urlencode(COORDINATES), FORM, headers=headers)
-
-
 def lose_the_answer(stand_in: StandIn) -> None:
     """The charge succeeds, and nobody hears of it."""
     stand_in.add_fault("reset_after", times=2, path=CHARGING)
-    assert book().status_code == 503
+    assert ask().status_code == 503
     assert left_with_us(stand_in) == 2000
 
 
 def never_arrive(stand_in: StandIn) -> None:
     """The charge is sent, and does not come to Stripe: not yet."""
     stand_in.add_fault("reset_before", times=2, path=CHARGING)
-    assert book().status_code == 503
+    assert ask().status_code == 503
     assert stand_in.charges() == []
 
 
@@ -86,7 +85,7 @@ def until_past_the_window(stand_in: StandIn) -> None:
     let_time_pass(PAST_THE_WINDOW)
     Ride.objects.update(created_at=F("created_at") - PAST_THE_WINDOW)
     stand_in.let_time_pass(round(PAST_THE_WINDOW.total_seconds()))
-    put_on_the_list(KEY)
+    put_on_the_list()
 
 
 def left_with_us(stand_in: StandIn) -> int:
@@ -95,7 +94,7 @@ def left_with_us(stand_in: StandIn) -> int:
 
 
 def told() -> str:
-    answer = book()
+    answer = ask()
     assert (answer.status_code, answer.json()["code"]) == (409, "ride_cancelled")
     return answer.json()["error"]
 
@@ -141,7 +140,7 @@ def test_a_ride_is_undone_although_its_customer_was_deleted_at_stripe(stand_in):
 
 def test_who_was_told_that_they_are_not_charged_is_not_however_late_the_charge_comes(stand_in):
     never_arrive(stand_in)
-    put_on_the_list(KEY)
+    put_on_the_list()
     review("undo")
     assert told() == NOT_CHARGED
 
@@ -153,7 +152,7 @@ def test_who_was_told_that_they_are_not_charged_is_not_however_late_the_charge_c
 
 def test_a_charge_that_is_under_way_is_waited_for_and_then_refunded(stand_in):
     never_arrive(stand_in)
-    put_on_the_list(KEY)
+    put_on_the_list()
     stand_in.add_fault("conflict", times=2, path=CHARGING)
     with pytest.raises(CommandError, match="no definite answer"):
         review("undo")
@@ -168,7 +167,7 @@ def test_a_charge_that_is_under_way_is_waited_for_and_then_refunded(stand_in):
 
 def test_a_charge_whose_answer_stripe_does_not_show_yet_is_waited_for(stand_in, monkeypatch):
     lose_the_answer(stand_in)
-    put_on_the_list(KEY)
+    put_on_the_list()
     monkeypatch.setattr(taking_back, "payments_of", lambda ride: iter(()))
 
     with pytest.raises(CommandError, match="shows no payment under it yet"):
@@ -195,7 +194,7 @@ def test_past_stripes_memory_a_rider_is_told_what_stripe_shows(stand_in):
 
 def test_within_stripes_memory_a_refund_is_all_that_there_was(stand_in):
     lose_the_answer(stand_in)
-    put_on_the_list(KEY)
+    put_on_the_list()
 
     review("undo")
 
@@ -281,7 +280,7 @@ def lookups(stand_in: StandIn) -> Iterator[Callable[[], object]]:
 @pytest.mark.parametrize("number", range(4), ids=["show", "reconcile", "look-up", "adopt"])
 def test_who_only_looks_leaves_the_key_as_it_is(stand_in, number, sent):
     lose_the_answer(stand_in)
-    put_on_the_list(KEY)
+    put_on_the_list()
     sent.clear()
 
     list(lookups(stand_in))[number]()
@@ -297,7 +296,7 @@ def test_every_call_of_a_decision_has_a_key_of_its_own_and_the_same_again(stand_
     stand_in.prune_keys()
     payments.charge(Ride.objects.get())
     stand_in.prune_keys()
-    put_on_the_list(KEY)
+    put_on_the_list()
     sent.clear()
     stand_in.add_fault("reset_after", times=4, path="POST /v1/refunds")
     with pytest.raises(CommandError):

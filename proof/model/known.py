@@ -12,10 +12,10 @@ from idempotency import FINISHED, conf
 from idempotency.models import IdempotencyKey
 from idempotency.testing import Answer, Experiment, Trial
 from idempotency.testing.processes import Forked
+from proof.bookings import booking_of
+from proof.model.reference import NO_ANSWER, Way, end_of, stays, stops_on
+from proof.model.states import NOWHERE, Ledger, Seen, State
 from rides.models import User
-from rides.tests.model.reference import NO_ANSWER, Way, end_of, stays, stops_on
-from rides.tests.model.states import NOWHERE, Ledger, Seen, State
-from rides.tests.trials import booking_of
 from sandbox.stripe.control import StandIn
 
 THE_SAME, ANOTHER = "the same request", "another request"

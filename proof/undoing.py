@@ -8,23 +8,21 @@ from dataclasses import replace
 from typing import Any
 from unittest.mock import patch
 
-from django.db.models.functions import Now
-
 from idempotency.exceptions import IdempotencyError, ReviewRefused
 from idempotency.models import IdempotencyKey
 from idempotency.review.decisions import Decision, undo
 from idempotency.testing import Experiment
 from idempotency.testing.experiments import HttpAnswer
-from rides import payments
-from rides.models import Ride
-from rides.payments.transport import CurlClient
-from rides.tests.invariants import (
+from proof.bookings import failing
+from proof.invariants import (
     a_cancelled_ride_keeps_no_money,
     no_job_is_left,
     one_audit_record_for_a_transition,
     one_ride_for_a_key,
 )
-from rides.tests.trials import failing
+from rides.models import Ride
+from rides.payments.transport import CurlClient
+from rides.tests.booking import let_charge_arrive, put_on_the_list
 from sandbox.stripe.control import StandIn
 
 MOST_CALLS = 4  # of one decision: two that make the key useless, the look, a refund
@@ -75,10 +73,6 @@ def undoing_while_it_arrives_of(
     return replace(undoing, attempt=attempt)
 
 
-def put_on_the_list(key: str) -> None:
-    IdempotencyKey.objects.filter(idempotency_key=key).update(needs_review_at=Now(), locked_at=None)
-
-
 def decide(idempotency_key: str) -> None:
     """A person has the request undone, if it is on their list."""
     key = IdempotencyKey.objects.get(idempotency_key=idempotency_key)
@@ -89,12 +83,6 @@ def decide(idempotency_key: str) -> None:
     )
     with suppress(IdempotencyError, ReviewRefused):
         undo(decision)
-
-
-def let_charge_arrive(ride: Ride) -> None:
-    """What a process sends that was frozen before it could, and what it hears is of no matter."""
-    with suppress(payments.CardDeclined, IdempotencyError):
-        payments.charge(ride)
 
 
 @contextmanager

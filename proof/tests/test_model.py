@@ -1,4 +1,4 @@
-"""Any order of things that can happen, against the reference model in `model.reference`.
+"""Any order of things that can happen, against the reference model in `proof.model.reference`.
 
 Hypothesis draws the stories, over a real PostgreSQL and the real stand-in, and shortens one that
 goes wrong until it can be read. `STEPS=100000` is the long form.
@@ -18,13 +18,12 @@ from idempotency.review.decisions import keys_under_review
 from idempotency.testing import Fault
 from idempotency.testing.machines import counted_from_zero, tell
 from idempotency.testing.mishaps import Crash
+from proof.bugs import BUGS
+from proof.model.known import ANOTHER, THE_SAME, experiments_of
+from proof.model.service import Service
+from proof.model.stage import DATABASES
+from proof.model.states import BAD_CARD, GOOD_CARD
 from rides.models import Ride
-from rides.payments.client import connected_client
-from rides.tests.model.known import ANOTHER, THE_SAME, experiments_of
-from rides.tests.model.service import Service
-from rides.tests.model.stage import DATABASES
-from rides.tests.model.states import BAD_CARD, GOOD_CARD
-from rides.tests.seeded_bugs import BUGS
 
 STEPS = int(os.environ.get("STEPS", "800"))
 SEED = int(os.environ.get("SEED", "1"))
@@ -46,9 +45,9 @@ pytestmark = [pytest.mark.timeout(36_000), pytest.mark.django_db(transaction=Tru
 
 
 @pytest.fixture
-def tell_stories(stand_in, rider, rider_with_bad_card, monkeypatch) -> Iterator[Tell]:
-    connected_client.cache_clear()
-    monkeypatch.setattr("rides.payments.client.RETRIES", 0)
+def tell_stories(
+    stand_in, rider, rider_with_bad_card, no_second_try, monkeypatch
+) -> Iterator[Tell]:
     monkeypatch.setattr(logging.root.manager, "disable", logging.CRITICAL)
     Service.stand_in = stand_in
     Service.riders = {GOOD_CARD: rider, BAD_CARD: rider_with_bad_card}
@@ -57,7 +56,6 @@ def tell_stories(stand_in, rider, rider_with_bad_card, monkeypatch) -> Iterator[
     }
     with counted_from_zero(Service):
         yield partial(tell, Service)
-    connected_client.cache_clear()
 
 
 def test_any_order_of_things_is_as_the_model_has_it(tell_stories, record_property):

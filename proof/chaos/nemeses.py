@@ -11,7 +11,7 @@ from functools import partial
 from django.db import connections
 
 from idempotency.tests.ledger import Fault
-from proof.world import World
+from proof.chaos.world import World
 
 Nemesis = Callable[[World, random.Random], None]
 

@@ -10,13 +10,12 @@ from django.utils.module_loading import import_string
 
 from idempotency.compat import task
 from idempotency.exceptions import JobLeaseLost
-from idempotency.jobs import delivering, settling, working
+from idempotency.jobs import delivering, run_job, settling, working
 from idempotency.jobs import leases as job_leases
 from idempotency.jobs.leases import JobLease
 from idempotency.models import JobDelivery
 from idempotency.testing import Fault, Moment
-from rides import operations
-from rides.tests.seeded_bugs.planting import (
+from proof.bugs.planting import (
     LAST,
     Bed,
     at,
@@ -27,7 +26,7 @@ from rides.tests.seeded_bugs.planting import (
     rewrite,
     undisturbed,
 )
-from rides.tests.trials import (
+from proof.receipts import (
     delivered_twice_at_once_of,
     enqueuing_for_broker_of,
     enqueuing_of,
@@ -35,6 +34,7 @@ from rides.tests.trials import (
     overtaken_of,
     working_of,
 )
+from rides import operations
 
 KILLED_IN_THE_JOB = at(Fault.KILL, Moment.BEFORE, "INSERT rides_auditrecord")
 STAGE_JOB_ELSEWHERE = """
@@ -114,7 +114,7 @@ def settled_before_the_work(bed: Bed) -> None:
 )
 def settling_without_a_fence(bed: Bed) -> None:
     """Whoever has lost the job keeps what it wrote: nobody looks whether the job was still owed."""
-    settle = settling.settle_delivery
+    settle = job_leases.settle_delivery
 
     def settle_anyway(lease: JobLease) -> None:
         with suppress(JobLeaseLost):
@@ -145,7 +145,7 @@ def mail_inside_the_settling_transaction(bed: Bed) -> None:
     def run_whole(job: Any, block: Any, args: Any, kwargs: Any) -> None:
         with transaction.atomic():
             job.call(*args, **kwargs | {"settling": nullcontext})
-            settling.settle_delivery(block._lease)
+            job_leases.settle_delivery(block._lease)
 
     bed.enter_context(patch.object(working, "_run_with_settling", run_whole))
 
@@ -188,7 +188,7 @@ def hand_over(rows: list[tuple[Any, str, str]]) -> None:
     for job_id, job_name, job_args in rows:
         arguments = json.loads(job_args)
         JobDelivery.objects.create(job_id=job_id, job_name=job_name, job_args=arguments)
-        delivering.run_job.enqueue(str(job_id), job_name, arguments["args"], arguments["kwargs"])
+        run_job.enqueue(str(job_id), job_name, arguments["args"], arguments["kwargs"])
 
 
 @task()

@@ -18,10 +18,10 @@ from idempotency.tests.school_invariants import (
     of_an_enrolment,
     status_of,
 )
-from proof.clients import Request
-from proof.nemeses import LEDGER_FAULTS
-from proof.outcome import Sighting
-from proof.verdict import Promises
+from proof.chaos.clients import Request
+from proof.chaos.nemeses import LEDGER_FAULTS
+from proof.chaos.outcome import Sighting
+from proof.chaos.verdict import Promises
 
 COURSES = ("reef", "wreck")
 BEGINS_AT = "2026-10-24T12:00:00.123456+05:30"

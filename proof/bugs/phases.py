@@ -16,10 +16,8 @@ from idempotency.models import IdempotencyKey
 from idempotency.testing import Fault, Moment
 from idempotency.testing.repetitions import meet_deadlock
 from idempotency.workers import overdue, reaping
-from rides import payments
-from rides.models import AuditRecord
-from rides.operations import CHARGE_CREATED, CreateRide
-from rides.tests.seeded_bugs.planting import (
+from proof.bookings import reaping_of
+from proof.bugs.planting import (
     Bed,
     at,
     booking,
@@ -29,7 +27,9 @@ from rides.tests.seeded_bugs.planting import (
     rewrite,
     undisturbed,
 )
-from rides.tests.trials import reaping_of
+from rides import payments
+from rides.models import AuditRecord
+from rides.operations import CHARGE_CREATED, CreateRide
 
 INSERT_AUDIT_RECORD = """
 INSERT INTO rides_auditrecord (action, data, resource_id, resource_type, user_id)

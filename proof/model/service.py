@@ -21,10 +21,10 @@ from idempotency.testing.mishaps import CRASHES, Crash
 from idempotency.testing.queue import run_queued_jobs
 from idempotency.workers.completing import complete_due_keys
 from idempotency.workers.reaping import reap
-from rides.operations import RESEND_WINDOW
-from rides.tests.model.known import ANOTHER, THE_SAME, Known
-from rides.tests.model.mishaps import Mishap
-from rides.tests.model.reference import (
+from proof.bookings import MOST_JOBS, MOST_KEYS
+from proof.model.known import ANOTHER, THE_SAME, Known
+from proof.model.mishaps import Mishap
+from proof.model.reference import (
     Way,
     asked,
     completed,
@@ -34,9 +34,9 @@ from rides.tests.model.reference import (
     stays,
     worked_on,
 )
-from rides.tests.model.stage import CLOCKS, DATABASES, STRIPES, Stage
-from rides.tests.model.states import BAD_CARD, GOOD_CARD, NEW_POINT, OLD_POINT, WEATHERS, State
-from rides.tests.trials import MOST_JOBS, MOST_KEYS
+from proof.model.stage import CLOCKS, DATABASES, STRIPES, Stage
+from proof.model.states import BAD_CARD, GOOD_CARD, NEW_POINT, OLD_POINT, WEATHERS, State
+from rides.operations import RESEND_WINDOW
 
 MOST_KEYS_OF_A_STORY = 4
 

@@ -21,41 +21,37 @@ from idempotency.testing import (
     fail_each_phase_once,
 )
 from idempotency.testing.plans import Case
-from rides.operations import CreateRide
-from rides.payments.client import connected_client
-from rides.tests.trials import (
+from proof.bookings import (
     after_a_saved_failure_of,
     booking_of,
     clock_set_right_of,
     completing_of,
     declining_of,
-    delivered_twice_at_once_of,
-    enqueuing_for_broker_of,
-    enqueuing_of,
-    for_later_of,
     looking_up_in_vain_of,
     looking_up_of,
     lost_of,
     reaping_of,
+)
+from proof.receipts import (
+    delivered_twice_at_once_of,
+    enqueuing_for_broker_of,
+    enqueuing_of,
+    for_later_of,
     working_of,
 )
-from rides.tests.undoing import MOST_CALLS, undoing_of, undoing_while_it_arrives_of
+from proof.undoing import MOST_CALLS, undoing_of, undoing_while_it_arrives_of
+from rides.operations import CreateRide
 
 ALL = os.environ.get("CRASHES") == "all"
 KILLS = int(os.environ.get("KILLS", "0"))
 PLAN = every_combination if ALL else by_turns
 LEVELS = [READ_COMMITTED, SERIALIZABLE] if ALL else [READ_COMMITTED]
 
-pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.timeout(600)]
-
-
-@pytest.fixture(autouse=True)
-def no_second_try(monkeypatch):
-    """Stripe's client would wait before it sends again what was lost, as the next attempt does."""
-    connected_client.cache_clear()
-    monkeypatch.setattr("rides.payments.client.RETRIES", 0)
-    yield
-    connected_client.cache_clear()
+pytestmark = [
+    pytest.mark.django_db(transaction=True),
+    pytest.mark.usefixtures("no_second_try"),
+    pytest.mark.timeout(600),
+]
 
 
 @pytest.fixture(autouse=True, params=LEVELS)

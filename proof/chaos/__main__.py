@@ -16,18 +16,17 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from types import FrameType
 from typing import TYPE_CHECKING
 
 import django
 from django.db import connections
 
-from proof import outcome
-from proof.nemeses import NEMESES, Schedule
-from proof.world import World, running_world, serving
+from proof.chaos import outcome
+from proof.chaos.nemeses import NEMESES, Schedule
+from proof.chaos.world import World, leave, running_world, serving
 
 if TYPE_CHECKING:
-    from proof.clients import Clients
+    from proof.chaos.clients import Clients
 
 RIDERS = 100
 BAD_CARDS = 10
@@ -49,11 +48,6 @@ def main() -> int:
         result = run(world, Schedule(names, seed), seed, options)
     sys.stdout.write(f"{result}\n")
     return 1 if result.failures else 0
-
-
-def leave(number: int, frame: FrameType | None) -> None:
-    """End as after Ctrl-C, with everything that was started."""
-    raise KeyboardInterrupt
 
 
 @contextlib.contextmanager
@@ -94,9 +88,9 @@ def run(
 ) -> "outcome.Outcome":
     # Only now: they import models.
     from idempotency.testing.histories import recorded_histories
-    from proof import enrolling, verdict
-    from proof.clients import Clients, a_ride, wait_until_up
-    from proof.people import make_riders
+    from proof.chaos import enrolling, verdict
+    from proof.chaos.clients import Clients, a_ride, wait_until_up
+    from proof.chaos.people import make_riders
 
     kinds = (*[a_ride] * RIDES_TO_AN_ENROLMENT, enrolling.an_enrolment)
     clients = Clients(options.port, make_riders(RIDERS, BAD_CARDS), seed, kinds)
@@ -131,7 +125,7 @@ def run(
 
 
 def load(world: World, schedule: Schedule, clients: "Clients", options: argparse.Namespace) -> None:
-    from proof import verdict  # only now: it imports models
+    from proof.chaos import verdict  # only now: it imports models
 
     stop = threading.Event()
     nemeses = threading.Thread(target=schedule.run, args=[world, stop])
@@ -154,7 +148,7 @@ def load(world: World, schedule: Schedule, clients: "Clients", options: argparse
 
 
 def sightings(world: World, clients: "Clients") -> "list[outcome.Sighting]":
-    from proof import enrolling, verdict  # only now: they import models
+    from proof.chaos import enrolling, verdict  # only now: they import models
 
     return [*verdict.sightings(world, clients), *enrolling.sightings()]
 

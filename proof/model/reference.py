@@ -10,8 +10,7 @@ from dataclasses import replace
 from datetime import timedelta
 
 from idempotency import FINISHED, STARTED, conf
-from rides.operations import CHARGE_CREATED, RESEND_WINDOW
-from rides.tests.model.states import (
+from proof.model.states import (
     ANSWER_LOST,
     BAD_CARD,
     DECLINES,
@@ -24,6 +23,7 @@ from rides.tests.model.states import (
     Saved,
     State,
 )
+from rides.operations import CHARGE_CREATED, RESEND_WINDOW
 
 Way = Iterator[tuple[State, str]]
 ON_THE_WAY = ""
@@ -109,7 +109,7 @@ def worked_on(state: State, attempt: Attempt) -> Way:
     yield state, answer_of(state)
 
 
-def paid_for(state: State, attempt: Attempt) -> tuple[State, Ledger | None]:
+def paid_for(state: State, attempt: Attempt) -> tuple[State, str | None]:
     """Sent, or looked up where it is too late for that; None where the outcome is not known. What
     Stripe refuses for ever is for a person, whatever it has of the ride.
     """

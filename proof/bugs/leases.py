@@ -8,10 +8,7 @@ from django.db import connection
 from idempotency import RecoveryPoint, claims, failures, leases, stopping
 from idempotency.models import FINISHED, STARTED, IdempotencyKey
 from idempotency.testing import Fault, Moment, Recovery
-from rides import payments
-from rides.models import Ride
-from rides.operations import CHARGE_CREATED, CreateRide
-from rides.tests.seeded_bugs.planting import (
+from proof.bugs.planting import (
     KILLED_BEFORE_THE_CHARGE,
     Bed,
     at,
@@ -20,9 +17,12 @@ from rides.tests.seeded_bugs.planting import (
     overtaken_by_another_rider,
     rewrite,
 )
+from rides import payments
+from rides.models import Ride
+from rides.operations import CHARGE_CREATED, CreateRide
 
 KEY = "idempotency_idempotencykey"
-THE_TOKEN = "\n   AND lease_token = %(lease_token)s"
+THE_LEASE = "\n   AND lease_token = %(lease_token)s"
 THE_COUNTER = "\n   AND attempt = (%(entries)s::jsonb -> 0 ->> 'attempt')::int"
 UNFINISHED = "\n   AND recovery_point <> 'finished'"
 LEASE_HAS_ENDED = " OR locked_at < statement_timestamp() - %(lock_timeout)s"
@@ -39,7 +39,7 @@ LEASE_IS_FREE = (
 )
 def no_fence(bed: Bed) -> None:
     """A process that wakes after others have finished its request finishes it once more."""
-    rewrite(bed, leases, "WRITE_PROGRESS", THE_TOKEN + UNFINISHED, "")
+    rewrite(bed, leases, "WRITE_PROGRESS", THE_LEASE + UNFINISHED, "")
 
 
 @bug(
@@ -49,7 +49,7 @@ def no_fence(bed: Bed) -> None:
 )
 def fence_by_counter(bed: Bed) -> None:
     """The attempt's number is compared, which another rider's request has as well, after a loss."""
-    rewrite(bed, leases, "WRITE_PROGRESS", THE_TOKEN, THE_COUNTER)
+    rewrite(bed, leases, "WRITE_PROGRESS", THE_LEASE, THE_COUNTER)
 
     def record_by_number(self: CreateRide, charge: payments.Charge) -> RecoveryPoint:
         Ride.objects.filter(pk=self.ride.pk).update(
@@ -68,7 +68,7 @@ def fence_by_counter(bed: Bed) -> None:
 )
 def fence_against_finished_keys_only(bed: Bed) -> None:
     """The token is not compared: who lost the lease writes as long as nobody has finished."""
-    rewrite(bed, leases, "WRITE_PROGRESS", THE_TOKEN, "")
+    rewrite(bed, leases, "WRITE_PROGRESS", THE_LEASE, "")
 
 
 @bug(

@@ -5,8 +5,8 @@ import re
 
 import pytest
 
-from rides.tests.invariants import EVERY_INVARIANT
-from rides.tests.seeded_bugs import BUGS, Bug
+from proof.bugs import BUGS, Bug
+from proof.invariants import EVERY_INVARIANT
 from rocketrides.environment import BASE_DIR
 
 PAGE = (BASE_DIR / "docs" / "guarantees.md").read_text()

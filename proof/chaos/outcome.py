@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from proof.nemeses import NEMESES
+from proof.chaos.nemeses import NEMESES
 
 MOST_SHOWN = 10
 KEYS_AT_REST_WITHIN_SECONDS = 60.0

@@ -3,7 +3,7 @@
 Apart from the bugs, so that each of their files is about the mistakes alone.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from types import ModuleType
@@ -14,8 +14,7 @@ from django.db import connection
 
 from idempotency.testing import Boundary, Experiment, Fault, Moment, Recovery
 from idempotency.testing.plans import Case, Plan
-from rides.models import User
-from rides.tests.trials import (
+from proof.bookings import (
     after_a_saved_failure_of,
     booking_of,
     clock_set_right_of,
@@ -24,7 +23,8 @@ from rides.tests.trials import (
     looking_up_of,
     lost_numbers_of,
 )
-from rides.tests.undoing import undoing_while_it_arrives_of
+from proof.undoing import undoing_while_it_arrives_of
+from rides.models import User
 from sandbox.stripe.control import StandIn
 
 Bed = ExitStack
@@ -115,7 +115,7 @@ def undoing_while_the_charge_arrives(scene: Scene) -> Experiment:
     return undoing_while_it_arrives_of(booking(scene), scene.stand_in, after_call=1)
 
 
-def undisturbed(boundaries: list[Boundary]) -> Iterator[Case]:
+def undisturbed(boundaries: Iterable[Boundary]) -> Iterator[Case]:
     """Nothing more than the attempt itself and its repetition."""
     return iter(())
 
@@ -125,7 +125,7 @@ def at(
 ) -> Plan:
     """One trial; of several boundaries with that name the first, or the one that `which` says."""
 
-    def plan(boundaries: list[Boundary]) -> Iterator[Case]:
+    def plan(boundaries: Iterable[Boundary]) -> Iterator[Case]:
         named = [b for b in boundaries if (b.moment, b.step) == (moment, step)]
         yield named[which], fault, recovery
 

@@ -19,15 +19,11 @@ from idempotency.testing import INVARIANTS
 from idempotency.testing.clock import let_time_pass
 from idempotency.testing.machines import Story
 from idempotency.testing.mishaps import Crash, Done
-from rides import operations, payments
-from rides.models import Ride, User
-from rides.operations import CreateRide
-from rides.tests.booking import charging_key
-from rides.tests.invariants import OF_A_KEY, OF_ALL_OF_THEM
-from rides.tests.model.known import Experiments, Frozen, Known, Ways, seen_in
-from rides.tests.model.mishaps import Mishap, do
-from rides.tests.model.reference import Way, aged, stays
-from rides.tests.model.states import (
+from proof.invariants import OF_A_KEY, OF_ALL_OF_THEM
+from proof.model.known import Experiments, Frozen, Known, Ways, seen_in
+from proof.model.mishaps import Mishap, do
+from proof.model.reference import Way, aged, stays
+from proof.model.states import (
     BAD_CARD,
     FINE,
     GOOD_CARD,
@@ -36,6 +32,10 @@ from rides.tests.model.states import (
     Seen,
     State,
 )
+from rides import operations, payments
+from rides.models import Ride, User
+from rides.operations import CreateRide
+from rides.tests.booking import charging_key
 from sandbox.stripe.control import StandIn
 
 CLOCKS = DATABASES, STRIPES = "the database's", "Stripe's"

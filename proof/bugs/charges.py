@@ -13,11 +13,8 @@ from idempotency.attempts import Attempt
 from idempotency.http import views
 from idempotency.phases import ForeignPhase
 from idempotency.testing import Fault, Moment, after_a_loss
-from rides import payments
-from rides.operations import CreateRide
-from rides.payments import asking, charging, taking_back
-from rides.payments.shapes import Payment
-from rides.tests.seeded_bugs.planting import (
+from proof.bookings import numbered_anew_of, restored_of
+from proof.bugs.planting import (
     KILLED_AFTER_THE_CHARGE,
     Bed,
     after_a_saved_failure,
@@ -33,7 +30,11 @@ from rides.tests.seeded_bugs.planting import (
     undisturbed,
     undoing_while_the_charge_arrives,
 )
-from rides.tests.trials import numbered_anew_of, restored_of
+from rides import payments
+from rides.operations import CreateRide
+from rides.payments import asking, charging, taking_back
+from rides.payments.client import client
+from rides.payments.shapes import Payment
 
 UUID_OF_THE_NUMBER = (
     "lpad((SELECT last_value::text FROM idempotency_idempotencykey_id_seq), 32, '0')::uuid"
@@ -173,7 +174,7 @@ def adopts_the_payment_of_another_ride(bed: Bed) -> None:
 
     def latest(ride: Any) -> Iterator[Payment]:
         customer = ride.user.stripe_customer_id
-        listing = charging.client().v1.payment_intents.list
+        listing = client().v1.payment_intents.list
         shown = asking.pages(listing, limit=1, customer=customer)
         return map(Payment.of, next(shown))
 
@@ -216,6 +217,6 @@ def serial_id_in_what_is_sent(bed: Bed) -> None:
     wanted = charging.wanted
 
     def wanted_with_number(ride: Any) -> dict[str, Any]:
-        return wanted(ride) | {"description": f"Charge for ride {ride.pk}"}
+        return {**wanted(ride), "description": f"Charge for ride {ride.pk}"}
 
     bed.enter_context(patch.object(charging, "wanted", wanted_with_number))

@@ -8,9 +8,9 @@ from datetime import timedelta
 from rocketrides.settings import *  # noqa: F403
 from rocketrides.settings import IDEMPOTENCY, INSTALLED_APPS
 
-INSTALLED_APPS = [*INSTALLED_APPS, "proof.apps.ProofConfig"]
+INSTALLED_APPS = [*INSTALLED_APPS, "proof.chaos.apps.ChaosConfig"]
 
-ROOT_URLCONF = "proof.urls"
+ROOT_URLCONF = "proof.chaos.urls"
 LEDGER_URL = os.environ["LEDGER_URL"]
 
 IDEMPOTENCY = {

@@ -11,13 +11,14 @@ import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import FrameType
 
 import psutil  # type: ignore[import-untyped]
 import psycopg2
 
 from idempotency.tests.ledger import Ledger, running_ledger
-from proof.pair import Pair
-from proof.patroni import Cluster
+from proof.chaos.pair import Pair
+from proof.chaos.patroni import Cluster
 from sandbox import supervisor
 from sandbox.stripe.control import StandIn
 from sandbox.stripe.process import running_stand_in
@@ -66,7 +67,7 @@ class World:
 
     def environment(self) -> dict[str, str]:
         return supervisor.environment() | {
-            "DJANGO_SETTINGS_MODULE": "proof.settings",
+            "DJANGO_SETTINGS_MODULE": "proof.chaos.settings",
             "DATABASE_URL": self.database_url,
             "STRIPE_API_KEY": "sk_test_sandbox",
             "STRIPE_API_BASE": self.stand_in.base_url,
@@ -175,3 +176,8 @@ def serving(world: World) -> Iterator[None]:
         guardian.join()
         for service in SERVICES:
             world.processes[service].kill()
+
+
+def leave(number: int, frame: FrameType | None) -> None:
+    """End as after Ctrl-C, with everything that was started."""
+    raise KeyboardInterrupt

@@ -1,6 +1,6 @@
 """The end of a chaos run: all comes to rest, everybody is told the outcome, and it must fit.
 
-The checks are the same as after a crash at a boundary, `rides.tests.invariants`, for every key.
+The checks are the same as after a crash at a boundary, `proof.invariants`, for every key.
 """
 
 import time
@@ -16,12 +16,12 @@ from django.http import HttpResponse
 from idempotency.models import FINISHED, IdempotencyKey, JobDelivery, StagedJob
 from idempotency.operations import Operation
 from idempotency.testing import INVARIANTS, Experiment, Trial
-from proof.clients import Booking, Clients, is_the_last
-from proof.nemeses import Schedule
-from proof.outcome import KEYS_AT_REST_WITHIN_SECONDS, Sighting
-from proof.world import World
+from proof.chaos.clients import Booking, Clients, is_the_last
+from proof.chaos.nemeses import Schedule
+from proof.chaos.outcome import KEYS_AT_REST_WITHIN_SECONDS, Sighting
+from proof.chaos.world import World
+from proof.invariants import OF_A_KEY, OF_ALL_OF_THEM, Invariant
 from rides.operations import CreateRide
-from rides.tests.invariants import OF_A_KEY, OF_ALL_OF_THEM, Invariant
 
 LOOK_AGAIN_SECONDS = 0.2
 JOBS_AT_REST_WITHIN_SECONDS = 1_200.0  # one worker sends the receipts of several servers

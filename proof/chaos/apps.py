@@ -4,12 +4,12 @@ from datetime import timedelta
 from django.apps import AppConfig
 
 
-class ProofConfig(AppConfig):
+class ChaosConfig(AppConfig):
     """Stripe's hours as seconds, and the ledger's, so that a run of a minute sees what else takes
     days.
     """
 
-    name = "proof"
+    name = "proof.chaos"
 
     def ready(self) -> None:
         from rides.operations import CreateRide
