@@ -19,9 +19,6 @@ import pytest
 from django.contrib.sessions.models import Session
 from django.utils import timezone
 
-from idempotency import kept_values
-from idempotency.attempts import Attempt
-from idempotency.http import forms, views
 from idempotency.jobs.delivering import drain_staged_jobs
 from idempotency.testing import (
     Boundary,
@@ -38,6 +35,7 @@ from idempotency.testing import (
 from idempotency.testing.clock import let_deliveries_age
 from idempotency.testing.queue import run_queued_jobs
 from idempotency.tests import ledger as provider
+from idempotency.tests import seams
 from idempotency.tests.bookshop import audit_trail
 from idempotency.tests.school import (
     A_WHILE,
@@ -49,6 +47,10 @@ from idempotency.tests.school import (
     read,
     urlpatterns,  # noqa: F401
     user_in_the_netherlands,
+)
+from idempotency.tests.school_bugs import (
+    ask_the_form_at_each_attempt,
+    keep_memory_after_a_roll_back,
 )
 from idempotency.tests.school_invariants import of_an_enrolment
 
@@ -163,8 +165,7 @@ def test_an_enrolment_is_the_same_when_each_phase_fails_once_after_its_last_line
 
 def test_memory_that_outlives_a_roll_back_is_a_violation(enrolment, monkeypatch):
     """A seat more is taken of the object that the rolled-back run has changed."""
-    monkeypatch.setattr(Attempt, "_make_anew", lambda self: None)
-    monkeypatch.setattr(Enrol, "read_instances_anew", lambda self: None)
+    keep_memory_after_a_roll_back(monkeypatch)
 
     tried = fail_each_phase_once(enrolment)
 
@@ -177,20 +178,14 @@ def assert_found(experiment: Experiment, *invariants: str) -> None:
 
 
 def test_a_form_that_is_asked_at_each_attempt_is_a_violation(enrolment, monkeypatch):
-    """It says that the name is taken, by this very request."""
-
-    def ask_again(*sent_form_and_transient_fields: Any) -> dict[str, Any]:
-        forms.kept_by_form(*sent_form_and_transient_fields)
-        return {}
-
-    monkeypatch.setattr(views, "clean_transient", ask_again)
+    ask_the_form_at_each_attempt(monkeypatch)
 
     assert_found(enrolment, "nothing_is_left_unfinished")
 
 
 def test_a_time_that_is_cut_to_milliseconds_is_a_violation(enrolment, monkeypatch):
     cut = ("datetime", partial(datetime.isoformat, timespec="milliseconds"))
-    monkeypatch.setitem(kept_values._WRITTEN_AS_TEXT, datetime, cut)
+    monkeypatch.setitem(seams.WRITTEN_AS_TEXT.value, datetime, cut)
 
     assert_found(enrolment, "what_was_asked_is_what_was_done")
 
@@ -211,7 +206,7 @@ def test_a_value_that_the_clock_works_out_anew_is_a_violation(enrolment, monkeyp
 
 def test_a_changed_row_that_another_phase_left_in_memory_is_a_violation(enrolment, monkeypatch):
     """Two seats are taken where the second phase writes what the first one had in hand."""
-    monkeypatch.setattr(Enrol, "read_instances_anew", lambda self: None)
+    monkeypatch.setattr(*seams.READ_INSTANCES_ANEW, lambda self: None)
     take_seat = Enrol.take_seat.method
 
     def leave_a_change_in_memory(self: Enrol) -> Any:

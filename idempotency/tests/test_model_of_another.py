@@ -13,17 +13,17 @@ from itertools import count
 
 import pytest
 
-from idempotency import kept_values
-from idempotency.attempts import Attempt
-from idempotency.http import forms, views
 from idempotency.testing import Fault
 from idempotency.testing.machines import counted_from_zero, tell
 from idempotency.testing.mishaps import Crash
-from idempotency.tests import ledger
+from idempotency.tests import ledger, seams
 from idempotency.tests.divers import HOME
 from idempotency.tests.school import (
-    Enrol,
     urlpatterns,  # noqa: F401
+)
+from idempotency.tests.school_bugs import (
+    ask_the_form_at_each_attempt,
+    keep_memory_after_a_roll_back,
 )
 from idempotency.tests.school_stories import School
 
@@ -80,13 +80,7 @@ def enrols(school, mishap):
 
 
 def test_a_form_that_is_asked_at_each_attempt_is_found(tell_stories, monkeypatch):
-    """It says that the name is taken, by this very request."""
-
-    def ask_again(*sent_form_and_transient_fields):
-        forms.kept_by_form(*sent_form_and_transient_fields)
-        return {}
-
-    monkeypatch.setattr(views, "clean_transient", ask_again)
+    ask_the_form_at_each_attempt(monkeypatch)
     with story() as school:
         diver = enrols(school, ledger.Fault.RESET_AFTER)
 
@@ -96,20 +90,16 @@ def test_a_form_that_is_asked_at_each_attempt_is_found(tell_stories, monkeypatch
 
 def test_a_time_of_another_zone_is_found(tell_stories, monkeypatch):
     """As the completer would have it that asked the form again."""
-    write = kept_values._WRITTEN_AS_TEXT[datetime][1]
-    monkeypatch.setitem(
-        kept_values._WRITTEN_AS_TEXT,
-        datetime,
-        ("datetime", lambda value: write(value.replace(tzinfo=UTC))),
-    )
+    as_text = seams.WRITTEN_AS_TEXT.value
+    name, write = as_text[datetime]
+    monkeypatch.setitem(as_text, datetime, (name, lambda value: write(value.replace(tzinfo=UTC))))
     with story() as school, pytest.raises(AssertionError, match=r"12:00:00\.123456\+00:00"):
         enrols(school, None)
 
 
 def test_memory_that_outlives_a_roll_back_is_found(tell_stories, monkeypatch):
     """At one of the boundaries where a later phase of the same commit fails."""
-    monkeypatch.setattr(Attempt, "_make_anew", lambda self: None)
-    monkeypatch.setattr(Enrol, "read_instances_anew", lambda self: None)
+    keep_memory_after_a_roll_back(monkeypatch)
 
     def fail_everywhere():
         for at in range(1, BOUNDARIES):

@@ -1,13 +1,13 @@
 """Bugs of claims and leases: two who work on one key, or nobody who may."""
 
 from typing import Any
-from unittest.mock import patch
 
 from django.db import connection
 
-from idempotency import RecoveryPoint, claims, failures, leases, stopping
+from idempotency import RecoveryPoint, leases
 from idempotency.models import FINISHED, STARTED, IdempotencyKey
 from idempotency.testing import Fault, Moment, Recovery
+from proof.bugs import seams
 from proof.bugs.planting import (
     KILLED_BEFORE_THE_CHARGE,
     Bed,
@@ -15,6 +15,7 @@ from proof.bugs.planting import (
     booking,
     bug,
     overtaken_by_another_rider,
+    replace,
     rewrite,
 )
 from rides import payments
@@ -39,7 +40,7 @@ LEASE_IS_FREE = (
 )
 def no_fence(bed: Bed) -> None:
     """A process that wakes after others have finished its request finishes it once more."""
-    rewrite(bed, leases, "WRITE_PROGRESS", THE_LEASE + UNFINISHED, "")
+    rewrite(bed, seams.WRITE_PROGRESS, THE_LEASE + UNFINISHED, "")
 
 
 @bug(
@@ -49,7 +50,7 @@ def no_fence(bed: Bed) -> None:
 )
 def fence_by_counter(bed: Bed) -> None:
     """The attempt's number is compared, which another rider's request has as well, after a loss."""
-    rewrite(bed, leases, "WRITE_PROGRESS", THE_LEASE, THE_COUNTER)
+    rewrite(bed, seams.WRITE_PROGRESS, THE_LEASE, THE_COUNTER)
 
     def record_by_number(self: CreateRide, charge: payments.Charge) -> RecoveryPoint:
         Ride.objects.filter(pk=self.ride.pk).update(
@@ -57,7 +58,7 @@ def fence_by_counter(bed: Bed) -> None:
         )
         return RecoveryPoint(CHARGE_CREATED)
 
-    bed.enter_context(patch.object(CreateRide, "record_charge", record_by_number))
+    replace(bed, seams.RECORD_CHARGE, record_by_number)
 
 
 @bug(
@@ -68,7 +69,7 @@ def fence_by_counter(bed: Bed) -> None:
 )
 def fence_against_finished_keys_only(bed: Bed) -> None:
     """The token is not compared: who lost the lease writes as long as nobody has finished."""
-    rewrite(bed, leases, "WRITE_PROGRESS", THE_LEASE, "")
+    rewrite(bed, seams.WRITE_PROGRESS, THE_LEASE, "")
 
 
 @bug(
@@ -83,7 +84,7 @@ def unlock_without_ownership(bed: Bed) -> None:
         IdempotencyKey.objects.filter(pk=lease.key_id).update(locked_at=None)
         return lease
 
-    bed.enter_context(patch.object(failures, "write_progress", unlock))
+    replace(bed, seams.MOVE_AFTER_A_FAILURE, unlock)
 
 
 @bug(
@@ -93,8 +94,8 @@ def unlock_without_ownership(bed: Bed) -> None:
 )
 def live_lease_is_taken(bed: Bed) -> None:
     """A retry goes on with a key that somebody is working on."""
-    bed.enter_context(patch.object(claims.StoredKey, "lease_seconds_left", 0))
-    rewrite(bed, claims, "TAKE_OVER_KEY", LEASE_IS_FREE, "")
+    replace(bed, seams.LEASE_SECONDS_LEFT, 0)
+    rewrite(bed, seams.TAKE_OVER_KEY, LEASE_IS_FREE, "")
 
 
 @bug(
@@ -105,7 +106,7 @@ def live_lease_is_taken(bed: Bed) -> None:
 def times_are_read_off_a_clock_on_the_wall(bed: Bed) -> None:
     """In the hour that such a clock shows twice, each lease seems to be one of the future."""
     ahead = property(lambda stored: stored.key.locked_at)
-    bed.enter_context(patch.object(claims.StoredKey, "impossible_lease", ahead))
+    replace(bed, seams.IMPOSSIBLE_LEASE, ahead)
 
 
 @bug(
@@ -117,20 +118,20 @@ def times_are_read_off_a_clock_on_the_wall(bed: Bed) -> None:
 )
 def lease_that_never_runs_out(bed: Bed) -> None:
     """Locked is locked: nobody takes over what a killed process held."""
-    for name in ("TAKE_OVER_KEY", "TAKE_OVER_NEXT_DUE_KEY"):
-        rewrite(bed, claims, name, LEASE_HAS_ENDED, "")
+    for take_over in (seams.TAKE_OVER_KEY, seams.TAKE_OVER_NEXT_DUE_KEY):
+        rewrite(bed, take_over, LEASE_HAS_ENDED, "")
 
 
 @bug("a_lease_is_taken_with_a_new_token_only", experiment=booking, plan=KILLED_BEFORE_THE_CHARGE)
 def take_over_keeps_the_token(bed: Bed) -> None:
     """A claim does not change the token, so the one before it passes the fence."""
-    rewrite(bed, claims, "TAKE_OVER_KEY", "lease_token = %(lease_token)s,", "")
+    rewrite(bed, seams.TAKE_OVER_KEY, "lease_token = %(lease_token)s,", "")
 
 
 @bug("attempts_never_fall", experiment=booking, plan=KILLED_BEFORE_THE_CHARGE)
 def attempt_begins_anew(bed: Bed) -> None:
     """A key that is moved gets its first number back, and nobody can tell its attempts apart."""
-    rewrite(bed, leases, "WRITE_PROGRESS", "   SET ", "   SET attempt = 1, ")
+    rewrite(bed, seams.WRITE_PROGRESS, "   SET ", "   SET attempt = 1, ")
 
 
 @bug(
@@ -141,7 +142,7 @@ def attempt_begins_anew(bed: Bed) -> None:
 )
 def read_then_insert(bed: Bed) -> None:
     """A key is looked for and then inserted, and no constraint says that there is one only."""
-    rewrite(bed, claims, "INSERT_KEY", "ON CONFLICT (user_id, idempotency_key) DO NOTHING", "")
+    rewrite(bed, seams.INSERT_KEY, "ON CONFLICT (user_id, idempotency_key) DO NOTHING", "")
     constraint = next(
         c for c in IdempotencyKey._meta.constraints if c.name == "idempotency_key_unique_per_user"
     )
@@ -171,5 +172,5 @@ def stop_puts_requests_back_to_their_beginning(bed: Bed) -> None:
         let_go()
         IdempotencyKey.objects.exclude(recovery_point=FINISHED).update(recovery_point=STARTED)
 
-    let_go = stopping.abandon
-    bed.enter_context(patch.object(stopping, "abandon", abandon))
+    let_go = seams.ABANDON_AT_A_STOP.value
+    replace(bed, seams.ABANDON_AT_A_STOP, abandon)

@@ -3,20 +3,17 @@
 import json
 from functools import partial
 from typing import Any
-from unittest.mock import patch
 from uuid import uuid4
 
 from django.db import transaction
 from django.http import HttpResponse
 
-from idempotency import STARTED, RecoveryPoint, Response, commits, failures, leases
-from idempotency.attempts import Attempt
-from idempotency.http import views
+from idempotency import STARTED, RecoveryPoint, Response, leases
 from idempotency.models import IdempotencyKey
 from idempotency.testing import Fault, Moment
 from idempotency.testing.repetitions import meet_deadlock
-from idempotency.workers import overdue, reaping
 from proof.bookings import reaping_of
+from proof.bugs import seams
 from proof.bugs.planting import (
     Bed,
     at,
@@ -24,6 +21,7 @@ from proof.bugs.planting import (
     bug,
     elsewhere,
     of_booking,
+    replace,
     rewrite,
     undisturbed,
 )
@@ -50,7 +48,7 @@ def point_moves_in_a_transaction_of_its_own(bed: Bed) -> None:
         transaction.on_commit(partial(leases.write_progress, lease, progress))
         return lease
 
-    bed.enter_context(patch.object(commits, "write_progress", write_later))
+    replace(bed, seams.MOVE_IN_A_COMMIT, write_later)
 
 
 @bug(
@@ -64,7 +62,7 @@ def failure_goes_back_to_the_start(bed: Bed) -> None:
     def from_the_start(**progress: Any) -> leases.Progress:
         return leases.Progress(**{**progress, "recovery_point": STARTED})
 
-    bed.enter_context(patch.object(failures, "Progress", from_the_start))
+    replace(bed, seams.PROGRESS_OF_A_FAILURE, from_the_start)
 
 
 @bug(
@@ -74,7 +72,7 @@ def failure_goes_back_to_the_start(bed: Bed) -> None:
 )
 def failure_recorded_as_it_came(bed: Bed) -> None:
     """The words of a failure go to the database as they are, which does not take them."""
-    bed.enter_context(patch.object(failures, "described", str))
+    replace(bed, seams.DESCRIBE_A_FAILURE, str)
 
 
 @bug(
@@ -84,7 +82,7 @@ def failure_recorded_as_it_came(bed: Bed) -> None:
 )
 def audit_outside_the_transaction(bed: Bed) -> None:
     """The audit record is kept although the ride that it tells of is rolled back."""
-    create_ride = CreateRide.create_ride.method
+    create_ride = seams.CREATE_RIDE.value
 
     def create_ride_and_audit_elsewhere(self: CreateRide) -> RecoveryPoint:
         result: RecoveryPoint = create_ride(self)
@@ -93,9 +91,7 @@ def audit_outside_the_transaction(bed: Bed) -> None:
         return result
 
     create_ride_and_audit_elsewhere.__name__ = create_ride.__name__
-    bed.enter_context(
-        patch.object(CreateRide.create_ride, "method", create_ride_and_audit_elsewhere)
-    )
+    replace(bed, seams.CREATE_RIDE, create_ride_and_audit_elsewhere)
 
 
 @bug(
@@ -110,7 +106,7 @@ def charge_is_not_recorded(bed: Bed) -> None:
     def record_charge(self: CreateRide, charge: payments.Charge) -> RecoveryPoint:
         return RecoveryPoint(CHARGE_CREATED)
 
-    bed.enter_context(patch.object(CreateRide, "record_charge", record_charge))
+    replace(bed, seams.RECORD_CHARGE, record_charge)
 
 
 @bug(
@@ -121,7 +117,7 @@ def charge_is_not_recorded(bed: Bed) -> None:
 )
 def memory_outlives_a_roll_back(bed: Bed) -> None:
     """A phase that is run again after a deadlock finds the ride as its lost run has left it."""
-    record, met_deadlock = CreateRide.record_charge, set()
+    record, met_deadlock = seams.RECORD_CHARGE.value, set()
 
     def record_charge(self: CreateRide, charge: payments.Charge) -> RecoveryPoint:
         if self.ride.stripe_charge_id is None:
@@ -132,14 +128,14 @@ def memory_outlives_a_roll_back(bed: Bed) -> None:
                 meet_deadlock()
         return RecoveryPoint(CHARGE_CREATED)
 
-    bed.enter_context(patch.object(CreateRide, "record_charge", record_charge))
-    bed.enter_context(patch.object(Attempt, "_make_anew", lambda self: None))
+    replace(bed, seams.RECORD_CHARGE, record_charge)
+    replace(bed, seams.MAKE_ANEW, lambda self: None)
 
 
 @bug("the_ledger_is_that_of_the_rides", experiment=booking, plan=undisturbed)
 def refused_commit_takes_the_charge_with_it(bed: Bed) -> None:
     """What a later phase wrote is refused at COMMIT, and the record of the charge goes as well."""
-    send_receipt = CreateRide.send_receipt.method
+    send_receipt = seams.SEND_RECEIPT.value
 
     def send_receipt_of_nobody(self: CreateRide) -> Response:
         AuditRecord.objects.create(
@@ -149,22 +145,20 @@ def refused_commit_takes_the_charge_with_it(bed: Bed) -> None:
         return result
 
     send_receipt_of_nobody.__name__ = send_receipt.__name__
-    bed.enter_context(patch.object(CreateRide.send_receipt, "method", send_receipt_of_nobody))
-    bed.enter_context(
-        patch.object(commits.SharedCommit, "was_rolled_back_with_others", lambda *error: False)
-    )
+    replace(bed, seams.SEND_RECEIPT, send_receipt_of_nobody)
+    replace(bed, seams.WAS_ROLLED_BACK_WITH_OTHERS, lambda *error: False)
 
 
 @bug("a_finished_key_never_changes", experiment=booking, plan=undisturbed)
 def finished_row_is_overwritten(bed: Bed) -> None:
     """A replay leaves a note on the row."""
-    replay = views._replay
+    replay = seams.REPLAY.value
 
     def replay_and_note(key: IdempotencyKey) -> HttpResponse:
         IdempotencyKey.objects.filter(pk=key.pk).update(last_error="replayed")
         return replay(key)
 
-    bed.enter_context(patch.object(views, "_replay", replay_and_note))
+    replace(bed, seams.REPLAY, replay_and_note)
 
 
 @bug("final_answers_are_identical", experiment=booking, plan=undisturbed)
@@ -175,7 +169,7 @@ def replay_is_built_anew(bed: Bed) -> None:
         body = json.dumps(json.loads(str(key.response_body)), separators=(",", ":"))
         return HttpResponse(body, status=key.response_code)
 
-    bed.enter_context(patch.object(views, "_replay", replay))
+    replace(bed, seams.REPLAY, replay)
 
 
 @bug("final_answers_are_identical", experiment=booking, plan=undisturbed)
@@ -187,7 +181,7 @@ def what_was_asked_is_worked_out_anew(bed: Bed) -> None:
     def fingerprint(*sent: Any, **options: Any) -> str:
         return uuid4().hex
 
-    bed.enter_context(patch.object(views, "fingerprint", fingerprint))
+    replace(bed, seams.FINGERPRINT, fingerprint)
 
 
 @bug(
@@ -198,7 +192,7 @@ def what_was_asked_is_worked_out_anew(bed: Bed) -> None:
 def reap_unfinished(bed: Bed) -> None:
     """Old is old: a key goes whose outcome nobody knows, and its retry begins anew."""
     finished = "WHERE recovery_point = 'finished'\n   AND response_body IS NULL\n   AND"
-    rewrite(bed, reaping, "FIND_OLD_TOMBSTONES", finished, "WHERE")
+    rewrite(bed, seams.FIND_OLD_TOMBSTONES, finished, "WHERE")
     of_all = "WHERE recovery_point = 'finished' AND last_run_at >="
-    for look in ("KEYS_ARE_OVERDUE", "FINISHED_KEYS_ARE_OVERDUE"):
-        rewrite(bed, overdue, look, of_all, "WHERE last_run_at >=")
+    for look in (seams.KEYS_ARE_OVERDUE, seams.FINISHED_KEYS_ARE_OVERDUE):
+        rewrite(bed, look, of_all, "WHERE last_run_at >=")

@@ -6,7 +6,6 @@ Apart from the bugs, so that each of their files is about the mistakes alone.
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
-from types import ModuleType
 from typing import Any
 from unittest.mock import patch
 
@@ -14,6 +13,7 @@ from django.db import connection
 
 from idempotency.testing import Boundary, Experiment, Fault, Moment, Recovery
 from idempotency.testing.plans import Case, Plan
+from idempotency.tests.seams import Seam
 from proof.bookings import (
     after_a_saved_failure_of,
     booking_of,
@@ -139,11 +139,15 @@ LAST = -1
 # The tools.
 
 
-def rewrite(bed: Bed, module: ModuleType, name: str, old: str, new: str) -> None:
+def replace(bed: Bed, seam: Seam, new: Any) -> None:
+    """Have something else in the seam's place."""
+    bed.enter_context(patch.object(*seam, new))
+
+
+def rewrite(bed: Bed, seam: Seam, old: str, new: str) -> None:
     """Change a statement of the code's; what is to be changed must be there."""
-    statement = getattr(module, name)
-    assert old in statement, f"{name} has no {old!r}"
-    bed.enter_context(patch.object(module, name, statement.replace(old, new)))
+    assert old in seam.value, f"{seam.name} has no {old!r}"
+    replace(bed, seam, seam.value.replace(old, new))
 
 
 def elsewhere(statement: str, values: dict[str, Any]) -> None:

@@ -3,18 +3,18 @@
 import json
 from contextlib import nullcontext, suppress
 from typing import Any
-from unittest.mock import patch
 
 from django.db import connection, transaction
 from django.utils.module_loading import import_string
 
 from idempotency.compat import task
 from idempotency.exceptions import JobLeaseLost
-from idempotency.jobs import delivering, run_job, settling, working
 from idempotency.jobs import leases as job_leases
+from idempotency.jobs import run_job
 from idempotency.jobs.leases import JobLease
 from idempotency.models import JobDelivery
 from idempotency.testing import Fault, Moment
+from proof.bugs import seams
 from proof.bugs.planting import (
     LAST,
     Bed,
@@ -23,6 +23,7 @@ from proof.bugs.planting import (
     bug,
     elsewhere,
     of_booking,
+    replace,
     rewrite,
     undisturbed,
 )
@@ -34,7 +35,6 @@ from proof.receipts import (
     overtaken_of,
     working_of,
 )
-from rides import operations
 
 KILLED_IN_THE_JOB = at(Fault.KILL, Moment.BEFORE, "INSERT rides_auditrecord")
 STAGE_JOB_ELSEWHERE = """
@@ -55,7 +55,7 @@ def job_outside_the_transaction(bed: Bed) -> None:
         arguments = json.dumps({"args": [], "kwargs": kwargs})
         elsewhere(STAGE_JOB_ELSEWHERE, {"job_name": job.module_path, "job_args": arguments})
 
-    bed.enter_context(patch.object(operations, "stage_job", stage_elsewhere))
+    replace(bed, seams.STAGE_JOB, stage_elsewhere)
 
 
 @bug(
@@ -72,7 +72,7 @@ def publish_after_delete(bed: Bed) -> None:
             removed = cursor.fetchall()
         hand_over(removed)
 
-    bed.enter_context(patch.object(delivering, "drain_staged_jobs", drain))
+    replace(bed, seams.DRAIN, drain)
 
 
 @bug("one_receipt_for_a_booked_ride", experiment=of_booking(overtaken_of), plan=undisturbed)
@@ -87,7 +87,7 @@ def delete_up_to_the_highest_id(bed: Bed) -> None:
             hand_over([row[:3] for row in seen])
             cursor.execute("DELETE FROM idempotency_stagedjob WHERE id <= %s", [highest])
 
-    bed.enter_context(patch.object(delivering, "drain_staged_jobs", drain))
+    replace(bed, seams.DRAIN, drain)
 
 
 @bug(
@@ -98,13 +98,13 @@ def delete_up_to_the_highest_id(bed: Bed) -> None:
 )
 def lost_deliveries_stay_lost(bed: Bed) -> None:
     """What was handed over counts as done."""
-    rewrite(bed, delivering, "TAKE_OVERDUE_JOBS", "set_aside_at IS NULL", "false")
+    rewrite(bed, seams.TAKE_OVERDUE_JOBS, "set_aside_at IS NULL", "false")
 
 
 @bug("one_receipt_for_a_booked_ride", experiment=of_booking(working_of), plan=KILLED_IN_THE_JOB)
 def settled_before_the_work(bed: Bed) -> None:
     """The delivery is struck off, that commits, and then the job is done."""
-    bed.enter_context(patch.object(delivering, "run_job", settle_and_then_run))
+    replace(bed, seams.RUN_JOB, settle_and_then_run)
 
 
 @bug(
@@ -120,7 +120,7 @@ def settling_without_a_fence(bed: Bed) -> None:
         with suppress(JobLeaseLost):
             settle(lease)
 
-    bed.enter_context(patch.object(settling, "settle_delivery", settle_anyway))
+    replace(bed, seams.SETTLE_DELIVERY, settle_anyway)
 
 
 @bug(
@@ -131,7 +131,7 @@ def settling_without_a_fence(bed: Bed) -> None:
 def live_lease_of_a_job_is_taken(bed: Bed) -> None:
     """A second delivery does the job that another worker has in hand."""
     live = "leased_until IS NULL OR leased_until <= statement_timestamp()"
-    rewrite(bed, job_leases, "LEASE_DELIVERY", live, "true")
+    rewrite(bed, seams.LEASE_DELIVERY, live, "true")
 
 
 @bug(
@@ -147,7 +147,7 @@ def mail_inside_the_settling_transaction(bed: Bed) -> None:
             job.call(*args, **kwargs | {"settling": nullcontext})
             job_leases.settle_delivery(block._lease)
 
-    bed.enter_context(patch.object(working, "_run_with_settling", run_whole))
+    replace(bed, seams.RUN_WITH_SETTLING, run_whole)
 
 
 @bug(
@@ -157,7 +157,7 @@ def mail_inside_the_settling_transaction(bed: Bed) -> None:
 )
 def handed_to_the_broker_inside_the_drain(bed: Bed) -> None:
     """The staged rows stay locked for as long as the broker takes."""
-    bed.enter_context(patch.object(delivering, "_is_in_this_database", lambda queued: True))
+    replace(bed, seams.IS_IN_THIS_DATABASE, lambda queued: True)
 
 
 @bug(
@@ -167,7 +167,7 @@ def handed_to_the_broker_inside_the_drain(bed: Bed) -> None:
 )
 def handed_over_before_its_time(bed: Bed) -> None:
     """The enqueuer takes whatever is staged, and what is for tomorrow is done at once."""
-    rewrite(bed, delivering, "DRAIN_STAGED_JOBS", "run_after IS NULL", "true")
+    rewrite(bed, seams.DRAIN_STAGED_JOBS, "run_after IS NULL", "true")
 
 
 @bug(
@@ -181,7 +181,7 @@ def what_was_asked_is_dropped_at_the_hand_over(bed: Bed) -> None:
         "priority, queue_name, backend FROM drained ORDER",
         "NULL, '', '' FROM drained ORDER",
     )
-    rewrite(bed, delivering, "DRAIN_JOBS_WHOSE_TIME_HAS_COME", read, dropped)
+    rewrite(bed, seams.DRAIN_JOBS_WHOSE_TIME_HAS_COME, read, dropped)
 
 
 def hand_over(rows: list[tuple[Any, str, str]]) -> None:

@@ -13,12 +13,11 @@ from itertools import count
 
 import pytest
 
-from idempotency.phases import ForeignPhase
 from idempotency.review.decisions import keys_under_review
 from idempotency.testing import Fault
 from idempotency.testing.machines import counted_from_zero, tell
 from idempotency.testing.mishaps import Crash
-from proof.bugs import BUGS
+from proof.bugs import BUGS, seams
 from proof.model.known import ANOTHER, THE_SAME, experiments_of
 from proof.model.service import Service
 from proof.model.stage import DATABASES
@@ -86,9 +85,7 @@ def test_a_planted_bug_makes_a_short_story(name: str, surprise: str, tell_storie
 def test_a_customer_who_pays_for_what_another_was_asked_for_surprises_the_model(
     tell_stories, monkeypatch
 ):
-    monkeypatch.setattr(
-        "rides.payments.charging.customer_of", lambda ride: ride.user.stripe_customer_id
-    )
+    monkeypatch.setattr(*seams.CUSTOMER_OF, lambda ride: ride.user.stripe_customer_id)
     with story() as service:
         key = service.a_client_books(card=GOOD_CARD, mishap="reset_after")
         service.a_riders_customer_is_replaced(card=GOOD_CARD)
@@ -102,8 +99,7 @@ def test_a_sending_that_is_still_to_come_and_is_repeated_surprises_the_model(
 ):
     """The database's clock was set back, and says nothing of what Stripe still knows."""
     monkeypatch.setattr(
-        ForeignPhase,
-        "may_send",
+        *seams.MAY_SEND,
         lambda phase, sent_at, now: sent_at is None or now - sent_at < phase.window,
     )
     with story() as service:

@@ -4,17 +4,23 @@
 """
 
 from contextlib import ExitStack
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from idempotency.testing import explore
-from proof.bugs import BUGS, Bug, Scene
+from idempotency.tests.seams import seams_of, used_in
+from proof.bugs import BUGS, Bug, Scene, seams
 from proof.invariants import EVERY_INVARIANT
 from rides.tests import test_overload
 from sandbox.stripe.control import StandIn
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.timeout(120)]
+
+
+TESTS = Path(__file__).parent
+BUGS_ARE_IN = Path(str(seams.__file__)).parent
 
 
 @pytest.fixture
@@ -48,6 +54,22 @@ def test_every_check_catches_a_bug():
 
 def test_there_are_at_least_twenty_bugs():
     assert len({bug.name for bug in BUGS}) == len(BUGS) >= 20
+
+
+# Where bugs are planted.
+
+
+def test_each_seam_of_the_proofs_is_in_the_code_and_has_a_bug():
+    places = seams_of(seams)
+
+    assert [name for name, seam in places.items() if not hasattr(*seam)] == []
+    assert used_in([*BUGS_ARE_IN.glob("*.py"), *TESTS.glob("*.py")]) == places.keys()
+
+
+def test_a_bug_is_planted_in_a_seam_and_nowhere_else():
+    patching = {file.stem for file in BUGS_ARE_IN.glob("*.py") if "patch" in file.read_text()}
+
+    assert patching == {"planting"}
 
 
 # A bug that no crash shows: the test that stands against it must fail.
