@@ -22,7 +22,7 @@ from proof.invariants import (
 )
 from rides.models import Ride
 from rides.payments.transport import CurlClient
-from rides.tests.booking import let_charge_arrive, put_on_the_list
+from rides.tests.reviewing import let_charge_arrive, put_on_the_list
 from sandbox.stripe.control import StandIn
 
 MOST_CALLS = 4  # of one decision: two that make the key useless, the look, a refund

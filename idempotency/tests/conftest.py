@@ -15,8 +15,9 @@ from django.test import Client
 from idempotency import stage_job
 from idempotency.compat import Task
 from idempotency.models import IdempotencyKey
-from idempotency.tests.bookshop import NAMESPACE
-from idempotency.tests.ledger import Ledger, running_ledger
+from idempotency.testing.clock import let_time_pass
+from idempotency.tests.bookshop import NAMESPACE, WINDOW, key_sent_for
+from idempotency.tests.ledger import Fault, Ledger, running_ledger
 from idempotency.tests.tasks import note
 
 Elsewhere = Callable[..., Future[Any]]
@@ -109,3 +110,30 @@ def stage(customer: Customer) -> Callable[..., uuid.UUID]:
             return stage_job(job, user_id=customer.user.pk, **arguments)
 
     return stage
+
+
+@pytest.fixture
+def listed(
+    customer: Customer, key: str, stored: Callable[[], IdempotencyKey], ledger: Ledger
+) -> Callable[..., IdempotencyKey]:
+    """Put a request on the review list: past the window, nothing was found. Returns its row."""
+
+    def put_on_the_list(to: str = "/reviewed") -> IdempotencyKey:
+        ledger.faults = [Fault.ERROR_BEFORE]
+        customer.send(key, to=to)
+        let_time_pass(WINDOW)
+        assert customer.send(key, to=to).json()["code"] == "needs_review"
+        ledger.calls.clear()
+        return stored()
+
+    return put_on_the_list
+
+
+@pytest.fixture
+def paid_late(listed: Callable[..., IdempotencyKey], ledger: Ledger) -> IdempotencyKey:
+    """On the list, and the payment is there after all. Returns the row."""
+    row = listed()
+    payment = {"id": "payment-7", "key": str(key_sent_for(row)), "amount_cents": 900}
+    ledger.payments.append(payment)
+    ledger.by_key[payment["key"]] = payment
+    return row

@@ -4,7 +4,6 @@ Apart from the processes, because a request is the same to whichever server it g
 """
 
 import io
-from contextlib import suppress
 from typing import Any
 from urllib.parse import urlencode
 
@@ -12,15 +11,11 @@ import requests
 from django.apps import apps
 from django.core.management import call_command
 from django.db import connection
-from django.db.models.functions import Now
 from django.test import Client
 
-from idempotency.exceptions import IdempotencyError
 from idempotency.foreign_keys import phase_key
 from idempotency.models import IdempotencyKey
 from idempotency.testing.experiments import HttpAnswer
-from rides import payments
-from rides.models import Ride
 from rides.operations import CreateRide
 from sandbox.supervisor import PATIENCE_SECONDS
 
@@ -100,14 +95,3 @@ def lock(key: IdempotencyKey, *, seconds_ago: int) -> None:
             " SET locked_at = clock_timestamp() - make_interval(secs => %s) WHERE id = %s",
             [seconds_ago, key.pk],
         )
-
-
-def put_on_the_list(key: str = KEY) -> None:
-    """Have the request wait for a person's decision."""
-    IdempotencyKey.objects.filter(idempotency_key=key).update(needs_review_at=Now(), locked_at=None)
-
-
-def let_charge_arrive(ride: Ride) -> None:
-    """Send what a frozen process had still to send, whose answer nobody hears."""
-    with suppress(payments.CardDeclined, IdempotencyError):
-        payments.charge(ride)

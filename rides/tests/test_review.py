@@ -6,11 +6,9 @@ Stripe's ledger.
 
 from collections.abc import Callable
 from datetime import timedelta
-from urllib.parse import urlencode
 
 import pytest
 from django.core.management import CommandError
-from django.test import Client
 
 from idempotency.models import FINISHED, IdempotencyKey, StagedJob
 from idempotency.review.decisions import ask_foreign_system
@@ -19,19 +17,18 @@ from idempotency.testing.clock import let_time_pass
 from idempotency.workers.completing import complete_due_keys
 from rides import payments
 from rides.models import AuditRecord, Ride
-from rides.operations import RESEND_WINDOW, RIDE_CREATED
+from rides.operations import RIDE_CREATED
 from rides.payments.client import client
-from rides.tests.booking import BOOKED, CHARGING, COORDINATES, KEY, RIDER, run, the_key
+from rides.tests.booking import BOOKED, CHARGING, RIDER, ask, run, the_key
 from rides.tests.processes import running_command
+from rides.tests.reviewing import PAST_THE_WINDOW, left_with_us, named, review
 from rocketrides.environment import BASE_DIR
 from sandbox.stripe.control import StandIn
 from sandbox.supervisor import wait_until
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("riders")]
 
-FORM = "application/x-www-form-urlencoded"
 REFUNDING = "POST /v1/refunds"
-PAST_THE_WINDOW = RESEND_WINDOW + timedelta(minutes=1)
 UNTIL_IT_IS_DUE = timedelta(hours=2)
 UNDOING = f"undo {RIDE_CREATED}"
 
@@ -44,16 +41,11 @@ def credential(settings) -> None:
     }
 
 
-def book():
-    headers = {"Authorization": RIDER, "Idempotency-Key": KEY}
-    return Client().post("/rides", urlencode(COORDINATES), FORM, headers=headers)
-
-
 @pytest.fixture
 def unpaid(stand_in: StandIn) -> IdempotencyKey:
     """On the list: past the window, Stripe knows nothing of it."""
     stand_in.add_fault("reset_before", times=2, path=CHARGING)
-    book()
+    ask()
     let_time_pass(PAST_THE_WINDOW)
     complete_due_keys(10)
     assert the_key().is_under_review
@@ -64,7 +56,7 @@ def unpaid(stand_in: StandIn) -> IdempotencyKey:
 def paid_twice(stand_in: StandIn) -> IdempotencyKey:
     """On the list: the rider was charged twice."""
     stand_in.add_fault("reset_after", times=2, path=CHARGING)
-    book()
+    ask()
     stand_in.prune_keys()
     payments.charge(Ride.objects.get())
     let_time_pass(PAST_THE_WINDOW)
@@ -94,21 +86,6 @@ def charge_by_hand(stand_in: StandIn) -> Callable[..., str]:
     return charge
 
 
-def named(key: IdempotencyKey) -> str:
-    """A request as `review list` names it."""
-    return f"{key.pk}-{key.lease_token.hex[:8]}"
-
-
-def review(action: str, *arguments: str) -> str:
-    return run("review", action, named(the_key()), *arguments, "--reason", "Ticket 12")
-
-
-def left_with_us(stand_in: StandIn) -> int:
-    """What the rider is out of pocket, in cents."""
-    paid = stand_in.charges(status="succeeded")
-    return sum(charge["amount"] - charge["amount_refunded"] for charge in paid)
-
-
 def refunds() -> list[object]:
     return client().v1.refunds.list({"limit": 100}).data
 
@@ -125,10 +102,6 @@ def test_a_request_is_shown_with_what_stripe_says(paid_twice):
     assert "more than one payment" in ask_foreign_system(paid_twice)
 
 
-def test_what_stripe_knows_nothing_of_is_said_so(unpaid):
-    assert ask_foreign_system(unpaid) == "It knows nothing of it."
-
-
 # Running again.
 
 
@@ -140,16 +113,8 @@ def test_once_the_second_charge_is_refunded_by_hand_the_request_can_go_on(paid_t
 
     assert Ride.objects.get().stripe_charge_id == first["id"]
     assert left_with_us(stand_in) == 2000
-    assert book().json() == BOOKED
+    assert ask().json() == BOOKED
     assert run("reconcile").endswith("discrepancies=0")
-
-
-def test_running_again_sends_nothing_once_the_window_is_over(unpaid, stand_in):
-    with pytest.raises(CommandError, match="too late to send it again"):
-        review("run-again")
-
-    assert the_key().is_under_review
-    assert stand_in.charges() == []
 
 
 # Adopting.
@@ -170,7 +135,7 @@ def test_a_charge_that_a_person_found_is_adopted(unpaid, stand_in, charge_by_han
     ride = Ride.objects.get()
     assert (ride.stripe_charge_id, ride.stripe_payment_intent_id) == (charge["id"], payment_id)
     assert StagedJob.objects.count() == 1
-    assert book().headers["Idempotent-Replayed"] == "true"
+    assert ask().headers["Idempotent-Replayed"] == "true"
     assert len(stand_in.charges()) == 1
     assert run("reconcile").endswith("discrepancies=0")
 
@@ -264,7 +229,7 @@ def test_every_charge_of_the_request_is_refunded_and_the_ride_is_cancelled(paid_
     assert StagedJob.objects.count() == 0
     record = AuditRecord.objects.get(action="ride.cancelled")
     assert {payment["outcome"] for payment in record.data["payments"]} == {"refund succeeded"}
-    answer = book()
+    answer = ask()
     assert (answer.status_code, answer.json()["code"]) == (409, "ride_cancelled")
     assert run("reconcile").endswith("discrepancies=0")
 
@@ -276,7 +241,7 @@ def test_a_request_of_which_stripe_knows_nothing_is_cancelled_all_the_same(unpai
     assert Ride.objects.get().cancelled_at is not None
     record = AuditRecord.objects.get(action="ride.cancelled")
     assert record.data == {"payments": [], "is_complete": False}
-    assert book().json()["error"].endswith("Our payment processor shows no payment for it.")
+    assert ask().json()["error"].endswith("Our payment processor shows no payment for it.")
 
 
 def test_a_payment_that_was_never_made_is_cancelled_at_stripe(unpaid, charge_by_hand, stand_in):
@@ -328,7 +293,7 @@ def test_a_retry_of_the_client_does_not_book_what_is_being_cancelled(paid_twice,
     with pytest.raises(CommandError):
         review("undo")
 
-    assert book().json()["code"] == "ride_cancelled"
+    assert ask().json()["code"] == "ride_cancelled"
     assert left_with_us(stand_in) == 0
 
 
@@ -367,13 +332,11 @@ def test_a_decision_whose_process_is_killed_after_the_refund_is_carried_out_by_t
 # Closing.
 
 
-def test_a_request_is_closed_with_an_answer_and_nothing_else(paid_twice, stand_in):
-    run(
-        *("review", "close", named(paid_twice), "--reason", "Refunded by the bank"),
-        *("--status", "410", "--message", "Please book again."),
-    )
+def test_what_was_closed_keeps_its_money_and_is_on_the_list_of_the_reconciliation(
+    paid_twice, stand_in
+):
+    review("close", "--message", "Please book again.")
 
-    assert book().json() == {"error": "Please book again.", "code": "closed", "retryable": False}
     assert left_with_us(stand_in) == 4000
     with pytest.raises(CommandError, match="2 off"):
         run("reconcile")
@@ -399,7 +362,7 @@ def test_every_decision_is_on_the_rides_record(unpaid):
 
 def test_a_decision_on_a_request_without_a_ride_is_recorded_too(stand_in):
     stand_in.add_fault("reset_before", times=2, path=CHARGING)
-    book()
+    ask()
     Ride.objects.all().delete()
     IdempotencyKey.objects.update(recovery_point="started", needs_review_at="2026-01-01T00:00Z")
 

@@ -18,26 +18,23 @@ from idempotency.testing.clock import let_time_pass
 from idempotency.workers.completing import complete_due_keys
 from rides import payments
 from rides.models import Ride, User
-from rides.operations import RESEND_WINDOW, RIDE_CREATED
+from rides.operations import RIDE_CREATED
 from rides.payments import asking, taking_back
 from rides.payments.client import client
 from rides.payments.transport import CurlClient
-from rides.tests.booking import (
-    CHARGING,
-    RIDER,
-    ask,
+from rides.tests.booking import CHARGING, RIDER, ask, run, the_key
+from rides.tests.reviewing import (
+    PAST_THE_WINDOW,
+    left_with_us,
     let_charge_arrive,
     put_on_the_list,
-    run,
-    the_key,
+    review,
 )
-from rides.tests.test_review import review
 from sandbox.stripe.control import StandIn
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("riders")]
 
 HOUR = 3600
-PAST_THE_WINDOW = RESEND_WINDOW + timedelta(minutes=1)
 NOT_CHARGED = "This ride was cancelled. You are not charged for it."
 REFUNDED = "This ride was cancelled. What our payment processor shows as paid for it is refunded."
 NONE_SHOWN = "This ride was cancelled. Our payment processor shows no payment for it."
@@ -86,11 +83,6 @@ def until_past_the_window(stand_in: StandIn) -> None:
     Ride.objects.update(created_at=F("created_at") - PAST_THE_WINDOW)
     stand_in.let_time_pass(round(PAST_THE_WINDOW.total_seconds()))
     put_on_the_list()
-
-
-def left_with_us(stand_in: StandIn) -> int:
-    paid = stand_in.charges(status="succeeded")
-    return sum(charge["amount"] - charge["amount_refunded"] for charge in paid)
 
 
 def told() -> str:
