@@ -6,6 +6,7 @@ Apart from the bugs, so that each of their files is about the mistakes alone.
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 from unittest.mock import patch
 
@@ -80,6 +81,7 @@ def booking(scene: Scene) -> Experiment:
     return booking_of(scene.rider, scene.stand_in)
 
 
+@cache  # one trial of one function, which is controlled once
 def of_booking(experiment: Callable[[Experiment], Experiment]) -> Callable[[Scene], Experiment]:
     return lambda scene: experiment(booking(scene))
 
@@ -120,6 +122,7 @@ def undisturbed(boundaries: Iterable[Boundary]) -> Iterator[Case]:
     return iter(())
 
 
+@cache
 def at(
     fault: Fault, moment: Moment, step: str, recovery: Recovery = Recovery.CLIENT, *, which: int = 0
 ) -> Plan:

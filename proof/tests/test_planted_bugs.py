@@ -19,6 +19,7 @@ from sandbox.stripe.control import StandIn
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.timeout(120)]
 
 
+ONE_OF_EACH_TRIAL = {(bug.experiment, bug.plan): bug for bug in BUGS}.values()
 TESTS = Path(__file__).parent
 BUGS_ARE_IN = Path(str(seams.__file__)).parent
 
@@ -39,7 +40,7 @@ def test_a_planted_bug_is_caught(bug: Bug, scene, record_property):
     assert set(bug.caught_by) <= caught_by, report
 
 
-@pytest.mark.parametrize("bug", BUGS, ids=lambda bug: bug.name)
+@pytest.mark.parametrize("bug", ONE_OF_EACH_TRIAL, ids=lambda bug: bug.name)
 def test_without_the_bug_the_same_trial_finds_nothing(bug: Bug, scene):
     report = explore(bug.experiment(scene), bug.plan)
 
