@@ -1,7 +1,6 @@
 """The completer finishes what clients left behind, in its time, and never the same key twice."""
 
 from datetime import timedelta
-from threading import Barrier
 
 import pytest
 from django.db import transaction
@@ -156,24 +155,6 @@ def test_a_batch_takes_no_more_than_its_limit(key, ledger, abandon):
 
     assert complete_due_keys(2).total == 2
     assert complete_due_keys(2).total == 1
-
-
-def test_two_completers_never_run_the_same_key(key, ledger, abandon, elsewhere):
-    for n in range(6):
-        abandon(f"{key}-{n}")
-    let_time_pass(GRACE)
-    sent_before, together = len(ledger.calls), Barrier(3)
-
-    def complete():
-        together.wait()
-        return complete_due_keys(10)
-
-    batches = [future.result() for future in [elsewhere(complete) for _ in range(3)]]
-
-    assert sum(batch.counts["succeeded"] for batch in batches) == 6
-    assert sum(batch.counts["failed"] for batch in batches) == 0
-    assert len(ledger.calls) == sent_before + 6
-    assert set(IdempotencyKey.objects.values_list("attempt", flat=True)) == {2}
 
 
 def test_a_completer_passes_over_what_another_is_taking(key, ledger, abandon, elsewhere):

@@ -1,4 +1,4 @@
-"""The reaper: finished keys go after their retention; nothing unfinished is ever deleted."""
+"""The reaper: finished keys go after their retention, and unfinished ones to the review list."""
 
 from datetime import timedelta
 from importlib import import_module
@@ -9,7 +9,7 @@ from django.db.models.functions import Now
 
 from idempotency.models import IdempotencyKey, ReaperPosition
 from idempotency.testing.clock import let_time_pass
-from idempotency.tests.bookshop import ORDERED, Death, orders
+from idempotency.tests.bookshop import ORDERED, Death
 from idempotency.workers.reaping import reap_finished_keys, send_overdue_keys_to_review
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -32,15 +32,6 @@ def test_a_finished_key_goes_after_its_retention(customer, key, ledger):
     let_time_pass(A_MINUTE)
     assert reap_finished_keys(10) == 1
     assert IdempotencyKey.objects.get().is_tombstone
-
-
-def test_what_the_request_made_stays(customer, key, ledger):
-    customer.send(key)
-    let_time_pass(RETENTION)
-
-    reap_finished_keys(10)
-
-    assert len(orders()) == 1
 
 
 def test_a_batch_takes_the_oldest_and_no_more_than_its_limit(customer, key, ledger):
@@ -161,13 +152,6 @@ def updates_so_far():
 
 
 # Unfinished.
-
-
-def test_an_unfinished_key_is_never_deleted(unfinished):
-    let_time_pass(RETENTION * 10)
-
-    assert reap_finished_keys(10) == 0
-    assert unfinished().recovery_point == ORDERED
 
 
 def test_an_unfinished_key_past_its_retention_lands_on_the_review_list(unfinished):

@@ -279,7 +279,7 @@ def test_nothing_unfinished_is_ever_removed(unfinished, stored):
     for _ in range(2):
         reap(10)
     assert complete_due_keys(10).total == 0
-    assert stored().is_under_review
+    assert (stored().recovery_point, stored().is_under_review) == (ORDERED, True)
 
 
 # What stands in the way of one is not in the way of the others.

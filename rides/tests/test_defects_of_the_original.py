@@ -6,7 +6,6 @@ bytes that end as a 500, in test_bad_input.py; the tenth, queries without an ind
 
 import contextlib
 import json
-import re
 import subprocess
 import sys
 import uuid
@@ -96,29 +95,6 @@ def test_a_job_that_commits_after_one_with_a_higher_id_is_sent_too(api):
     assert JobDelivery.objects.count() == 2
 
 
-def test_two_completers_share_the_work_and_do_none_of_it_twice(api, stand_in):
-    keys = [str(uuid.uuid4()) for _ in range(8)]
-    for key in keys:
-        fail_midway(api.url, key)
-    let_time_pass(timedelta(seconds=1000))
-    stand_in.add_fault("latency", seconds=0.05, path=CHARGING)
-
-    def complete() -> str:
-        try:
-            return run("completer", "--once")
-        finally:
-            connection.close()
-
-    with ThreadPoolExecutor(2) as completers:
-        said = [each.result() for each in [completers.submit(complete) for _ in range(2)]]
-
-    counts = [int(re.fullmatch(r"succeeded=(\d+) failed=0", each)[1]) for each in said]
-    assert sum(counts) == len(keys)
-    assert min(counts) > 0
-    assert set(IdempotencyKey.objects.values_list("attempt", flat=True)) == {2}
-    assert stand_in.calls()["calls"][CHARGING] == len(keys)
-
-
 def test_the_completer_waits_longer_after_each_failure(api, stand_in):
     stand_in.add_fault("rate_limit", path=CHARGING)
     fail_midway(api.url)
@@ -143,17 +119,6 @@ def test_the_completer_records_where_the_request_came_from():
 
     assert run("completer", "--once") == "succeeded=1 failed=0"
     assert AuditRecord.objects.get().origin_ip == "203.0.113.7"
-
-
-def test_the_reaper_deletes_nothing_that_is_unfinished(api):
-    fail_midway(api.url)
-    let_time_pass(timedelta(days=365))
-
-    run("reaper", "--once")
-
-    assert Ride.objects.get().idempotency_key == the_key()
-    assert the_key().journal[-1]["event"] == "needs_review"
-    assert book(api.url).json()["code"] == "needs_review"
 
 
 def test_a_retry_after_stripe_forgot_its_key_finds_the_charge_and_makes_no_second(api, stand_in):

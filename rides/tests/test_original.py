@@ -7,7 +7,6 @@ import contextlib
 import re
 import uuid
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
 import pytest
@@ -414,14 +413,3 @@ def test_the_ideal_reaper_puts_what_could_not_be_finished_on_a_list_for_a_person
 
     assert the_key().needs_review_at is not None
     assert the_key().recovery_point == RIDE_CREATED
-
-
-def test_pressing_submit_twice_books_once(api, stand_in):
-    """Beyond APIs: a form that carries its key sends the same request twice at the same time."""
-    stand_in.add_fault("latency", seconds=0.2, path=CHARGING)
-    with ThreadPoolExecutor(2) as browser:
-        answers = list(browser.map(lambda _: book(api.url), range(2)))
-
-    assert sorted(answer.status_code for answer in answers) == [201, 409]
-    assert book(api.url).status_code == 201
-    assert (Ride.objects.count(), len(stand_in.charges())) == (1, 1)

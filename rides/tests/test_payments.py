@@ -206,7 +206,7 @@ def test_nobody_listening_leaves_the_charge_unknown(ride, settings):
         charge(ride)
 
 
-def test_a_rate_limit_says_when_to_come_back(ride, stand_in):
+def test_a_rate_limit_leaves_a_charge_open_and_says_when_to_come_back(ride, stand_in):
     stand_in.add_fault("rate_limit", path=CHARGING, seconds=7)
 
     with pytest.raises(Indeterminate, match="HTTP 429") as unknown:

@@ -284,7 +284,7 @@ def test_an_environment_whose_python_is_gone_is_built_anew(tmp_path: Path) -> No
     subprocess.run([python, "-m", "pip", "--version"], check=True)
 
 
-def test_a_taken_port_is_one_clear_line(environment: dict[str, str]) -> None:
+def test_a_port_that_the_demo_finds_taken_is_one_clear_line(environment: dict[str, str]) -> None:
     with socket.create_server(("127.0.0.1", int(environment["PORT"]))):
         result = subprocess.run(
             [sys.executable, "-m", "sandbox", "start"],

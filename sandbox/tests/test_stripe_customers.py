@@ -115,7 +115,7 @@ def test_a_payment_method_has_one_customer_at_most(client):
         ({"surprise": "1"}, "parameter_unknown", "surprise"),
     ],
 )
-def test_a_parameter_that_does_not_fit_is_named(client, params, code, param):
+def test_a_customers_parameter_that_does_not_fit_is_named(client, params, code, param):
     with pytest.raises(stripe.InvalidRequestError) as refused:
         client.v1.customers.create(params)
     assert (refused.value.http_status, refused.value.code) == (400, code)

@@ -63,7 +63,7 @@ def test_the_client_retries_a_conflict_by_itself(stand_in):
     assert pay(client, key="busy-once", payment_method="pm_card_visa").status == "succeeded"
 
 
-def test_a_rate_limit_says_when_to_come_back(client, stand_in):
+def test_a_rate_limit_of_the_stand_in_says_when_to_come_back(client, stand_in):
     stand_in.add_fault("rate_limit", times=1, seconds=7)
     with pytest.raises(stripe.RateLimitError) as limited:
         pay(client, payment_method="pm_card_visa")

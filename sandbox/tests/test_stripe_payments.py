@@ -169,7 +169,7 @@ def test_a_canceled_intent_is_never_charged(client, stand_in):
         ({"metadata": "flat"}, None, "metadata"),
     ],
 )
-def test_a_parameter_that_does_not_fit_is_named(client, stand_in, params, code, param):
+def test_a_payments_parameter_that_does_not_fit_is_named(client, stand_in, params, code, param):
     with pytest.raises(stripe.InvalidRequestError) as refused:
         pay(client, **{"payment_method": "pm_card_visa"} | params)
     assert (refused.value.http_status, refused.value.code) == (400, code)

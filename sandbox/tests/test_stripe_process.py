@@ -50,7 +50,7 @@ def test_a_signal_ends_it_within_a_second_even_while_an_answer_is_held_back(sign
     assert (process.returncode, stdout, stderr) == (0, "", "")
 
 
-def test_a_taken_port_is_one_clear_line():
+def test_a_port_that_the_stand_in_finds_taken_is_one_clear_line():
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
