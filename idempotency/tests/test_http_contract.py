@@ -63,25 +63,38 @@ def test_a_request_without_a_key_is_refused(customer):
 
 
 @pytest.mark.parametrize(
-    "bad_key",
+    ("bad_key", "reason"),
     [
-        "k" * 19,
-        "k" * 256,
-        '"' + "k" * 19 + '"',
-        "k" * 20 + "\x00",
-        "k" * 20 + "\x7f",
-        "k" * 20 + "é",
-        "k" * 20 + "\xff\xfe",
-        "k" * 20 + ", " + "k" * 20,
-        '"' + "k" * 20,
-        '"' + "k" * 20 + '"; q=1',
-        '"' + "k" * 20 + '\\n"',
-        "k" * 20 + "\nX-More: 1",
+        ("k" * 19, "has 19 characters; it must have"),
+        ("k" * 256, "has 256 characters"),
+        ('"' + "k" * 19 + '"', "has 19 characters"),
+        ('"' + "k" * 256 + '"', "has 256 characters"),
+        ('""', "has 0 characters"),
+        *[
+            (bad_key, "must be one value of printable ASCII characters")
+            for bad_key in [
+                "k" * 20 + "\x00",
+                "k" * 20 + "\x7f",
+                "k" * 20 + "é",
+                "k" * 20 + "\xff\xfe",
+                "k" * 20 + ", " + "k" * 20,
+                '"' + "k" * 20,
+                "k" * 20 + '"',
+                "k" * 20 + '"' + "k" * 20,
+                '"' + "k" * 20 + '"; q=1',
+                '"' + "k" * 20 + '\\n"',
+                r'"\q' + "k" * 20 + '"',
+                "k" * 20 + "\nX-More: 1",
+            ]
+        ],
     ],
     ids=ascii,
 )
-def test_a_key_that_is_not_one_is_refused(customer, bad_key):
-    assert_refused(customer.send(bad_key), 400, "idempotency_key_invalid")
+def test_a_key_that_is_not_one_is_refused(customer, bad_key, reason):
+    answer = customer.send(bad_key)
+
+    assert_refused(answer, 400, "idempotency_key_invalid")
+    assert reason in answer.json()["error"]
 
 
 @pytest.mark.parametrize("good_key", ["k" * 20, "k" * 255, "a key of several words", "k=;!~" * 4])

@@ -12,6 +12,9 @@ pytestmark = pytest.mark.django_db
 
 FORM = "application/x-www-form-urlencoded"
 KIB_16 = 16 * 1024
+NO_JSON = "The body is not valid JSON."
+NO_OBJECT = "must be a JSON object"
+NO_UTF_8 = "not UTF-8"
 
 
 def assert_refused(answer, status, code, *words):
@@ -40,6 +43,10 @@ def assert_refused(answer, status, code, *words):
         ("title=Em%00ma&price_cents=1", "title", "NUL"),
         ("title=" + "E" * 101 + "&price_cents=1", "title", "100 characters"),
         ("t%00itle=Emma&price_cents=1", "t\\x00itle", "not a known field"),
+        ("title=Emma&price_cents=1;gift=true", "price_cents", "whole number"),
+        ("title=Emma&price_cents=1&price_cents[]=1", "price_cents[]", "not a known field"),
+        ("title=Emma&price_cents=1&price_cents%5B%5D=1", "price_cents[]", "not a known field"),
+        ("title=Emma&price_cents=1&=5", "", "not a known field"),
     ],
 )
 def test_a_field_that_is_wrong_is_named_with_the_reason(customer, key, body, field, reason):
@@ -63,6 +70,8 @@ def test_a_field_that_is_wrong_is_named_with_the_reason(customer, key, body, fie
         ({"title": "Em\x00ma"}, "title", "NUL"),
         ({"title": "Em\ud83dma"}, "title", "lone surrogate"),
         ({"colour": "red"}, "colour", "not a known field"),
+        ({"\x00": 5}, r"\x00", "not a known field"),
+        ({"\ud83d": 5}, r"\ud83d", "not a known field"),
     ],
 )
 def test_json_has_types_and_they_count(customer, key, change, field, reason):
@@ -96,44 +105,93 @@ def test_a_field_given_twice_in_json_is_refused(customer, key):
 
 
 @pytest.mark.parametrize(
-    "body",
+    ("content_type", "status", "code", "reason"),
     [
-        "{",
-        "[]",
-        '"Emma"',
-        "null",
-        '{"price_cents": NaN}',
-        '{"price_cents": Infinity}',
-        '{"price_cents": -Infinity}',
-        '{"title": "\x01"}',
-        '{"price_cents": ' + "9" * 5000 + "}",
-        b"\xff\xfe",
-        b'{"title": "\xed\xa0\x80"}',
-        "[" * 8000,
-        '{"title": ' * 1500,
+        (FORM, 422, "parameters_invalid", "price_cents: "),
+        ("application/json", 400, "body_malformed", NO_JSON),
+    ],
+)
+def test_an_empty_body_is_a_form_without_fields_and_no_json(
+    customer, key, content_type, status, code, reason
+):
+    answer = customer.post("", key, CONTENT_TYPE=content_type, CONTENT_LENGTH="0")
+
+    assert_refused(answer, status, code, reason)
+
+
+@pytest.mark.parametrize(
+    ("body", "reason"),
+    [
+        *[(body, NO_JSON) for body in (" ", "{", "{} {}", "{'a': 1}", '{"a": 1,}', "[" * 8000)],
+        *[(body, NO_OBJECT) for body in ("[]", '"Emma"', "null", "1", "true")],
+        *[(body, NO_UTF_8) for body in (b"\xff\xfe", b'{"a": "\xed\xa0\x80"}', b'{"a": "\xff"}')],
+        *[
+            (f'{{"price_cents": {number}}}', NO_JSON)
+            for number in ("NaN", "Infinity", "-Infinity", "01", "+1", "1_0", ".5", "\uff13")
+        ],
+        # Valid, but out of range for every reader that Python has.
+        ('{"price_cents": ' + "9" * 5000 + "}", NO_JSON),
+        ('{"price_cents": 1e99999999999999999999}', NO_JSON),
+        ('{"title": "\x01"}', NO_JSON),
+        ('{"title": ' * 1500, NO_JSON),
+        ('\ufeff{"title": "Emma"}', NO_JSON),
     ],
     ids=lambda body: ascii(body[:20]),
 )
-def test_a_body_that_is_no_json_object_is_refused(customer, key, body):
-    assert_refused(customer.post(body, key), 400, "body_malformed")
+def test_a_body_that_is_no_json_object_is_refused(customer, key, body, reason):
+    assert_refused(customer.post(body, key), 400, "body_malformed", reason)
 
 
 @pytest.mark.parametrize(
     "body",
-    [b"title=\xff", "title=%ff", "&".join(f"f{n}=1" for n in range(101))],
-    ids=lambda b: b[:9],
+    [
+        "[" * 8000 + "]" * 8000,
+        '{"price_cents": ' + "[" * 8000 + "]" * 8000 + "}",
+        '{"colour": ' + "[" * 950 + "]" * 950 + "}",
+    ],
+    ids=["a list", "a field", "an unknown field"],
 )
-def test_a_form_that_cannot_be_read_is_refused(customer, key, body):
-    assert_refused(customer.post(body, key, content_type=FORM), 400, "body_malformed")
+def test_deep_nesting_is_refused(customer, key, body):
+    """How deep its parser goes is Python's affair: before that it is no JSON, else no number."""
+    answer = customer.post(body, key)
+
+    assert answer.json()["code"] in ("body_malformed", "parameters_invalid")
+    assert answer.status_code < 500
 
 
 @pytest.mark.parametrize(
-    "content_type", ["text/plain", "multipart/form-data; boundary=b", "application/xml", ""]
+    ("body", "reason"),
+    [
+        (b"title=\xff", NO_UTF_8),
+        ("title=%ff", NO_UTF_8),
+        ("%ff=Emma", NO_UTF_8),
+        ("&".join(f"f{n}=1" for n in range(101)), "more than 100 fields"),
+        ("&".join(["f=1"] * 101), "more than 100 fields"),
+    ],
+    ids=lambda text: ascii(text[:9]),
+)
+def test_a_form_that_cannot_be_read_is_refused(customer, key, body, reason):
+    assert_refused(customer.post(body, key, content_type=FORM), 400, "body_malformed", reason)
+
+
+@pytest.mark.parametrize("content_type", [FORM, "application/json"])
+def test_another_charset_makes_no_other_text_of_a_body(customer, key, content_type):
+    answer = customer.post("title=³", key, content_type=f"{content_type}; charset=latin-1")
+
+    assert_refused(answer, 400, "body_malformed", NO_UTF_8)
+
+
+@pytest.mark.parametrize(
+    "content_type",
+    [
+        *("text/plain", "text/json", "application/xml", ""),
+        *("multipart/form-data", "multipart/form-data; boundary=b"),
+    ],
 )
 def test_another_content_type_is_refused(customer, key, content_type):
     answer = customer.post(b"title=Emma", key, content_type=content_type)
 
-    assert_refused(answer, 415, "content_type_unsupported")
+    assert_refused(answer, 415, "content_type_unsupported", content_type.split(";")[0])
 
 
 @pytest.mark.parametrize("content_type", [FORM, "application/json"])

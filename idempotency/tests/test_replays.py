@@ -49,13 +49,6 @@ def test_a_definite_refusal_is_final_and_replayed(customer, key, ledger):
     assert ledger.calls == ["POST payments"]
 
 
-def test_a_form_and_json_with_the_same_values_are_one_request(customer, key, ledger):
-    first = customer.post("title=Emma&price_cents=900&discount=1.5", key, content_type=FORM)
-    again = customer.send(key, discount=1.5)
-
-    assert_replayed(first, again)
-
-
 def test_a_quoted_key_and_a_bare_one_are_the_same_key(customer, key, ledger):
     assert_replayed(customer.send(f'"{key}"'), customer.send(key))
     assert IdempotencyKey.objects.get().idempotency_key == key

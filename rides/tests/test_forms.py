@@ -54,7 +54,9 @@ def test_a_coordinate_in_decimal_digits_is_accepted(text, degrees):
         ("1_0", NOT_A_NUMBER),
         ("1,5", NOT_A_NUMBER),
         ("0x10", NOT_A_NUMBER),
+        (Decimal("1e-400"), NOT_A_NUMBER),
         ("1 ", NOT_A_NUMBER),
+        (" 1", NOT_A_NUMBER),
         ("1\n", NOT_A_NUMBER),
         ("٣٧", NOT_A_NUMBER),
         ("３７", NOT_A_NUMBER),  # noqa: RUF001 (fullwidth on purpose)
