@@ -13,6 +13,7 @@ from enum import Enum, auto
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Lock, Thread
 from typing import Any
+from unittest.mock import patch
 from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
@@ -35,6 +36,19 @@ class Fault(Enum):
 
 class Declined(Exception):
     """A definite no: nothing was paid and nothing will be."""
+
+
+@contextmanager
+def lose_answer() -> Iterator[None]:
+    """Let the client hang up after its call was carried out: in whichever process it runs."""
+    call_and_wait = urlopen
+
+    def hang_up(*call: Any, **options: Any) -> None:
+        call_and_wait(*call, **options).close()
+        raise ConnectionResetError
+
+    with patch(f"{__name__}.urlopen", hang_up):
+        yield
 
 
 # The client.

@@ -7,11 +7,9 @@ in a thread of the very process that is forked.
 import os
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import nullcontext
 from dataclasses import replace
 from typing import Any
-from unittest.mock import patch
-from urllib.request import urlopen
 
 import pytest
 from django.contrib.sessions.models import Session
@@ -38,18 +36,6 @@ pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.timeout(300)]
 PLAN = every_combination if os.environ.get("CRASHES") == "all" else by_turns
 
 
-@contextmanager
-def lose_answer() -> Iterator[None]:
-    """Let the client hang up after its call was carried out: in whichever process it runs."""
-
-    def hang_up(*call: Any, **options: Any) -> None:
-        urlopen(*call, **options).close()
-        raise ConnectionResetError
-
-    with patch.object(provider, "urlopen", hang_up):
-        yield
-
-
 @pytest.fixture
 def order(customer, ledger) -> Experiment:
     def every_order_is_paid_once(trial: Trial) -> None:
@@ -59,7 +45,7 @@ def order(customer, ledger) -> Experiment:
     return Experiment(
         operation=PlaceOrder,
         send=customer.send,
-        lose_answer=lose_answer,
+        lose_answer=provider.lose_answer,
         invariants=(every_order_is_paid_once,),
     )
 

@@ -7,13 +7,10 @@ request, all of these change.
 import json
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
-from unittest.mock import patch
 from urllib.parse import urlencode
-from urllib.request import urlopen
 
 import pytest
 from django.contrib.sessions.models import Session
@@ -62,18 +59,6 @@ FORM = "application/x-www-form-urlencoded"
 BEGINS_AT = "2026-10-24T12:00:00.123456"
 
 
-@contextmanager
-def lose_answer() -> Iterator[None]:
-    """Let the client hang up after its call was carried out: in whichever process it runs."""
-
-    def hang_up(*call: Any, **options: Any) -> None:
-        urlopen(*call, **options).close()
-        raise ConnectionResetError
-
-    with patch.object(provider, "urlopen", hang_up):
-        yield
-
-
 @pytest.fixture
 def enrolment(customer, ledger) -> Experiment:
     """The enrolments of one course. The user's first attempt and retries are in Dutch."""
@@ -107,7 +92,7 @@ def enrolment(customer, ledger) -> Experiment:
     return Experiment(
         operation=Enrol,
         send=send,
-        lose_answer=lose_answer,
+        lose_answer=provider.lose_answer,
         invariants=(
             a_seat_is_taken_and_paid_for_once,
             a_seat_that_is_paid_for_is_confirmed_once,
