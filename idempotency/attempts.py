@@ -121,8 +121,8 @@ class Attempt:
         phase = self.operation.phase_at(point)
         if phase is None:
             raise Parked(
-                f"This version of the service does not know the point {point!r} that the request "
-                "has reached. Nothing is lost: retry with the same Idempotency-Key."
+                f"This version of the service does not handle the recovery point {point!r}, which "
+                "the request has reached. Nothing is lost: retry with the same Idempotency-Key."
             )
         if self.stops_before and self.stops_before.phase is phase:
             raise self.stops_before.error

@@ -75,7 +75,7 @@ def _record(
         journal=[_journal_entry(answer, error)],
     )
     write_progress(lease, progress)
-    logger.info("key let go: id=%s attempt=%s code=%s", key.pk, lease.attempt, answer.code)
+    logger.info("lease released: id=%s attempt=%s code=%s", key.pk, lease.attempt, answer.code)
     return True
 
 

@@ -192,4 +192,4 @@ def _set_isolation(level: str) -> None:
         with connection.cursor() as cursor:
             cursor.execute(f"SET TRANSACTION ISOLATION LEVEL {level}")
     except NotSupportedError as error:  # a standby, which has no SERIALIZABLE
-        raise OperationalError("the server of this connection only reads") from error
+        raise OperationalError("the server of this connection is read-only") from error

@@ -36,7 +36,7 @@ def _has_demo_login(alias: str) -> bool:
 def _demo_login(alias: str) -> CheckMessage:
     return Error(
         f"{ADMIN_EMAIL} of the demonstration is in the database {alias!r}, with the password that "
-        "the README tells everybody.",
+        "the README prints.",
         hint=f"manage.py changepassword {ADMIN_EMAIL}, or remove the user.",
         id=DEMO_LOGIN,
     )
@@ -48,7 +48,7 @@ def check_clocks(**_: Any) -> list[CheckMessage]:
     return [
         Warning(
             message,
-            hint="Have every machine set its clock by NTP, and look whether Stripe can be reached.",
+            hint="Set every machine's clock by NTP, and check whether Stripe can be reached.",
             id="rides.W001",
         )
         for message in clock_warnings()

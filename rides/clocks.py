@@ -69,8 +69,8 @@ def _warnings() -> Iterator[str]:
     elif abs(apart := stripe - (database or timedelta(0))) > STRIPE_MAY_DIFFER:
         allowed = conf.current().provider_clock_difference
         yield (
-            f"Stripe's clock is {_said(apart)} the database's. Payments are looked for rightly up "
-            f"to a difference of {allowed}."
+            f"Stripe's clock is {_said(apart)} the database's. Payments are looked up correctly "
+            f"up to a difference of {allowed}."
         )
 
 

@@ -239,7 +239,7 @@ def refuse_a_user_without_a_name() -> None:
         pwd.getpwuid(os.geteuid())
     except KeyError:
         raise PostgresUnavailable(
-            f"PostgreSQL cannot run: user {os.geteuid()} has no name, and initdb wants one. Give it"
+            f"PostgreSQL cannot run: user {os.geteuid()} has no name, and initdb needs one. Give it"
             f" a line in /etc/passwd (rides:x:{os.geteuid()}:0::/tmp:/bin/sh), or set DATABASE_URL"
         ) from None
 

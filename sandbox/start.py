@@ -96,7 +96,7 @@ def login() -> str:
     """Return who can log in. The demo's people exist in the embedded database only."""
     if settings.EMBEDDED_POSTGRES:
         return "log in as admin@example.com, password rocket"
-    return "its login was printed above once; riders are yours to add, with a Stripe customer each"
+    return "its login was printed above once; add riders, each with a customer at Stripe"
 
 
 def welcome() -> str:

@@ -117,7 +117,7 @@ def wait_until(condition: Callable[[], object], seconds: float = PATIENCE_SECOND
     """
     deadline = time.monotonic() + seconds
     while not condition():
-        assert time.monotonic() < deadline, f"{condition} did not come true within {seconds} s"
+        assert time.monotonic() < deadline, f"{condition} did not hold within {seconds} s"
         time.sleep(LOOK_AGAIN_SECONDS)
 
 

@@ -21,7 +21,7 @@ def watch(data_dir: Path) -> None:
     while True:
         time.sleep(LOOK_EVERY_SECONDS)
         if postgres.server_process(data_dir) is None:
-            sys.stdout.write("PostgreSQL has died; it is started again\n")
+            sys.stdout.write("PostgreSQL has exited; it is started again\n")
             sys.stdout.flush()
             with postgres.signals_put_off():
                 postgres.database_url(data_dir)

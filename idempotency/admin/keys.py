@@ -125,7 +125,7 @@ class IdempotencyKeyAdmin(ReviewPages, LedgerAdmin):
         if key.response_code is None:
             return "none yet"
         if key.is_tombstone:
-            return f"{key.response_code}; the reaper took its text away, as it did the parameters"
+            return f"{key.response_code}; the reaper has removed its body, and the parameters"
         return format_html(
             "<pre>{} {}\n\n{}</pre>",
             key.response_code,

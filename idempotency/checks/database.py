@@ -57,7 +57,7 @@ def check_time_zone(**_: Any) -> list[CheckMessage]:
     return [
         Error(
             f"The database's times are read in {name!r}, where the clocks are put back once a "
-            "year: a key that somebody works on would be taken over in that hour.",
+            "year: in that hour a key would be taken over although its lease lasts.",
             hint="Set USE_TZ = True and remove TIME_ZONE from the database's settings; what people "
             "see is by TIME_ZONE still.",
             id="idempotency.E053",
@@ -114,7 +114,7 @@ def check_isolation(*, databases: Sequence[str] | None = None, **_: Any) -> list
     return [
         Warning(
             f"Transactions of the database 'default' are {level} unless they say otherwise: "
-            "nothing is lost by it, but of claims that meet all but one are run again.",
+            "nothing is lost by it, but of claims at the same time all but one are repeated.",
             hint="Leave it at READ COMMITTED, and write isolation = SERIALIZABLE on each operation "
             "whose phases decide by what they read.",
             id="idempotency.W041",
@@ -144,8 +144,8 @@ def check_encoding(*, databases: Sequence[str] | None = None, **_: Any) -> list[
         return []
     return [
         Error(
-            f"The database 'default' keeps texts in {encoding}: a request whose text that does not "
-            "have would be refused with 500.",
+            f"The database 'default' stores texts in {encoding}: a request with a character that "
+            "this encoding lacks would be answered with 500.",
             hint="Create the database with ENCODING 'UTF8'.",
             id="idempotency.E054",
         )

@@ -48,7 +48,7 @@ def check_names(**_: Any) -> list[CheckMessage]:
         Error(
             f"{len(operations)} operations are named {name!r}: "
             f"{', '.join(f'{each.__module__}.{each.__qualname__}' for each in operations)}.",
-            hint="Give each a name of its own, once and for all: keys in the database have it.",
+            hint="Give each a name of its own that never changes: it is stored with each key.",
             obj=operations[0],
             id="idempotency.E030",
         )
@@ -79,9 +79,9 @@ def check_foreign_key_namespace(**_: Any) -> list[CheckMessage]:
         return []
     return [
         Error(
-            "FOREIGN_KEY_NAMESPACE is not set, or is no UUID: it is what the keys that are sent to "
-            "foreign systems are made of.",
-            hint="Draw one for this installation (uuidgen) and keep it for good: IDEMPOTENCY = "
+            "FOREIGN_KEY_NAMESPACE is not set, or is no UUID: the keys that are sent to foreign "
+            "systems are derived from it.",
+            hint="Generate one for this installation (uuidgen) and never change it: IDEMPOTENCY = "
             '{"FOREIGN_KEY_NAMESPACE": UUID("…")}.',
             id="idempotency.E020",
         )
@@ -148,7 +148,7 @@ def check_tombstone_retention(**_: Any) -> list[CheckMessage]:
     return [
         Error(
             f"TOMBSTONE_RETENTION is {settings_now.tombstone_retention}. The foreign system of "
-            f"{where} knows a key for {longest}, and a look-up begins {settings_now.lookup_span} "
+            f"{where} keeps a key for {longest}, and a look-up begins {settings_now.lookup_span} "
             "before its request: a key that is used again could be answered with the old request.",
             hint="Raise TOMBSTONE_RETENTION above the sum of the two.",
             id="idempotency.E022",
@@ -162,9 +162,8 @@ def check_operation(operation: type[Operation]) -> Iterator[CheckMessage]:
     for name in (operation.name, *operation.renamed_from):
         if not (isinstance(name, str) and 0 < len(name) <= longest):
             yield Error(
-                f"The operation's name is {name!r}, and keys hold a text of 1 to {longest} "
-                "characters.",
-                hint="Write another name.",
+                f"The operation's name is {name!r}, which must have 1 to {longest} characters.",
+                hint="Choose another name.",
                 obj=operation,
                 id="idempotency.E031",
             )
@@ -188,7 +187,7 @@ def check_operation(operation: type[Operation]) -> Iterator[CheckMessage]:
     if FINISHED in times:
         yield Error(
             f"A phase starts from {FINISHED!r}, where nothing is left to do.",
-            hint="Name its recovery point otherwise.",
+            hint="Rename its recovery point.",
             obj=operation,
             id="idempotency.E007",
         )
@@ -209,8 +208,8 @@ def _check_names_of_methods(operation: type[Operation]) -> Iterator[CheckMessage
     written = {name for each in authors for name in vars(each) if not name.startswith("__")}
     for name in sorted(written & (RESERVED - FOR_THE_AUTHOR)):
         yield Error(
-            f"{operation.__qualname__}.{name} stands where the library has its own.",
-            hint="Name it otherwise.",
+            f"{operation.__qualname__}.{name} overrides an attribute of the library.",
+            hint="Rename it.",
             obj=operation,
             id="idempotency.E010",
         )

@@ -25,8 +25,8 @@ def check_database(**_: Any) -> Iterator[CheckMessage]:
         elsewhere = {router.db_for_write(model), router.db_for_read(model)} - {DEFAULT_DB_ALIAS}
         if elsewhere or not router.allow_migrate_model(DEFAULT_DB_ALIAS, model):
             yield Error(
-                f"A database router leads {model._meta.label} away from {DEFAULT_DB_ALIAS!r}, "
-                "where the app's own statements go.",
+                f"A database router sends {model._meta.label} to another database than "
+                f"{DEFAULT_DB_ALIAS!r}, to which the app's own statements go.",
                 hint="Let the router leave the app `idempotency` to `default`, with the tables "
                 "that its operations write in the same transactions.",
                 obj=model,
@@ -63,7 +63,7 @@ def check_retention_and_windows(**_: Any) -> Iterator[CheckMessage]:
     if conf.current().retention <= longest:
         yield Warning(
             f"RETENTION is {conf.current().retention}, and the foreign phase {where} may send "
-            f"again for {longest}: a request would be put before a person while it could still "
+            f"again for {longest}: a request would be sent to review while it could still "
             "finish.",
             hint="Raise RETENTION above the window.",
             id="idempotency.W050",
@@ -79,9 +79,9 @@ def check_what_points_at_keys(**_: Any) -> Iterator[CheckMessage]:
         if relation.on_delete in (models.PROTECT, models.RESTRICT):
             yield Warning(
                 f"{relation.related_model._meta.label}.{relation.field.name} protects the keys "
-                "that it points at: the reaper cannot remove them, and tries again every minute.",
-                hint="Use on_delete=SET_NULL, or CASCADE: a key goes TOMBSTONE_RETENTION after "
-                "its last run.",
+                "that it references: the reaper cannot remove them, and tries again every minute.",
+                hint="Use on_delete=SET_NULL, or CASCADE: a key is removed TOMBSTONE_RETENTION "
+                "after its last run.",
                 obj=relation.field,
                 id="idempotency.W051",
             )

@@ -89,7 +89,7 @@ def settle_delivery(lease: JobLease) -> None:
     """Strike the job off, in the open transaction. Raises: `JobLeaseLost`, to roll that back."""
     if not _changes_a_row(SETTLE_DELIVERY, lease):
         raise JobLeaseLost(
-            f"Nothing of the job is kept here: its lease has ended, after {lease.limit}."
+            f"The lease of the job ended after {lease.limit}: nothing that it wrote is kept."
         )
 
 

@@ -136,8 +136,8 @@ def _named(failure: BaseException) -> BaseException:
     lost = JobSessionLost(
         "The session with the database ended while the job ran; what it wrote is not kept. "
         "PostgreSQL ends one whose transaction waits for longer than "
-        "idle_in_transaction_session_timeout: a job that calls out takes `settling`, "
-        f"and does so before that block. {described(failure)}"
+        "idle_in_transaction_session_timeout: a job that calls another system takes `settling`, "
+        f"and calls before that block. {described(failure)}"
     )
     lost.__cause__ = failure
     return lost

@@ -57,7 +57,7 @@ def keys_under_review() -> QuerySet[IdempotencyKey]:
 def ask_foreign_system(key: IdempotencyKey) -> str:
     """What the foreign system says of the request now, in words. Nothing is changed anywhere."""
     if key.is_tombstone:
-        return "It cannot be asked: what it would be asked with went with the answer."
+        return "It cannot be asked: the parameters were removed with the answer."
     try:
         operation = _operation_of(key)
         asking = [phase for phase in _begun_foreign_phases(operation) if phase.lookup_name]
@@ -72,7 +72,7 @@ def ask_foreign_system(key: IdempotencyKey) -> str:
     except BaseException as error:
         # It may be anything of the adopter's. It is shown to the person, and changes nothing.
         return f"{type(error).__name__}: {described(error)}"
-    return "It knows nothing of it." if found is None else storable_text(found)
+    return "It has no record of the request." if found is None else storable_text(found)
 
 
 def run_again(decision: Decision) -> Response:
@@ -223,8 +223,8 @@ def _phase_here(operation: Operation) -> Phase:
     phase = operation.phase_at(operation.key.recovery_point)
     if phase is None:
         raise ReviewRefused(
-            f"This version of the service does not know the point {operation.key.recovery_point!r} "
-            "that the request has reached."
+            "This version of the service does not handle the recovery point "
+            f"{operation.key.recovery_point!r}, which the request has reached."
         )
     return phase
 

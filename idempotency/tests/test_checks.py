@@ -64,7 +64,7 @@ def test_a_name_that_the_library_has(name):
     [message] = checks._check_names_of_methods(colliding)
 
     assert message.id == "idempotency.E010"
-    assert f"Colliding.{name} stands where the library has its own." == message.msg
+    assert f"Colliding.{name} overrides an attribute of the library." == message.msg
 
 
 def test_what_an_operation_may_override_is_no_collision():

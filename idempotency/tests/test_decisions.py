@@ -179,7 +179,9 @@ def test_what_the_operation_can_not_do_is_refused(listed, slug, why):
 def test_a_point_that_this_code_does_not_know_is_refused(paid_late, slug):
     IdempotencyKey.objects.update(recovery_point="of another version")
 
-    with pytest.raises(ReviewRefused, match="does not know the point 'of another version'"):
+    with pytest.raises(
+        ReviewRefused, match="does not handle the recovery point 'of another version'"
+    ):
         DECIDE[slug](decision(paid_late))
     assert_not_decided(paid_late)
 

@@ -97,7 +97,7 @@ def test_a_worker_that_lost_its_lease_settles_nothing(deliver, ledger):
         run()
 
     overtaking = ledger.meanwhile(overtake)
-    with pytest.raises(JobFailed, match="its lease has ended"):
+    with pytest.raises(JobFailed, match="lease of the job ended"):
         run()
 
     overtaking.result(timeout=10)
@@ -126,7 +126,7 @@ def test_a_worker_that_lost_its_lease_leaves_the_lease_of_the_next_alone(
         second_has_it.result(timeout=10)
 
     ledger.meanwhile(during_the_first)
-    with pytest.raises(JobFailed, match="its lease has ended"):
+    with pytest.raises(JobFailed, match="lease of the job ended"):
         run()
     first_has_ended.set_result(None)
     seconds[0].result(timeout=10)
@@ -238,9 +238,9 @@ def test_in_a_pool_of_threads_a_job_over_its_limit_settles_nothing(deliver, else
     error = elsewhere(run).exception(timeout=10)
 
     assert isinstance(error, JobFailed)
-    assert "its lease has ended" in str(error)
+    assert "lease of the job ended" in str(error)
     assert audit_trail() == []
-    assert "its lease has ended" in the_delivery().last_error
+    assert "lease of the job ended" in the_delivery().last_error
 
 
 def test_an_alarm_that_somebody_else_has_set_goes_off_in_its_time(deliver):

@@ -67,7 +67,7 @@ def test_a_request_that_is_not_there_is_not_shown(db):
 def test_the_foreign_system_is_asked_and_nothing_is_changed(listed, ledger, stored):
     row = listed()
 
-    assert ask_foreign_system(row) == "It knows nothing of it."
+    assert ask_foreign_system(row) == "It has no record of the request."
     assert ledger.calls == ["GET payments"]
     assert stored().journal == row.journal
 

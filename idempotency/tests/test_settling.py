@@ -68,7 +68,8 @@ def test_a_job_that_waits_in_its_transaction_is_told_to_take_settling(run):
         run(write_and_wait)
 
     assert audit_trail() == []
-    assert "a job that calls out takes `settling`" in JobDelivery.objects.get().last_error
+    said = JobDelivery.objects.get().last_error
+    assert "a job that calls another system takes `settling`" in said
 
 
 def test_a_job_that_returns_without_its_block_is_settled_then(run, ledger):

@@ -91,7 +91,7 @@ def refuse_server_that_only_reads() -> None:
         return
     told = connection.connection.info.parameter_status
     if "on" in (told("default_transaction_read_only"), told("in_hot_standby")):
-        raise OperationalError("the server of this connection only reads")
+        raise OperationalError("the server of this connection is read-only")
 
 
 def _wait_out(name: str, error: BaseException, failures: int) -> None:

@@ -79,7 +79,7 @@ def take_back(ride: Ride, *, idempotency_key: UUID, is_remembered: bool) -> Acco
     if not is_made and not taken_back and is_remembered:
         # A call may be under way, or have ended in an error that says nothing.
         raise Indeterminate(
-            "The payment processor knows this ride's key, and shows no payment under it yet."
+            "The payment processor has this ride's key, and shows no payment under it yet."
         )
     return Account(payments=taken_back, is_complete=is_remembered)
 

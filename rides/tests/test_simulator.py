@@ -64,7 +64,7 @@ def test_a_service_that_does_not_know_the_rider_is_named(api):
     User.objects.filter(email=RIDER).delete()
     asked = ["--url", api, "--rate", "50", "--duration", "20"]
 
-    with pytest.raises(CommandError, match=f"does not know the rider {RIDER}"):
+    with pytest.raises(CommandError, match=f"refuses the rider {RIDER}"):
         call_command("simulator", *asked, stdout=io.StringIO())
 
 

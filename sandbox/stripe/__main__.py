@@ -32,7 +32,7 @@ def main() -> int:
         if not arguments.stand_by:
             return _refuse(in_the_way)
         if not waits:
-            sys.stdout.write(f"{in_the_way}; this one begins when that has ended\n")
+            sys.stdout.write(f"{in_the_way}; this one starts when that has ended\n")
             sys.stdout.flush()
         waits = True
         time.sleep(LOOK_AGAIN_SECONDS)

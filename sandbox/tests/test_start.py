@@ -195,7 +195,7 @@ def test_a_killed_postgresql_is_started_again_and_keeps_what_it_had(
         assert server
         server.kill()
         wait_until(
-            lambda: "PostgreSQL has died; it is started again" in demo.log.read_text(), demo.log
+            lambda: "PostgreSQL has exited; it is started again" in demo.log.read_text(), demo.log
         )
         wait_until(lambda: answers(demo), demo.log)
         replay = demo.book(key)
@@ -350,7 +350,7 @@ def test_two_demos_of_one_folder_end_one_by_one_and_the_other_keeps_its_stripe(
 
         wait_until(lambda: "listening on" in second.log.read_text(), second.log)
         wait_until(lambda: answers(second), second.log)
-        assert "this one begins when that has ended" in second.log.read_text()
+        assert "this one starts when that has ended" in second.log.read_text()
 
 
 def handles_signals(process: psutil.Process) -> bool:

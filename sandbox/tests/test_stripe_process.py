@@ -92,7 +92,7 @@ def test_one_that_stands_by_takes_the_place_of_one_that_ends(tmp_path, number):
         stand_in = StandIn(f"http://127.0.0.1:{port}")
         customer = client_of(stand_in).v1.customers.create({"source": "tok_visa"})
         with start("--port", port, "--stand-by", keep=keep) as second:
-            assert "this one begins when that has ended" in second.stdout.readline()
+            assert "this one starts when that has ended" in second.stdout.readline()
             first.send_signal(number)
             assert second.stdout.readline().startswith("listening on ")
 

@@ -8,7 +8,7 @@ from idempotency.workers.completing import complete_due_keys
 
 
 class Command(WorkerCommand):
-    help = "Pushes requests that were abandoned by their clients through to completion."
+    help = "Complete the requests that their clients have abandoned."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         super().add_arguments(parser)

@@ -8,14 +8,14 @@ from idempotency.models import Doors
 
 
 class Command(BaseCommand):
-    help = "Closes the service, so that every process does nothing, and opens it again."
+    help = "Close the service, so that every process does nothing, and open it again."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         actions = parser.add_subparsers(dest="action", metavar="ACTION")
-        actions.add_parser("status", help="How they stand (the default).")
+        actions.add_parser("status", help="Show the doors (the default).")
         closing = actions.add_parser("close", help="The API answers 503, the workers do nothing.")
-        closing.add_argument("--reason", default="", help="For operators; clients are not told.")
-        actions.add_parser("open", help="Everything goes on.")
+        closing.add_argument("--reason", default="", help="For operators; no answer has it.")
+        actions.add_parser("open", help="API and workers go on.")
 
     def handle(self, *, action: str | None, reason: str = "", **options: Any) -> None:
         if action == "close":

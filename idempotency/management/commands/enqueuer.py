@@ -8,7 +8,7 @@ from idempotency.management.worker_command import WorkerCommand
 
 
 class Command(WorkerCommand):
-    help = "Moves staged jobs to the job queue, and hands over again what the queue lost."
+    help = "Hand staged jobs over to the job queue, and again those that the queue has lost."
 
     @cached_property
     def lookout(self) -> Lookout:

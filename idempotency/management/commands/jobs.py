@@ -15,15 +15,15 @@ from idempotency.storable import storable_text
 
 class Command(BaseCommand):
     help = (
-        "The jobs that were set aside after their last delivery, and the way back for them; "
-        "and those that are staged, for now or for later."
+        "List the jobs that were set aside after their last delivery, and put them back; list "
+        "those that are staged, for now or for later."
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         actions = parser.add_subparsers(dest="action", metavar="ACTION")
         actions.add_parser("list", help="Every job that was set aside (the default).")
         actions.add_parser("staged", help="Every job that is staged, with its time if it has one.")
-        back = actions.add_parser("put-back", help="Owe jobs again: they are handed over at once.")
+        back = actions.add_parser("put-back", help="Put jobs back: they are due at once.")
         which = back.add_mutually_exclusive_group(required=True)
         which.add_argument("id", type=uuid.UUID, nargs="?", metavar="JOB_ID", help="The job's id.")
         which.add_argument("--all", action="store_true", help="All that were set aside.")

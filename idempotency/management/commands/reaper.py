@@ -7,7 +7,7 @@ from idempotency.workers.reaping import reap
 
 
 class Command(WorkerCommand):
-    help = "Takes old finished keys away in two steps; sends old unfinished ones to review."
+    help = "Remove old finished keys in two steps; send old unfinished ones to review."
 
     def handle(self, **options: Any) -> None:
         self.overdue = Overdue()

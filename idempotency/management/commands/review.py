@@ -17,12 +17,12 @@ from idempotency.storable import escaped
 
 
 class Command(BaseCommand):
-    help = "The requests that the system could not finish by itself, and what to do with them."
+    help = "List the requests that the system could not finish by itself, and decide on them."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         actions = parser.add_subparsers(dest="action", metavar="ACTION")
         actions.add_parser("list", help="Every request that waits for a person (the default).")
-        show = actions.add_parser("show", help="All about one: what was tried, what is known.")
+        show = actions.add_parser("show", help="Show one, and what the foreign system says.")
         show.add_argument("request", help="As the list names it, or its number.")
         for form in DECISIONS.values():
             self._add_decision(actions.add_parser(form.slug, help=form.consequence), form)

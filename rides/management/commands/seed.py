@@ -25,7 +25,7 @@ class Command(BaseCommand):
         "charged, user-bad-source@example.com, whose card is declined, each with a customer at "
         "Stripe (or its stand-in), and the admin login admin@example.com. In any other database, "
         "create an admin with a random password, which is printed once, where there is no admin "
-        "yet. Safe to run again: what is there stays, and a customer that Stripe no longer knows "
+        "yet. Safe to run again: what is there stays, and a customer that Stripe no longer has "
         "is created anew."
     )
 

@@ -67,8 +67,8 @@ class Command(BaseCommand):
         self.stdout.write(simulation.tally.table())
         if simulation.is_unknown_rider:
             raise CommandError(
-                f"{simulation.url} does not know the rider {RIDER}. The simulator books for one "
-                "of the demo's, with DEMO_AUTH and its own database; nothing was booked elsewhere."
+                f"{simulation.url} refuses the rider {RIDER}. The simulator books for a rider of "
+                "the demo, which needs DEMO_AUTH and the demo's database. Nothing was booked."
             )
 
     @contextmanager
