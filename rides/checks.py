@@ -1,4 +1,4 @@
-"""System checks of the service: what the demonstration leaves behind, and clocks that differ.
+"""System checks of the service: a login of the demonstration, and clocks that differ.
 
 `manage.py check --database default` runs those that ask the database.
 """

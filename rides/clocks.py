@@ -1,6 +1,6 @@
 """Whether the clocks of this process, the database and Stripe agree.
 
-A difference is told and refuses nothing: leases and look-ups allow for it up to a limit, and a
+A difference is a warning and refuses nothing: leases and look-ups allow for it up to a limit, and a
 warning before that is worth more than an instance that does not start.
 """
 

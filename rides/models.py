@@ -1,6 +1,6 @@
 """Who rides, what was booked, and who did what: the service's own tables.
 
-They know the idempotency key only as a reference: a ride outlives the key that booked it.
+They refer to the idempotency key and need none: a ride outlives the key that booked it.
 Every rule about a single row is a constraint of the database, so that no code path can skip it.
 """
 

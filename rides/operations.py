@@ -37,13 +37,13 @@ CURRENCY = "usd"
 # How long Stripe keeps an idempotency key of its first version's (30 days in the second).
 STRIPES_MEMORY = timedelta(hours=24)
 
-# Stripe may forget an idempotency key once it is 24 hours old; four hours are for what its clock
+# Stripe may remove an idempotency key once it is 24 hours old; four hours are for what its clock
 # and ours, and a call under way, may differ by.
 RESEND_WINDOW = timedelta(hours=20)
 
 
 class SimulatedFailure(PhaseFailed):
-    """What `raise_error` asks for: the request dies once its ride is recorded. Being expected, it
+    """What `raise_error` asks for: the request fails once its ride is recorded. Being expected, it
     is answered like any failure of a phase, and fills no log with its traceback.
     """
 
@@ -167,7 +167,7 @@ class CreateRide(Operation):
 
 
 def said_of(account: payments.Account) -> str:
-    """What a rider is told of the money: no more than is known."""
+    """Say what became of the rider's money: no more than is certain."""
     if account.is_complete:
         return "You are not charged for it."
     if account.payments:

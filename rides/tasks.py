@@ -1,4 +1,4 @@
-"""The jobs that a ride leaves behind: one, its receipt."""
+"""The jobs that a ride stages: one, its receipt."""
 
 from django.core.mail import EmailMessage
 

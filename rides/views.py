@@ -1,6 +1,6 @@
 """The answer for an address that nobody serves: JSON like every other error of the service.
 
-Apart from the operation's own view, which knows idempotency keys and no addresses.
+Apart from the operation's own view, which is about idempotency keys, not addresses.
 """
 
 from django.http import HttpRequest, JsonResponse

@@ -2,8 +2,8 @@
 
 `start` runs the demo, `stop` ends a left-over PostgreSQL, and `during` has PostgreSQL running
 while a command runs, ending it afterwards unless the demo uses it. `pooled` does so too, and leads
-the command to it through a PgBouncer. The demo itself calls `watch`, which starts a PostgreSQL that
-died again; and whoever uses PostgreSQL `end-unused`, for the case that they are killed.
+the command to it through a PgBouncer. The demo itself calls `watch`, which starts a PostgreSQL
+that exited again; and every program that uses PostgreSQL `end-unused`, in case it is killed.
 """
 
 import contextlib

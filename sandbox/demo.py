@@ -1,6 +1,6 @@
-"""The demo's processes: the Procfile's, and those beside them. One that dies is started again.
+"""The demo's processes: the Procfile's, and those beside them. One that exits is started again.
 
-Their lines are printed with a time and a name. They end when they are told to, or when nobody reads
+Their lines are printed with a time and a name. They end at a signal, or when nobody reads
 what is printed any more.
 """
 
@@ -68,7 +68,7 @@ class Lines:
 
 
 class Resident(threading.Thread):
-    """A process that is started again when it dies, until all has to end."""
+    """A process that is started again when it exits, until all has to end."""
 
     def __init__(
         self,

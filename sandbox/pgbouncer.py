@@ -1,7 +1,7 @@
 """A PgBouncer in transaction mode before the embedded PostgreSQL: Debian's program, for tests.
 
-Apart from the server, because only `python -m sandbox pooled` has it. What the service must be told
-of a pooler is in `VARIABLES` and in the configuration below, and docs/scaling.md says why.
+Apart from the server, because only `python -m sandbox pooled` has it. What the service needs for
+a pooler is in `VARIABLES` and in the configuration below, and docs/scaling.md says why.
 """
 
 import contextlib
@@ -89,7 +89,7 @@ def write_configuration(folder: Path, data_dir: Path) -> Path:
 
 
 def variables(folder: Path, data_dir: Path) -> dict[str, str]:
-    """What the service is told of a pooler; and for the tests, the way around it."""
+    """The service's variables for a pooler; and for the tests, the way around it."""
     direct = {"host": data_dir, "port": postgres.PORT, "options": "-c lock_timeout=10s"}
     return {
         "DATABASE_URL": f"{url(folder)}&disable_server_side_cursors=true",

@@ -163,7 +163,7 @@ def exclusively(data_dir: Path) -> Iterator[None]:
 
 
 def lock_file(data_dir: Path, suffix: str) -> IO[str]:
-    """Open a file beside `data_dir` to lock; the kernel takes the lock from a holder that dies."""
+    """Open a file beside `data_dir` to lock; the kernel takes the lock from a holder that exits."""
     try:
         data_dir.parent.mkdir(parents=True, exist_ok=True)
         return (data_dir.parent / f"{data_dir.name}.{suffix}").open("a")

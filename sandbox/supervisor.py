@@ -1,7 +1,7 @@
 """The one runner of processes: for the demo, the tests, the benchmarks and the proofs.
 
 Each process has a session of its own, so that a signal reaches it with all its children and nothing
-else. None outlives the program that started it, also where that was killed: a guardian sees to it.
+else. None outlives the program that started it, also where that was killed: a guardian ends them.
 """
 
 import contextlib

@@ -1,7 +1,7 @@
-"""Looking after the embedded PostgreSQL while the demo runs: a server that died is started again.
+"""Watching the embedded PostgreSQL while the demo runs: a server that exited is started again.
 
-In a process of its own beside the demo's others, of which the server is none: it belongs to nobody,
-so that it outlives whoever started it.
+In a process of its own beside the demo's others. The server is none of them, so that it can be used
+by another program when the demo ends.
 """
 
 import sys
@@ -16,7 +16,7 @@ LOOK_EVERY_SECONDS = 1
 def watch(data_dir: Path) -> None:
     """Start the server again whenever it is gone, until a signal ends this process.
 
-    Raises: PostgresUnavailable, when it does not come up.
+    Raises: PostgresUnavailable, when it does not start.
     """
     while True:
         time.sleep(LOOK_EVERY_SECONDS)

@@ -40,7 +40,7 @@ MOST_USERS = 20
 
 @admin.register(IdempotencyKey)
 class IdempotencyKeyAdmin(ReviewPages, LedgerAdmin):
-    """The list says where each key stands; a key's page tells its story."""
+    """Show where each key stands in a list, and its timeline on a page."""
 
     list_display = ("short_key", "standing", "created", "user", "attempt", "response_code")
     list_filter = (StateFilter, RecoveryPointFilter, KeyAgeFilter)
@@ -177,7 +177,7 @@ class RequestUnderReviewAdmin(LedgerAdmin):
     def change_view(
         self, request: HttpRequest, object_id: str, *args: Any, **kwargs: Any
     ) -> HttpResponse:
-        """Whoever comes to the page of the admin's own making is led to the key's."""
+        """Redirect from the admin's generic page to the key's."""
         return HttpResponseRedirect(
             reverse("admin:idempotency_idempotencykey_change", args=[object_id])
         )

@@ -72,7 +72,7 @@ class KeysetAdmin(admin.ModelAdmin):
         return (queryset.filter(self.matching(term)) if term else queryset), False
 
     def matching(self, term: str) -> Q:
-        """Say what a search finds; by an id, unless a subclass knows better."""
+        """Say what a search finds: by an id, unless a subclass overrides this."""
         return Q(pk=term) if is_id(term) else Q(pk__in=[])
 
 

@@ -1,6 +1,6 @@
-"""What a key's page in the admin tells: its journal as a timeline, and what it left behind.
+"""What a key's page in the admin shows: its journal as a timeline, and the rows that refer to it.
 
-This app does not know the project's tables, so it follows every relation that points at the key.
+The project's tables are not this app's, so it follows every relation that points at the key.
 """
 
 from collections.abc import Iterator
@@ -30,7 +30,7 @@ class Entry:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Trace:
-    """Something that the key left behind."""
+    """A row that refers to the key, or was made for it."""
 
     kind: str
     link: SafeString

@@ -138,7 +138,7 @@ def check_durability(*, databases: Sequence[str] | None = None, **_: Any) -> Ite
 
 @register(Tags.database)
 def check_encoding(*, databases: Sequence[str] | None = None, **_: Any) -> list[CheckMessage]:
-    """What clients send and foreign systems answer is kept as it came, in any script."""
+    """What clients send and foreign systems answer is stored unchanged, in any script."""
     encoding = _setting_of(databases, "server_encoding")
     if encoding in (None, "UTF8"):
         return []

@@ -134,7 +134,7 @@ def check_lease_clock(**_: Any) -> list[CheckMessage]:
 
 @register()
 def check_tombstone_retention(**_: Any) -> list[CheckMessage]:
-    """A client's key that is free again must not meet a foreign system that still knows it."""
+    """A client's key must not be free again while a foreign system still keeps it."""
     settings_now = conf.current()
     memories = [
         (phase.memory, f"{operation.__qualname__}.{phase.name}")

@@ -11,7 +11,7 @@ from idempotency.exceptions import BrokerAway
 
 
 class CeleryBackend(FennelBackend):
-    """Fennel's, less one thing: what is done, the delivery record knows."""
+    """Hand jobs to Celery as fennel does, and keep no results: the delivery record has them."""
 
     supports_get_result = False
 

@@ -84,7 +84,7 @@ UPDATE idempotency_jobdelivery
 RETURNING id, job_id, job_name, job_args, priority, queue_name, backend
 """
 
-# A clock that was ahead and was set right leaves times that are still to come. They are taken as
+# A clock that was ahead and was set right leaves times in the future. They are taken as
 # past, and so is a lease of that time: the job is due.
 BRING_BACK_FROM_THE_FUTURE = """
 UPDATE idempotency_jobdelivery
@@ -271,7 +271,7 @@ def _hand_over_to_brokers(jobs: Sequence[Prepared]) -> None:
 def _hand_over_to_broker(jobs: Sequence[Prepared]) -> None:
     """Raises: `OSError` where the broker is away; what it did not get is due at once.
 
-    A job that its broker hangs up on looks the same. What tells is the next, if that gets there.
+    A job that its broker hangs up on looks the same, unless the next one is delivered.
     """
     doubted: tuple[Prepared, OSError] | None = None
     for number, prepared in enumerate(jobs):

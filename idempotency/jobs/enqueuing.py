@@ -22,18 +22,18 @@ from idempotency.jobs.delivering import (
 from idempotency.transactions import repeated_on_conflict
 
 NUMBERS_LOOKED_BACK = 1_000
-"""A transaction may commit after others whose jobs have higher numbers. What comes later than by so
-many of them, a look at everything finds."""
+"""A transaction may commit after others whose jobs have higher numbers. What is later than by so
+many of them is found by a look at everything."""
 
 TIME_LOOKED_BACK = timedelta(seconds=10)
-"""A transaction may commit a job when its time has come already. What comes later than by so much,
-a look at everything finds, and whatever waited while no enqueuer ran."""
+"""A transaction may commit a job when it is due already. What is later than by so much is found by
+a look at everything, as is whatever waited while no enqueuer ran."""
 
 LOOKS_AT_EVERYTHING_PER_REDELIVERY = 6
 
 # The smallest of each, which is the first entry of an index. EXISTS (… ORDER BY … LIMIT 1) would be
 # free to read the table instead, and to its end where it finds nothing: EXISTS drops the ORDER BY.
-# Jobs for later have an index of their own, of which no look reads what is still to come. A time
+# Jobs for later have an index of their own, of which no look reads what is not due. A time
 # goes back as PostgreSQL wrote it, which no time zone of this process's can shift.
 LOOK_AT_EVERYTHING = """
 SELECT (SELECT min(id) FROM idempotency_stagedjob WHERE run_after IS NULL),
@@ -70,7 +70,7 @@ class Found:
 
 
 class Lookout:
-    """Remembers where the next look begins, and when everything is due to be looked at again.
+    """Keep where the next look begins, and when everything is due to be looked at again.
 
     What has to be handed over again need not be found ten times a second, so that is in the look at
     everything.

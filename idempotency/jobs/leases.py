@@ -31,9 +31,9 @@ RETURNING deliveries, handed_over_at
 """
 
 # The fence. It is the last statement of the transaction that has the job's own writes: no row, no
-# commit. Whoever comes late, since the job was done or is leased to another, or since its own time
-# is over, writes nothing. And a transaction that PostgreSQL has given up, after an error that the
-# job caught, cannot run it, so such a job is not taken for done.
+# commit. A worker that is late, since the job was done or is leased to another, or since its own
+# lease has ended, writes nothing. And a transaction that PostgreSQL has given up, after an error
+# that the job caught, cannot run it, so such a job is not taken for done.
 SETTLE_DELIVERY = """
 DELETE FROM idempotency_jobdelivery
  WHERE job_id = %(job_id)s AND lease_token = %(lease_token)s

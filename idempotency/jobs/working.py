@@ -50,7 +50,7 @@ def run_under_lease(job_id: str, job_name: str, args: list[Any], kwargs: dict[st
         return
     try:
         job = task_named(job_name)
-    except Exception as error:  # whatever its module fails with; older code does not know it at all
+    except Exception as error:  # whatever its module fails with; older code has no such task
         keep_error(job_id, error)
         raise JobFailed(described(error)) from None
     lease = lease_delivery(job_id, limit_of(job))
@@ -158,8 +158,9 @@ def _let_go(lease: JobLease, error: BaseException) -> None:
 
 
 def _give_connection_up() -> None:
-    """An interruption may have left it in a state that nobody knows. The next statement opens a new
-    one, and with that everything that Django remembers of a transaction is forgotten.
+    """Close the connection, whose state is unknown after an interruption.
+
+    The next statement opens a new one, and with that Django resets its record of a transaction.
     """
     raw, connection.connection = connection.connection, None
     if raw is not None:

@@ -119,7 +119,7 @@ def undo(decision: Decision) -> Response:
 
 def close(decision: Decision, response: Response) -> Response:
     """Finish the request with the answer that the person gives, and do nothing else. That works
-    for a request that this code no longer knows, too.
+    for a request whose operation this code no longer has, too.
 
     Raises: `ReviewRefused`, or the `IdempotencyError` with which the attempt ended.
     """
@@ -176,7 +176,7 @@ def _claim(action: str, decision: Decision, operation: Operation, point: str) ->
 
 
 def _keep(action: str, decision: Decision, key: IdempotencyKey) -> None:
-    """Where the reaper does not come, and for a request that no code knows any more, too."""
+    """Record the decision where the reaper removes nothing, with no code of the operation."""
     ReviewDecision.objects.create(
         idempotency_key_id=key.pk,
         foreign_key=key.foreign_key,

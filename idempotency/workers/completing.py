@@ -101,7 +101,7 @@ def _unfinished(error: IdempotencyError) -> Outcome:
 
 class Tickets:
     """How many keys of a batch are still to be taken, and from which place in the index on. Keys
-    that are leased stay behind that place; the next batch begins before them again.
+    that are leased stay before that place; the next batch begins before them again.
     """
 
     def __init__(self, limit: int, *, begin_at: datetime) -> None:

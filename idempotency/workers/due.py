@@ -25,7 +25,7 @@ SELECT statement_timestamp(),
            AND run_after > statement_timestamp() + %(longest_wait)s)
 """  # noqa: S608
 
-# Keys that were told to wait by a clock that was ahead, and has been set right: they are due.
+# Keys whose wait was set by a clock that was ahead, and has been set right: they are due.
 MAKE_DUE = f"""
 UPDATE idempotency_idempotencykey
    SET run_after = statement_timestamp()

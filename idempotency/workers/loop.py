@@ -31,7 +31,7 @@ TIME_TO_FINISH = timedelta(seconds=4)
 """How long the item in hand may take after the first signal."""
 
 SLICE_SECONDS = 0.1
-"""How soon a sleeping worker notices that it should leave."""
+"""How soon a sleeping worker leaves after a signal."""
 
 
 class Stop:
@@ -82,8 +82,9 @@ def run_worker(name: str, run_batch: Callable[[], Batch], *, pause: timedelta) -
 
 
 def refuse_server_that_only_reads() -> None:
-    """Raises: `OperationalError` where the server of this connection has become one that only
-    reads, as it tells each client unasked (from PostgreSQL 14 on): no statement is needed.
+    """Raises: `OperationalError` where the server of this connection has become read-only.
+
+    The server reports that to each client (from PostgreSQL 14 on): no statement is needed.
 
     A worker whose look is a SELECT would go on there after a switchover, and find nothing for ever.
     """

@@ -37,7 +37,7 @@ KEYS_ARE_OVERDUE = f"""
          WHERE recovery_point <> '{FINISHED}' AND needs_review_at IS NULL) AS unfinished
 """  # noqa: S608
 
-# A position that is still to come was written while the database's clock was ahead. This reads the
+# A position in the future was written while the database's clock was ahead. This reads the
 # whole table, once.
 BEGIN_ANEW = f"""
 UPDATE idempotency_reaperposition

@@ -2,8 +2,8 @@
 
 A finished key goes in two steps: after its retention the parameters and the answer, so that
 personal data is not kept longer than it is of use; after the second horizon the row. In between it
-is a tombstone, which tells a very late retry that its request was done. An unfinished key that old
-is cleaned up, if its operation knows how, and put before a person.
+is a tombstone, by which a very late retry is answered that its request was done. An unfinished key
+that old is cleaned up, if its operation has a clean-up, and sent to review.
 """
 
 import logging
@@ -37,10 +37,10 @@ SELECT 1, 'epoch'
     ON CONFLICT DO NOTHING
 """
 
-# The oldest first, from where the last batch ended. An index that knew which keys have their answer
+# The oldest first, from where the last batch ended. An index of the keys that have their answer
 # would be left by every key that loses it, and PostgreSQL then enters the key anew in all indexes:
 # in that of the clients' keys, which lie at random, on a page for each. This way a key is changed
-# in its own page only, and a batch costs the same in a table of any size. No answer is left behind:
+# in its own page only, and a batch costs the same in a table of any size. No answer is missed:
 # it does not go past an unfinished key (`unfinished_since`), which may yet finish with the last run
 # that it has; one under review gets a new one. One reaper at a time is in this step; another passes
 # it over.
@@ -247,7 +247,7 @@ def send_overdue_keys_to_review(limit: int) -> int:
 
 
 def _send_to_review(claim: Claim) -> None:
-    """A clean-up that fails is told to the person; it does not keep the key from the list."""
+    """Send the key to review with the error of its clean-up, if that failed."""
     evidence: dict[str, Any] = {"unfinished_since": claim.key.created_at.isoformat()}
     try:
         _clean_up(operation_for(claim.key), claim)

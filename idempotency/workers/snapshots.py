@@ -1,6 +1,6 @@
-"""Telling of a snapshot that has held vacuum back for long: whose it is, once.
+"""The log's line of a snapshot that has held vacuum back for long: whose it is, once.
 
-A transaction that somebody forgot, a dump, a standby's feedback, a replication slot, a prepared
+A transaction that was left open, a dump, a standby's feedback, a replication slot, a prepared
 transaction: while one lasts, no dead row of any table can go, and everything becomes slower.
 """
 
@@ -45,12 +45,12 @@ SELECT format('standby=%s xmin=%s', quote_ident(application_name), backend_xmin)
 
 
 class SnapshotWatch:
-    """What one worker has seen and told of, in its own memory."""
+    """Keep in memory what one worker has seen and logged."""
 
     def __init__(self) -> None:
         self._looks_from = 0.0
         self._first_seen: dict[str, float] = {}
-        self._told: set[str] = set()
+        self._logged: set[str] = set()
 
     def look(self) -> None:
         """Log each snapshot that has become too old, once. Do nothing if it looked lately."""
@@ -59,8 +59,8 @@ class SnapshotWatch:
             return
         self._looks_from = now + LOOK_EVERY_SECONDS
         for holder, details, seconds in self._held(now):
-            if seconds >= TOO_OLD.total_seconds() and holder not in self._told:
-                self._told.add(holder)
+            if seconds >= TOO_OLD.total_seconds() and holder not in self._logged:
+                self._logged.add(holder)
                 logger.warning(
                     "an old snapshot holds vacuum back: minutes=%d %s",
                     seconds / 60,
@@ -73,7 +73,7 @@ class SnapshotWatch:
             rows = cursor.fetchall()
         holders = {holder for holder, _, _ in rows}
         self._first_seen = {each: self._first_seen.get(each, now) for each in holders}
-        self._told &= holders
+        self._logged &= holders
         return [
             (holder, details, now - self._first_seen[holder] if age is None else float(age))
             for holder, details, age in rows

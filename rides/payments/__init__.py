@@ -1,9 +1,9 @@
 """Stripe, and nothing but Stripe: the only package that imports its client.
 
 Whatever Stripe says of a charge leaves here as one of four things: a `Charge`, `CardDeclined` (a
-definite no), `Indeterminate` (we do not know, so the same key may be sent again) or `NeedsReview`
-(a person must look). Apart from the rest, because telling these four apart is what keeps a card
-from being charged twice.
+definite no), `Indeterminate` (it may have been made, so the same key may be sent again) or
+`NeedsReview` (a person must decide). Apart from the rest, because the distinction of these four is
+what keeps a card from being charged twice.
 """
 
 from rides.payments.charging import Charge, charge, find_charge

@@ -89,7 +89,7 @@ def wanted(ride: Ride) -> PaymentIntentCreateParams:
 
 
 def find_charge(ride: Ride) -> Charge | None:
-    """Ask Stripe what became of the ride's payment, and send nothing; None if it knows of none.
+    """Ask Stripe what became of the ride's payment, and send nothing; None if it has none.
 
     Raises: CardDeclined, Indeterminate, NeedsReview.
     """
@@ -147,7 +147,7 @@ def customer_of(ride: Ride) -> str:
 
 
 def is_used_otherwise(error: stripe.StripeError) -> bool:
-    """Whether Stripe knows the key as another question's (its docs, "Idempotent requests")."""
+    """Whether Stripe has the key for another question (its docs, "Idempotent requests")."""
     return isinstance(error, stripe.IdempotencyError)
 
 

@@ -1,7 +1,7 @@
-"""What an object of Stripe's must look like to be believed, and to be stored.
+"""The shape that an object of Stripe's must have to be used, and to be stored.
 
-Whatever has a part of another shape is not what was asked for, and a person must look: neither an
-error of ours nor an id of anything.
+Whatever has a part of another shape is not what was asked for, and a person must decide: it is
+neither an error of ours nor an id of anything.
 """
 
 import re

@@ -1,8 +1,8 @@
 """Giving the money back: what a person's decision to undo a ride's payment does at Stripe.
 
-Before anybody is told that they are not charged, the key that a charge could still come under is
-made useless, and only then is looked what came under it. In the other order a charge could arrive
-between the two.
+Before the answer says that nothing is charged, the key under which a charge could still be made is
+made useless, and only then are the payments under it looked up. In the other order a charge could
+be made between the two.
 """
 
 import time
@@ -47,8 +47,8 @@ class TakenBack:
 class Account:
     """All that was taken back, and whether it is known that there was and will be nothing else.
 
-    It is not, once Stripe may have forgotten the first sending: that the list shows nothing else is
-    then all that can be said.
+    It is not, once Stripe may have removed the key of the first sending: that the list shows
+    nothing else is then all that can be said.
     """
 
     payments: list[TakenBack]
@@ -59,12 +59,12 @@ def take_back(ride: Ride, *, idempotency_key: UUID, is_remembered: bool) -> Acco
     """Cancel whatever can still be canceled of the ride's payments, and refund what was paid.
 
     Each payment is looked at first, so it is refunded once however late this is called again; until
-    Stripe forgets it, its own idempotency key sees to that even where two processes do it at once.
+    Stripe removes it, its own idempotency key ensures that even where two processes do it at once.
 
     Args:
         idempotency_key: what the keys of these calls are made of; not the charge's, which Stripe
-            then refuses for as long as it knows it.
-        is_remembered: whether Stripe still knows whatever was sent under the charge's key.
+            then refuses for as long as it has it.
+        is_remembered: whether Stripe still has whatever was sent under the charge's key.
 
     Raises: Indeterminate, to be called again; NeedsReview.
     """
@@ -89,9 +89,10 @@ def make_key_useless(ride: Ride, *, idempotency_key: UUID) -> bool:
 
     By a payment that takes no money, unconfirmed and without a customer, under the charge's own
     idempotency key: a charge under it is another question, which Stripe refuses for as long as it
-    knows the key.
+    has the key.
 
-    Returns: whether Stripe did not know the key. If it did, what came under it is to be looked for.
+    Returns: whether Stripe did not have the key. If it did, what was made under it is to be looked
+    up.
 
     Raises: Indeterminate, NeedsReview.
     """

@@ -111,7 +111,7 @@ class _Body:
 
 def _set_method(curl: pycurl.Curl, method: str, post_data: Any) -> None:
     if method == "post":
-        # By a function that can't start over. Of a text libcurl knows the beginning, and sends it a
+        # By a function that can't start over. A text libcurl could read again, and send a
         # second time by itself where a kept connection breaks; how often a call is sent is for
         # `max_network_retries` to say.
         content = (post_data or "").encode()

@@ -1,4 +1,4 @@
-"""Whether Stripe's ledger and the rides tell the same story of a time range.
+"""Whether Stripe's ledger and the rides agree for a time range.
 
 Each is read once, in pages: first Stripe's charges, each with its ride, then the rides, each with
 its charge. Nothing is changed on either side.
@@ -40,7 +40,7 @@ COLUMNS = (
 @dataclass(kw_only=True, slots=True)
 class Reconciled:
     """What was compared, and what was off. A ride whose request is open, because it is in flight or
-    on the review list, may have no charge yet, or one that it does not know of.
+    on the review list, may have no charge yet, or one that is not recorded.
 
     What else the account at Stripe is used for is counted as `others` and not judged: charges
     without this installation's mark that no ride has.

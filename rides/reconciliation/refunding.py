@@ -1,7 +1,7 @@
 """Charges without a ride, as a database that lost its last commits leaves them at Stripe.
 
 The client's own retry adopts such a charge, since it asks the same question under the same key. A
-person refunds what no retry will come for, one charge at a time.
+person refunds what no retry will adopt, one charge at a time.
 """
 
 import logging

@@ -1,4 +1,4 @@
-"""Clients of the service, as they come in the wild: they book, they fail, some try again.
+"""Clients of the service, as in production: they book, they fail, some send again.
 
 Each client is a thread with a connection of its own, so that a slow answer holds up nobody else.
 Apart from the command, which only parses, prints and listens for signals.
@@ -32,7 +32,7 @@ dice = secrets.SystemRandom()
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Answer:
-    """What a client needs to know to decide whether it sends again."""
+    """What of an answer decides whether a client sends again."""
 
     is_retryable: bool
     retry_after_seconds: float
@@ -51,7 +51,7 @@ class Simulation:
         self.retries = retries
         self.tally = Tally()
         self.is_unknown_rider = False
-        """Whether the service answered that it knows no such rider: then nobody goes on."""
+        """Whether the service refused the rider's credential: then no client goes on."""
         self._stopped = threading.Event()
         self._slots = threading.Semaphore(CLIENTS_AT_ONCE)
 
@@ -86,7 +86,7 @@ class Simulation:
                 return
 
     def _see_clients_off(self) -> None:
-        """Wait for every slot to come back; whoever is not back by then dies with the process."""
+        """Wait for every client to end, a while; those that have not end with the process."""
         deadline = time.monotonic() + FAREWELL_SECONDS
         for _ in range(CLIENTS_AT_ONCE):
             self._slots.acquire(timeout=max(0.0, deadline - time.monotonic()))
@@ -104,7 +104,7 @@ class Simulation:
     def _book(self, session: requests.Session, ride: dict[str, str]) -> None:
         """Book one ride. A client that retries takes its first answer for lost and sends again.
 
-        It goes on for as long as it is told that this may help; so a success is seen twice, the
+        It goes on for as long as the answer is retryable; so a success is seen twice, the
         second time as a replay. `raise_error` is sent once.
         """
         fails = dice.random() < self.failures

@@ -1,6 +1,6 @@
 """What the simulator's clients were answered, how often and how fast, and how that is shown.
 
-Apart from the clients, because they count from many threads and only this has to know it.
+Apart from the clients, because they count from many threads, and only this needs a lock.
 """
 
 import threading

@@ -65,10 +65,10 @@ class StripeAPI:
         self.faults = Faults()
         self.calls: Counter[str] = Counter()
         self.replays = 0
-        self.mismatches = 0  # keys that came with another question
+        self.mismatches = 0  # keys that were sent with another question
 
     def reset(self) -> None:
-        """Forget everything."""
+        """Remove everything."""
         self.ledger.clear()
         self.keys.clear()
         self.faults.clear()

@@ -9,7 +9,7 @@ import hashlib
 
 from sandbox.stripe.errors import unauthorized
 
-# The stand-in is no place for a live key: it answers as Stripe does to a key it does not know.
+# The stand-in is no place for a live key: it answers as Stripe does to an invalid one.
 TEST_KEY_PREFIXES = ("sk_test_", "rk_test_")
 
 

@@ -78,12 +78,12 @@ class StandIn:
     def calls(self) -> dict[str, Any]:
         """Since the start or the last reset: `calls` by method and path, `replays`, `mismatches`.
 
-        A mismatch is a key that came with another question than its first.
+        A mismatch is a key that was sent with another question than its first.
         """
         return self._call("GET", "calls")
 
     def prune_keys(self, older_than_seconds: float = 0) -> int:
-        """Forget the idempotency keys older than that, as Stripe may after 24 hours; how many."""
+        """Remove the idempotency keys older than that, as Stripe may after 24 hours; how many."""
         pruned: int = self._call("POST", "prune", {"older_than_seconds": older_than_seconds})[
             "pruned"
         ]
@@ -101,7 +101,7 @@ class StandIn:
         self._call("POST", "clock", {"ahead_seconds": ahead_seconds})
 
     def reset(self) -> None:
-        """Forget everything: objects, keys, faults, counts, how the clock was set."""
+        """Remove everything: objects, keys, faults, counts, how the clock was set."""
         self._call("POST", "reset")
 
     def is_healthy(self) -> bool:

@@ -1,7 +1,7 @@
 """The errors that Stripe answers with, and the two moments at which it gives them.
 
-They stand apart because the moment decides about idempotency: a refusal comes before an endpoint
-begins to execute and is never saved under the idempotency key, a failure comes after and is.
+They stand apart because the moment decides about idempotency: a refusal is given before an endpoint
+begins to execute and is never saved under the idempotency key, a failure is given after and is.
 Source: https://docs.stripe.com/api/errors and https://docs.stripe.com/api/idempotent_requests
 """
 

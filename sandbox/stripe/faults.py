@@ -25,7 +25,7 @@ class FaultKind(StrEnum):
     STALL = "stall"  # executed and saved, the answer is held back
     RESET_AFTER = "reset_after"  # executed and saved, then a TCP reset
     MALFORMED_JSON = "malformed_json"  # executed and saved, half of the body is sent
-    KEY_PRUNED = "key_pruned"  # answered, then the key is forgotten
+    KEY_PRUNED = "key_pruned"  # answered, then the key is removed
     HOSTILE_REFUSAL = "hostile_refusal"  # 400 in hostile words, not executed
     HOSTILE_DECLINE = "hostile_decline"  # the charge of this call is declined, in such words
 

@@ -107,7 +107,7 @@ class IdempotencyKeys:
         self._store.commit()
 
     def prune(self, older_than_seconds: float) -> int:
-        """Forget every answer older than that; returns how many."""
+        """Remove every answer older than that; return how many."""
         count = self._delete_before(CLOCK.now() - older_than_seconds)
         self._store.commit()
         return count

@@ -25,7 +25,7 @@ KINDS = {
 }
 
 PAYMENTS_KEPT_SECONDS = 3 * 24 * 3_600
-"""A stand-in that runs for weeks forgets what is older. Customers and their cards stay."""
+"""A stand-in that runs for weeks removes what is older. Customers and their cards stay."""
 
 LOOK_EVERY_COMMITS = 1_000
 FORGET_AT_ONCE = 5_000
@@ -117,10 +117,10 @@ class Ledger:
         return ((json.loads(body), key) for body, key in found)
 
     def commit(self, key: str | None) -> None:
-        """Make what the call changed last, before anyone is told of it.
+        """Commit what the call changed, before it is answered.
 
         Args:
-            key: the idempotency key of the call, which its charges are remembered by. A refund
+            key: the idempotency key of the call, under which its charges are kept. A refund
                 changes the charge later, under a key of its own.
         """
         for charge in self._charges:

@@ -1,7 +1,7 @@
 """Form-encoded parameters as Stripe reads them: nested names in, checked values out.
 
 Stripe's clients send `metadata[ride_id]=1` and `expand[0]=latest_charge`; this is the one place
-that knows the encoding and the messages for values that do not fit.
+with the encoding and the messages for values that do not fit.
 """
 
 import hashlib

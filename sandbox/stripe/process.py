@@ -15,7 +15,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 class StandInFailed(Exception):
-    """The stand-in did not come up; it has said why on standard error."""
+    """The stand-in did not start; the reason is on its standard error."""
 
 
 @contextmanager

@@ -1,7 +1,7 @@
 """`manage.py seed`: the people that the demonstration needs, in the database and at Stripe.
 
 They exist in the embedded database only, since their names and the admin's password are in the
-README. Any other database gets an admin with a password that nobody else knows.
+README. Any other database gets an admin with a random password.
 """
 
 import secrets

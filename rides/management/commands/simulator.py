@@ -1,4 +1,4 @@
-"""`manage.py simulator`: traffic for the demonstration, and a table of what came of it."""
+"""`manage.py simulator`: traffic for the demonstration, and a table of the answers."""
 
 import argparse
 import math
