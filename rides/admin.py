@@ -17,7 +17,7 @@ from django.utils.safestring import SafeString
 from idempotency.admin.lists import (
     AgeFilter,
     KeysetAdmin,
-    LedgerAdmin,
+    ReadOnlyAdmin,
     choices,
     is_id,
     link_to,
@@ -44,7 +44,7 @@ PaidFilter = choices(
 
 
 @admin.register(Ride)
-class RideAdmin(LedgerAdmin):
+class RideAdmin(ReadOnlyAdmin):
     """Where to, for whom, and which charge paid for it."""
 
     list_display = ("id", "created", "user", "fare", "stripe_charge_id", "key")
@@ -108,7 +108,7 @@ ActionFilter = choices(
 
 
 @admin.register(AuditRecord)
-class AuditRecordAdmin(LedgerAdmin):
+class AuditRecordAdmin(ReadOnlyAdmin):
     """Who did what, to which ride, from where."""
 
     list_display = ("created", "action", "resource", "user", "origin_ip")

@@ -11,7 +11,7 @@ from django.contrib.admin.helpers import ActionForm
 from django.db.models import Q, QuerySet
 from django.http import HttpRequest
 
-from idempotency.admin.lists import AgeFilter, LedgerAdmin, choices, moment_of
+from idempotency.admin.lists import AgeFilter, ReadOnlyAdmin, choices, moment_of
 from idempotency.jobs.delivering import put_back
 from idempotency.models import (
     IS_FOR_NOW,
@@ -21,7 +21,7 @@ from idempotency.models import (
 )
 
 
-class JobAdmin(LedgerAdmin):
+class JobAdmin(ReadOnlyAdmin):
     """What staged and delivered jobs have in common."""
 
     search_help_text = "A job's id, or its number"

@@ -24,7 +24,7 @@ from idempotency.admin.filters import (
     StateFilter,
     states,
 )
-from idempotency.admin.lists import AgeFilter, KeysetChangeList, LedgerAdmin, is_id, moment_of
+from idempotency.admin.lists import AgeFilter, KeysetChangeList, ReadOnlyAdmin, is_id, moment_of
 from idempotency.admin.timeline import shortened, timeline_of, traces_of
 from idempotency.models import (
     IdempotencyKey,
@@ -39,7 +39,7 @@ MOST_USERS = 20
 
 
 @admin.register(IdempotencyKey)
-class IdempotencyKeyAdmin(ReviewPages, LedgerAdmin):
+class IdempotencyKeyAdmin(ReviewPages, ReadOnlyAdmin):
     """Show where each key stands in a list, and its timeline on a page."""
 
     list_display = ("short_key", "standing", "created", "user", "attempt", "response_code")
@@ -159,7 +159,7 @@ class ReviewList(KeysetChangeList):
 
 
 @admin.register(RequestUnderReview)
-class RequestUnderReviewAdmin(LedgerAdmin):
+class RequestUnderReviewAdmin(ReadOnlyAdmin):
     """What the system could not finish by itself: since when, why, and how often it tried."""
 
     list_display = ("since", "last_error", "recovery_point", "attempt", "user", "created")
@@ -184,7 +184,7 @@ class RequestUnderReviewAdmin(LedgerAdmin):
 
 
 @admin.register(ReviewDecision)
-class ReviewDecisionAdmin(LedgerAdmin):
+class ReviewDecisionAdmin(ReadOnlyAdmin):
     """Who decided what, and why; kept for good."""
 
     list_display = ("created", "action", "idempotency_key_id", "reviewer", "reason")

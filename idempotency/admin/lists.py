@@ -1,4 +1,4 @@
-"""The admin for a ledger: a table that grows without end and that nobody edits by hand.
+"""The admin for a table that grows without end and is never edited by hand.
 
 Its list reads one page of rows and nothing else: no count of a million rows, and no offset to skip
 over them. Apart from the pages of the single tables, and usable for a project's own.
@@ -87,7 +87,7 @@ def moment_of(field: str) -> Callable[[Any, Any], str]:
     return moment
 
 
-class LedgerAdmin(KeysetAdmin):
+class ReadOnlyAdmin(KeysetAdmin):
     """To read, never to write: a row changed by hand would break a promise."""
 
     actions: Sequence[str] | None = None

@@ -1,6 +1,6 @@
 """What can be off between a charge and a ride: the rules, one pair at a time.
 
-Apart from the reading of the two ledgers, because a finance person wants to read the rules alone.
+Apart from the reading of both sides, because a finance person wants to read the rules alone.
 """
 
 from collections.abc import Callable, Iterator

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from sandbox.stripe.control import StandIn
 
-START_SECONDS = 30.0  # a long journal takes a while to replay
+START_SECONDS = 30.0  # of a machine with much else to do
 STOP_SECONDS = 5.0
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -22,7 +22,7 @@ class StandInFailed(Exception):
 def running_stand_in(data_dir: Path | None = None, port: int = 0) -> Iterator[StandIn]:
     """A stand-in that ends with the block, or with this process, however it ends.
 
-    `data_dir` keeps its journal; without one everything stays in memory. Port 0 picks a free one.
+    `data_dir` keeps its file; without one everything stays in memory. Port 0 picks a free one.
 
     Raises:
         StandInFailed: it ended, or said nothing for `START_SECONDS`.
