@@ -62,7 +62,7 @@ class CreateRide(Operation):
 
     @cached_property
     def ride(self) -> Ride:
-        """The ride that an earlier phase, or an earlier attempt, recorded for this key."""
+        """Return the ride that an earlier phase, or an earlier attempt, recorded for this key."""
         return Ride.objects.select_related("user", "idempotency_key").get(idempotency_key=self.key)
 
     @atomic_phase(STARTED)
@@ -155,7 +155,7 @@ class CreateRide(Operation):
         return Response.error(409, message, code="ride_cancelled")
 
     def record_review(self, action: str, *, reviewer: str, reason: str) -> None:
-        """On the ride's record, where there is a ride yet."""
+        """Note a decision in the ride's record, where there is a ride yet."""
         ride = Ride.objects.filter(idempotency_key=self.key).first()
         AuditRecord.objects.create(
             action=f"review.{action}",

@@ -39,7 +39,7 @@ NOT_PARAMETERS = {"csrfmiddlewaretoken", "idempotency_key", "rider"}
 
 
 def book_a_ride(request: HttpRequest) -> HttpResponse:
-    """The form, and the answer to it. In the demo only, where an address is a credential."""
+    """Show the form, or book by it. In the demo only, where an address is a credential."""
     if not settings.DEMO_AUTH or request.method not in ("GET", "HEAD", "POST"):
         return not_found(request)
     if request.method != "POST":
@@ -75,7 +75,7 @@ def _show_answer(
 
 
 def _show_error(request: HttpRequest, error: IdempotencyError) -> HttpResponse:
-    """An error, with a button that sends the same form again, where that can help."""
+    """Show an error, with a button that sends the same form again, where that can help."""
     values = {k: v for k, v in request.POST.items() if k != "csrfmiddlewaretoken"}
     context = {"message": str(error), "values": values, "retryable": error.retryable}
     return render(request, "rides/answer.html", context, status=error.status)

@@ -46,7 +46,7 @@ SESSION = (
 
 @contextlib.contextmanager
 def running(data_dir: Path) -> Iterator[dict[str, str]]:
-    """A PgBouncer before the server in `data_dir`; yields the variables that lead through it.
+    """Run a PgBouncer before the server in `data_dir`; yield the variables that lead through it.
 
     Raises: PostgresUnavailable, with the reason.
     """
@@ -89,7 +89,7 @@ def write_configuration(folder: Path, data_dir: Path) -> Path:
 
 
 def variables(folder: Path, data_dir: Path) -> dict[str, str]:
-    """The service's variables for a pooler; and for the tests, the way around it."""
+    """Return the service's variables for a pooler; and for the tests, the way around it."""
     direct = {"host": data_dir, "port": postgres.PORT, "options": "-c lock_timeout=10s"}
     return {
         "DATABASE_URL": f"{url(folder)}&disable_server_side_cursors=true",

@@ -42,8 +42,10 @@ def own_stand_in() -> Iterator[None]:
 
 
 def services_to_run() -> dict[str, str]:
-    """The commands beside the Procfile's processes: of the watch over the embedded PostgreSQL, and
-    of a stand-in, which stands by while another demo's is in use, and then takes its place.
+    """Return the commands beside the Procfile's processes.
+
+    They are the watch over the embedded PostgreSQL, and a stand-in, which stands by while another
+    demo's is in use, and then takes its place.
     """
     commands = {}
     if settings.EMBEDDED_POSTGRES:

@@ -16,7 +16,7 @@ UNDER_REVIEW = Q(needs_review_at__isnull=False)
 
 
 def states() -> dict[str, Q]:
-    """The states of a key; each condition implies that of a partial index, where one serves it."""
+    """Return the states of a key; each condition implies a partial index, where one serves it."""
     lease_limit = Now() - conf.current().lock_timeout
     return {
         "finished": Q(recovery_point=FINISHED),
@@ -32,7 +32,7 @@ def _states() -> Choices:
 
 
 def _recovery_points() -> Choices:
-    """The points of all operations that the code has.
+    """Return the points of all operations that the code has.
 
     Few of a million keys are unfinished. Said in the words of the partial indexes, they are found
     without looking at the others.
@@ -46,7 +46,7 @@ def _recovery_points() -> Choices:
 
 
 def _past_retention() -> Q:
-    """What the reaper should have removed, to which an index leads."""
+    """Select what the reaper should have removed, by an index."""
     horizon = Now() - conf.current().retention
     answered = Q(recovery_point=FINISHED, response_body__isnull=False, last_run_at__lt=horizon)
     unfinished = Q(created_at__lt=horizon) & (UNFINISHED | UNDER_REVIEW)

@@ -29,7 +29,7 @@ class JobAdmin(ReadOnlyAdmin):
 
     @admin.display(description="asked of the queue")
     def asked(self, job: Job) -> str:
-        """What `task.using(…)` named; a dash where all is the task's own."""
+        """Return what `task.using(…)` named; a dash where all is the task's own."""
         return job.asked_of_queue or "-"
 
     def matching(self, term: str) -> Q:
@@ -96,7 +96,7 @@ class JobDeliveryAdmin(JobAdmin):
 
     @admin.action(description="Put back: hand them over again", permissions=["put_back"])
     def put_back(self, request: HttpRequest, deliveries: QuerySet[JobDelivery]) -> None:
-        """Those that were set aside, of the chosen ones. With a reason, which is kept."""
+        """Put back those of the chosen that were set aside, with a reason, which is kept."""
         reason = request.POST.get("reason", "").strip()
         if not reason:
             self.message_user(request, "Say why, beside the action.", messages.ERROR)
@@ -109,5 +109,5 @@ class JobDeliveryAdmin(JobAdmin):
         self.message_user(request, f"{count} put back.", messages.SUCCESS)
 
     def has_put_back_permission(self, request: HttpRequest) -> bool:
-        """Whoever may change deliveries; the admin lets nobody change one in any other way."""
+        """Allow whoever may change deliveries, which the admin allows in no other way."""
         return request.user.has_perm("idempotency.change_jobdelivery")

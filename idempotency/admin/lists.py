@@ -37,14 +37,14 @@ class KeysetChangeList(ChangeList):
 
     @property
     def older_url(self) -> str | None:
-        """The address of the next page, if there is one."""
+        """Return the address of the next page, if there is one."""
         if not self.has_older:
             return None
         return self.get_query_string({OLDER_THAN: self.result_list[-1].pk})
 
     @property
     def newest_url(self) -> str | None:
-        """The address of the first page, seen from any other."""
+        """Return the address of the first page, seen from any other."""
         if OLDER_THAN not in self.params:
             return None
         return self.get_query_string(remove=[OLDER_THAN])
@@ -144,7 +144,7 @@ AgeFilter = choices("age", AGES)
 
 
 def is_id(term: str) -> bool:
-    """Whether a search term can be the id of a row."""
+    """Say whether a search term can be the id of a row."""
     return term.isascii() and term.isdigit() and len(term) <= 18
 
 

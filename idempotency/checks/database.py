@@ -32,7 +32,7 @@ def check_no_transaction_around_requests(**_: Any) -> list[CheckMessage]:
 
 @register()
 def check_autocommit(**_: Any) -> list[CheckMessage]:
-    """What is written outside of a transaction would be rolled back when its connection ends."""
+    """Refuse AUTOCOMMIT off: what is written outside of a transaction would be rolled back."""
     if connections[DEFAULT_DB_ALIAS].settings_dict.get("AUTOCOMMIT", True):
         return []
     return [
@@ -138,7 +138,7 @@ def check_durability(*, databases: Sequence[str] | None = None, **_: Any) -> Ite
 
 @register(Tags.database)
 def check_encoding(*, databases: Sequence[str] | None = None, **_: Any) -> list[CheckMessage]:
-    """What clients send and foreign systems answer is stored unchanged, in any script."""
+    """Refuse an encoding that lacks what clients send and foreign systems answer."""
     encoding = _setting_of(databases, "server_encoding")
     if encoding in (None, "UTF8"):
         return []
@@ -153,8 +153,8 @@ def check_encoding(*, databases: Sequence[str] | None = None, **_: Any) -> list[
 
 
 def _silence_is_unlimited(database: dict[str, Any]) -> str | None:
-    """Why nothing limits the silence of a server's host. None where something does, and where it
-    is reached by a Unix socket, whose other end cannot be lost without notice.
+    """Say why nothing limits the silence of a server's host. None where something does, and where
+    it is reached by a Unix socket, whose other end cannot be lost without notice.
     """
     options = database.get("OPTIONS", {})
     hosts = str(database.get("HOST") or "").split(",")
@@ -175,7 +175,7 @@ def _is_unlimited(alias: str, parameter: str) -> bool:
 
 
 def _setting_of(databases: Sequence[str] | None, parameter: str) -> str | None:
-    """None where the database is not to be asked."""
+    """Return the setting, or None where the database is not to be asked."""
     if DEFAULT_DB_ALIAS not in (databases or []):
         return None
     with connections[DEFAULT_DB_ALIAS].cursor() as cursor:

@@ -77,7 +77,7 @@ def check_keys_in_flight(*, databases: Sequence[str] | None = None, **_: Any) ->
 
 
 def points_in_flight(alias: str) -> Iterator[InFlight]:
-    """Where the unfinished keys stand. Nothing where the tables are not there yet."""
+    """Return where the unfinished keys stand; nothing where the tables are not there yet."""
     try:
         with connections[alias].cursor() as cursor:
             cursor.execute(FIND_POINTS_IN_FLIGHT, {"most": MOST_NAMED})
@@ -87,7 +87,7 @@ def points_in_flight(alias: str) -> Iterator[InFlight]:
 
 
 def is_handled(group: InFlight) -> bool:
-    """Whether the operation of that name has a phase for the point."""
+    """Say whether the operation of that name has a phase for the point."""
     try:
         operation = operation_named(group.operation)
     except Parked:

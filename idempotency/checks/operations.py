@@ -39,7 +39,7 @@ def check_operations(**_: Any) -> list[CheckMessage]:
 
 @register()
 def check_names(**_: Any) -> list[CheckMessage]:
-    """A key finds its operation by a name, so no two operations may have the same."""
+    """Refuse a name that two operations have, since a key finds its operation by it."""
     by_name: dict[str, list[type[Operation]]] = {}
     for operation in all_operations():
         for name in {operation.name, *operation.renamed_from}:
@@ -74,7 +74,7 @@ def check_settings(**_: Any) -> list[CheckMessage]:
 
 @register()
 def check_foreign_key_namespace(**_: Any) -> list[CheckMessage]:
-    """Without a namespace no request gets a foreign key, so none is taken."""
+    """Refuse to go without a namespace, without which no request gets a foreign key."""
     if isinstance(conf.current().foreign_key_namespace, UUID):
         return []
     return [
@@ -90,7 +90,7 @@ def check_foreign_key_namespace(**_: Any) -> list[CheckMessage]:
 
 @register()
 def check_foreign_key_user_field(**_: Any) -> list[CheckMessage]:
-    """A number is handed out again by a database that lost its last commits."""
+    """Warn of a number, which a database that lost its last commits hands out again."""
     name = conf.current().foreign_key_user_field
     user = get_user_model()
     try:
@@ -134,7 +134,7 @@ def check_lease_clock(**_: Any) -> list[CheckMessage]:
 
 @register()
 def check_tombstone_retention(**_: Any) -> list[CheckMessage]:
-    """A client's key must not be free again while a foreign system still keeps it."""
+    """Warn where a client's key is free again while a foreign system still keeps it."""
     settings_now = conf.current()
     memories = [
         (phase.memory, f"{operation.__qualname__}.{phase.name}")
@@ -157,7 +157,7 @@ def check_tombstone_retention(**_: Any) -> list[CheckMessage]:
 
 
 def check_operation(operation: type[Operation]) -> Iterator[CheckMessage]:
-    """What is wrong with one operation."""
+    """Return what is wrong with one operation."""
     longest = IdempotencyKey._meta.get_field("operation").max_length or 0
     for name in (operation.name, *operation.renamed_from):
         if not (isinstance(name, str) and 0 < len(name) <= longest):

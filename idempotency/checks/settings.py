@@ -72,7 +72,7 @@ def check_retention_and_windows(**_: Any) -> Iterator[CheckMessage]:
 
 @register()
 def check_what_points_at_keys(**_: Any) -> Iterator[CheckMessage]:
-    """A key that something protects is never removed."""
+    """Warn of rows that protect a key, which is then never removed."""
     for relation in IdempotencyKey._meta.get_fields(include_hidden=True):
         if not isinstance(relation, models.ForeignObjectRel):
             continue

@@ -8,5 +8,5 @@ from idempotency.jobs.working import run_under_lease
 
 @task()
 def run_job(job_id: str, job_name: str, args: list[Any], kwargs: dict[str, Any]) -> None:
-    """What the queue runs. Its name is in messages that are under way, so it stays where it is."""
+    """Run a job for the queue. This name is in messages that are under way, so it never changes."""
     run_under_lease(job_id, job_name, args, kwargs)

@@ -16,14 +16,14 @@ class CeleryBackend(FennelBackend):
     supports_get_result = False
 
     def enqueue(self, *args: Any, **kwargs: Any) -> Any:
-        """As fennel's. Raises: `BrokerAway` where the broker is, whichever it is."""
+        """Enqueue as fennel does. Raises: `BrokerAway` where the broker is, whichever it is."""
         try:
             return super().enqueue(*args, **kwargs)
         except OperationalError as error:
             raise BrokerAway from error
 
     def check(self, **kwargs: Any) -> Iterable[CheckMessage]:
-        """Nothing: what fennel checks is the app's installation, which `settings` does, and advice
-        on results and priorities, which would greet every command of the project.
+        """Check nothing: fennel checks the app's installation, which `settings` does, and gives
+        advice on results and priorities, which every command of the project would print.
         """
         return []

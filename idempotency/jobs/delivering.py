@@ -169,12 +169,12 @@ def drain_staged_jobs(limit: int) -> int:
 
 
 def take_staged_jobs(limit: int, *, first_id: int) -> list[OwedJob]:
-    """The same for those from a number on that are not for later; return what it took."""
+    """Hand over those from a number on that are not for later; return what it took."""
     return _take_and_hand_over(DRAIN_STAGED_JOBS, {"limit": limit, "first_id": first_id})
 
 
 def take_jobs_whose_time_has_come(limit: int, *, due_from: str) -> list[OwedJob]:
-    """The same for those that were for later, from a time on, as PostgreSQL writes it."""
+    """Hand over those that were for later, from a time on, as PostgreSQL writes it."""
     values = {"limit": limit, "due_from": due_from}
     return _take_and_hand_over(DRAIN_JOBS_WHOSE_TIME_HAS_COME, values)
 
@@ -229,7 +229,7 @@ def _take_and_hand_over(statement: str, values: dict[str, Any]) -> list[OwedJob]
 
 @repeated_on_conflict
 def _take(statement: str, values: dict[str, Any]) -> tuple[list[OwedJob], list[Prepared]]:
-    """What was taken, and what of it is to be handed over elsewhere."""
+    """Return what was taken, and what of it is to be handed over elsewhere."""
     elsewhere: list[Prepared] = []
     with transaction.atomic(), connection.cursor() as cursor:
         cursor.execute(statement, values)
@@ -304,7 +304,7 @@ def _prepared(job: OwedJob) -> Prepared:
 
 
 def _is_in_this_database(queued: Task) -> bool:
-    """Whether the queue's rows commit together with ours."""
+    """Say whether the queue's rows commit together with ours."""
     if DatabaseBackend is None or not isinstance(queued.get_backend(), DatabaseBackend):
         return False
     rows = apps.get_model("django_tasks_database", "DBTaskResult")

@@ -86,7 +86,7 @@ class Settling:
         return execute(sql, *call)
 
     def _counting(self, make: Callable[[Any], Any]) -> Callable[[Any], Any]:
-        """A pool has its connection back as soon as everything that was asked has been read."""
+        """Give a pool its connection back as soon as everything that was asked has been read."""
 
         def make_counted(raw: Any) -> Any:
             cursor = make(raw)
@@ -108,6 +108,6 @@ class Settling:
 
 
 def only_reads(sql: str) -> bool:
-    """Whether a statement asks and does nothing else, neither changes a row nor locks one."""
+    """Say whether a statement asks and does nothing else, neither changes a row nor locks one."""
     bare = _QUOTED.sub(" ", sql)
     return bool(_READING.match(bare)) and not _CHANGING.search(bare)

@@ -20,7 +20,7 @@ def called_with(
     context: Any = None,
     settling: Any = None,
 ) -> tuple[list[Any], dict[str, Any]]:
-    """The arguments of the call: those that were staged, and what the library passes with them."""
+    """Return the arguments of the call: those that were staged, and what the library adds."""
     passed = {"settling": settling} if calls_out(job) else {}
     return [context, *args] if job.takes_context else [*args], dict(**kwargs, **passed)
 

@@ -99,7 +99,7 @@ def _run_with_settling(
 
 
 def _context_of(job: Task, lease: JobLease, args: list[Any], kwargs: dict[str, Any]) -> TaskContext:
-    """What a task with `takes_context` gets: the result is the job, an attempt is a delivery."""
+    """Return what `takes_context` asks for: the result is the job, an attempt is a delivery."""
     now = timezone.now()
     result: Any = TaskResult(
         task=job,

@@ -50,12 +50,12 @@ class Decision:
 
 
 def keys_under_review() -> QuerySet[IdempotencyKey]:
-    """The list, those first that have waited longest."""
+    """Return the list, those first that have waited longest."""
     return IdempotencyKey.objects.filter(needs_review_at__isnull=False).order_by("needs_review_at")
 
 
 def ask_foreign_system(key: IdempotencyKey) -> str:
-    """What the foreign system says of the request now, in words. Nothing is changed anywhere."""
+    """Return what the foreign system says of the request now, in words, and change nothing."""
     if key.is_tombstone:
         return "It cannot be asked: the parameters were removed with the answer."
     try:
@@ -230,7 +230,7 @@ def _phase_here(operation: Operation) -> Phase:
 
 
 def _begun_foreign_phases(operation: Operation) -> list[ForeignPhase]:
-    """Those that may have had an effect: up to the point that the request has reached."""
+    """Return those that may have had an effect: up to the point that the request has reached."""
     begun = operation.phases()
     if not operation.key.is_finished:
         begun = begun[: begun.index(_phase_here(operation)) + 1]
@@ -238,7 +238,7 @@ def _begun_foreign_phases(operation: Operation) -> list[ForeignPhase]:
 
 
 def _undo_phase(operation: Operation) -> ForeignPhase:
-    """The phase that takes back the latest foreign phase that has an `undo`."""
+    """Return the phase that takes back the latest foreign phase that has an `undo`."""
     here = _phase_here(operation)
     if isinstance(here, UndoPhase):
         return here

@@ -39,13 +39,13 @@ class ReviewPages(admin.ModelAdmin):
         return super().render_change_form(request, context, *args, **kwargs)
 
     def ask(self, request: HttpRequest, key_id: int) -> HttpResponse:
-        """What the foreign system says now, in no more time than a foreign call may take."""
+        """Show what the foreign system says now, in no more time than a foreign call may take."""
         key = self._key(request, key_id)
         said = decisions.ask_foreign_system(key)
         return self._page(request, key, {"title": "What the foreign system says", "said": said})
 
     def decide(self, request: HttpRequest, key_id: int, slug: str) -> HttpResponse:
-        """The form of a decision, and the decision."""
+        """Show the form of a decision, and carry the decision out."""
         if slug not in DECISIONS:
             raise Http404(f"There is no decision {slug}.")
         key = self._key(request, key_id)
@@ -55,7 +55,7 @@ class ReviewPages(admin.ModelAdmin):
         return self._page(request, key, {"title": form.title, "form": form})
 
     def _carry_out(self, request: HttpRequest, key: IdempotencyKey, form: DecisionForm) -> bool:
-        """Whether there is nothing more to do on the form's page."""
+        """Say whether there is nothing more to do on the form's page."""
         decision = Decision(
             key_id=key.pk,
             lease_token=form.cleaned_data["lease_token"],
@@ -95,5 +95,5 @@ class ReviewPages(admin.ModelAdmin):
 
 
 def may_decide(request: HttpRequest) -> bool:
-    """Whoever may change keys; the admin lets nobody change one in any other way."""
+    """Allow whoever may change keys, which the admin allows in no other way."""
     return request.user.has_perm("idempotency.change_idempotencykey")

@@ -61,7 +61,7 @@ def complete_due_keys(
 
 
 def _batch(outcomes: Counter[Outcome], limit: int) -> Batch:
-    """Of the outcomes the first two are final answers."""
+    """Count the outcomes, of which the first two are final answers."""
     succeeded = outcomes[Outcome.FINISHED] + outcomes[Outcome.DECLINED]
     return Batch(
         {"succeeded": succeeded, "failed": outcomes.total() - succeeded},

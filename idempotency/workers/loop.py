@@ -43,7 +43,8 @@ class Stop:
 
 
 def should_stop() -> bool:
-    """Whether to take nothing more: a signal asked this process to leave, or the doors were closed.
+    """Say whether to take nothing more, since a signal asked to leave or the doors were closed.
+
     Long batches look between their items.
     """
     return Stop.asked or doors.are_closed()

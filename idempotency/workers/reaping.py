@@ -117,7 +117,7 @@ def reap(limit: int, overdue: Overdue | None = None) -> Batch:
 
 
 def _on_its_own(step: Callable[[], int]) -> int:
-    """Without the database no step can do anything, and that is the loop's to wait out."""
+    """Run a step, and log its failure; that of the database is the loop's to wait out."""
     try:
         return step()
     except LEAVING:
@@ -173,7 +173,7 @@ def remove_tombstones(limit: int, position: Position | None = None) -> int:
 def _remove_next_tombstones(
     limit: int, position: Position
 ) -> tuple[list[tuple[int, datetime]], int]:
-    """What was found from the position on, and how many of those could be removed."""
+    """Return what was found from the position on, and how many of those could be removed."""
     with transaction.atomic():
         found = _old_tombstones(limit, position)
         return found, _remove([key_id for key_id, _ in found])
@@ -192,7 +192,7 @@ def _old_tombstones(limit: int, position: Position) -> list[tuple[int, datetime]
 
 
 def _remove(key_ids: Sequence[int]) -> int:
-    """All at once; where something protects one of them, one at a time. Returns how many."""
+    """Remove all at once, or one at a time where something protects one; return how many."""
     if not key_ids or _are_removed(key_ids) is None:
         return len(key_ids)
     errors = {key_id: _are_removed([key_id]) for key_id in key_ids}
@@ -209,7 +209,7 @@ def _remove(key_ids: Sequence[int]) -> int:
 
 
 def _are_removed(key_ids: Sequence[int]) -> str | None:
-    """None, or the name of the error that kept them."""
+    """Return None, or the name of the error that kept them."""
     try:
         with transaction.atomic():
             IdempotencyKey.objects.filter(pk__in=key_ids).delete()

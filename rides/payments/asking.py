@@ -33,7 +33,7 @@ class Answer:
 
     @property
     def is_replay(self) -> bool:
-        """Whether it is the first answer to the key once more."""
+        """Say whether it is the first answer to the key once more."""
         return self.headers.get("Idempotent-Replayed") == "true"
 
 

@@ -68,7 +68,7 @@ def charge(ride: Ride) -> Charge:
 
 
 def wanted(ride: Ride) -> PaymentIntentCreateParams:
-    """What Stripe is asked for.
+    """Return what Stripe is asked for.
 
     After a loss of rows the retry has to ask the same question, or Stripe refuses it. So nothing
     of it comes from a row that can be lost, no serial number, and no word that a deploy may change;
@@ -147,7 +147,7 @@ def customer_of(ride: Ride) -> str:
 
 
 def is_used_otherwise(error: stripe.StripeError) -> bool:
-    """Whether Stripe has the key for another question (its docs, "Idempotent requests")."""
+    """Say whether Stripe has the key for another question (its docs, "Idempotent requests")."""
     return isinstance(error, stripe.IdempotencyError)
 
 

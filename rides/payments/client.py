@@ -35,7 +35,7 @@ def client() -> stripe.StripeClient:
 
 @lru_cache(maxsize=8)
 def connected_client(api_key: str, api_base: str) -> stripe.StripeClient:
-    """One client for the process: it keeps an open connection per thread."""
+    """Return the process's one client, which keeps an open connection per thread."""
     return stripe.StripeClient(
         api_key,
         base_addresses={"api": api_base},

@@ -21,7 +21,7 @@ def create_customer(*, email: str, source: str) -> str:
 
 
 def customer_exists(customer_id: str) -> bool:
-    """Whether Stripe still has the customer.
+    """Say whether Stripe still has the customer.
 
     Raises: CustomerUnavailable.
     """

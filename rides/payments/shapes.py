@@ -128,7 +128,7 @@ def is_id(value: Any) -> bool:
 
 
 def is_amount(value: Any) -> bool:
-    """Whether it is a number that money, or a time in seconds, can have."""
+    """Say whether it is a number that money, or a time in seconds, can have."""
     return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 1 << 40
 
 

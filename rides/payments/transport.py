@@ -60,7 +60,7 @@ class CurlClient(stripe.HTTPClient):
         return body.text, status, CaseInsensitiveMapping(head.fields)
 
     def close(self) -> None:
-        """Nothing to do: a handle closes its connection when its thread ends."""
+        """Do nothing: a handle closes its connection when its thread ends."""
 
     def _handle(self) -> pycurl.Curl:
         if not hasattr(self._handles, "curl"):

@@ -63,7 +63,7 @@ def _unclaimed(charge_id: str) -> LedgerCharge:
 
 
 def _refuse_while_a_retry_may_come(charge: LedgerCharge) -> None:
-    """A retry that comes at the same time would book a ride with what is being refunded."""
+    """Refuse to refund a charge with which a retry might book its ride at the same time."""
     if charge.created_at < _database_time() - conf.current().lookup_span:
         return
     if not Doors.objects.filter(closed_at__lt=Now() - SEEN_BY_EVERY_PROCESS).exists():
@@ -84,7 +84,7 @@ def _database_time() -> datetime:
 
 
 def _record(charge: LedgerCharge, *, reason: str, reviewer: str) -> None:
-    """On the rider's record, where the rider is not lost with the ride."""
+    """Note the refund in the rider's record, where the rider is not lost with the ride."""
     rider = User.objects.filter(stripe_customer_id=charge.customer_id).first()
     if rider is None:
         return

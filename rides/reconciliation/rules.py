@@ -94,7 +94,7 @@ def judge_ride_without_charge(ride: Ride) -> Iterator[Discrepancy]:
 
 
 def is_open(ride: Ride) -> bool:
-    """Whether the request is not finished: it is in flight, or on the review list."""
+    """Say whether the request is not finished: it is in flight, or on the review list."""
     return ride.idempotency_key is not None and not ride.idempotency_key.is_finished
 
 

@@ -184,7 +184,7 @@ class StripeAPI:
 
 
 def _route(request: Request) -> tuple[str, Endpoint, str]:
-    """The name in the table of endpoints, the endpoint, and the id in the URL."""
+    """Return the name in the table of endpoints, the endpoint, and the id in the URL."""
     parts = request.path.split("/")
     object_id = parts[3] if len(parts) > 3 else ""
     if object_id:

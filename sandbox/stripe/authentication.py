@@ -14,7 +14,7 @@ TEST_KEY_PREFIXES = ("sk_test_", "rk_test_")
 
 
 def account_of(authorization: str) -> str:
-    """The account of the header's API key, as a hash: no key is written to the file.
+    """Return the account of the header's API key, as a hash: no key is written to the file.
 
     Raises:
         Refused: 401, there is no key, or none that a test may use.

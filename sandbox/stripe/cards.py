@@ -31,7 +31,7 @@ _CHECKS = {"address_line1_check": None, "address_postal_code_check": None, "cvc_
 
 
 def card_for(name: str, prefix: str) -> Card | None:
-    """The card behind `tok_visa` (prefix `tok_`) or `pm_card_visa` (prefix `pm_card_`)."""
+    """Return the card behind `tok_visa` (prefix `tok_`) or `pm_card_visa` (prefix `pm_card_`)."""
     return CARDS.get(name.removeprefix(prefix)) if name.startswith(prefix) else None
 
 
@@ -40,7 +40,7 @@ def behaviour_of(card: dict[str, Any]) -> Behaviour:
 
 
 def card_fields(card: Card) -> dict[str, Any]:
-    """The `card` of a payment method, and of a charge's `payment_method_details`."""
+    """Return the `card` of a payment method, and of a charge's `payment_method_details`."""
     return {
         "brand": "visa",
         "checks": _CHECKS,

@@ -14,7 +14,7 @@ class Clock:
         self.moved_seconds = 0.0
 
     def now(self) -> float:
-        """Unix seconds, as Stripe sees it."""
+        """Return Stripe's time in Unix seconds."""
         return time.time() + self._ahead_seconds
 
     def set_ahead(self, seconds: float) -> None:

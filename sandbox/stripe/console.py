@@ -129,7 +129,7 @@ def _ledger_line(charge: Resource, idempotency_key: str | None) -> Reply:
 
 
 def _is_from_here(request: Request) -> bool:
-    """Whether the call is from a program of this machine, and not from a page in its browser.
+    """Say whether the call is from a program of this machine, and not from a page in its browser.
 
     A page of another site sends its `Origin`, or, where it has had its name lead to this machine,
     that name as `Host`.

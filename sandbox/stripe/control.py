@@ -60,14 +60,14 @@ class StandIn:
         return self._call("POST", "faults", fault)
 
     def faults(self) -> list[dict[str, Any]]:
-        """The faults in force, each with how often it has `fired`."""
+        """Return the faults in force, each with how often it has `fired`."""
         return self._list("faults", "faults")
 
     def clear_faults(self) -> None:
         self._call("DELETE", "faults")
 
     def charges(self, status: str | None = None) -> list[dict[str, Any]]:
-        """Every charge attempted, oldest first, with the `idempotency_key` of its call."""
+        """Return every charge attempted, oldest first, with the `idempotency_key` of its call."""
         query = "?" + urlencode({"status": status}) if status else ""
         return self._list(f"charges{query}", "charges")
 

@@ -36,7 +36,7 @@ class ConnectionDropped(Exception):
 
 
 def invalid(message: str, **fields: Any) -> Refused:
-    """A parameter that fails validation: 400."""
+    """Return the error of a parameter that fails validation: 400."""
     return Refused(400, "invalid_request_error", message, **fields)
 
 

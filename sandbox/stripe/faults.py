@@ -121,7 +121,7 @@ class Faults:
     def fire(
         self, kinds: Iterable[FaultKind], method: str, path: str, idempotency_key: str | None
     ) -> dict[FaultKind, Fault]:
-        """The faults of these kinds that hit this call, counted as fired; one of a kind at most."""
+        """Return the faults that hit this call, counted as fired; one of a kind at most."""
         fired: dict[FaultKind, Fault] = {}
         for fault in self._faults:
             if fault.kind not in kinds or fault.kind in fired:

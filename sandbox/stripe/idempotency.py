@@ -68,7 +68,7 @@ class IdempotencyKeys:
         self._saved = 0
 
     def claim(self, request: KeyedRequest) -> SavedAnswer | None:
-        """The saved answer, or nothing and the key is taken until `release`.
+        """Return the saved answer, or nothing and the key is taken until `release`.
 
         Raises:
             Refused: the key belongs to another request, or its first request is still running.
@@ -88,7 +88,7 @@ class IdempotencyKeys:
         self._running.pop(request.scope, None)
 
     def save(self, answer: SavedAnswer) -> None:
-        """In the transaction of what the call changed."""
+        """Save the answer in the transaction of what the call changed."""
         self._store.execute(
             SAVE_ANSWER, {name: getattr(answer, name) for name in SavedAnswer.__slots__}
         )

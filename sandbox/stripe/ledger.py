@@ -81,7 +81,7 @@ class Ledger:
             self._charges.append(resource["id"])
 
     def get(self, kind: str, object_id: str, param: str = "id") -> Resource:
-        """The object, or `Refused` naming the parameter (`id` is the URL's own)."""
+        """Return the object, or `Refused` naming the parameter (`id` is the URL's own)."""
         found = self._store.execute(
             "SELECT body FROM object WHERE id = ? AND kind = ?", (object_id, kind)
         ).fetchone()
@@ -91,13 +91,13 @@ class Ledger:
         return resource
 
     def look_up(self, object_id: str) -> Resource:
-        """An object of any kind, by the prefix of its id."""
+        """Return an object of any kind, by the prefix of its id."""
         return self.get(KINDS[object_id.partition("_")[0]], object_id)
 
     def newest_first(
         self, kind: str, *, before: str | None = None, **fields: str
     ) -> Iterator[Resource]:
-        """The objects of a kind whose fields have those values; the ones older than `before`."""
+        """Return the objects of a kind with those values in their fields, older than `before`."""
         query, values = "SELECT body FROM object WHERE kind = ?", [kind]
         for name, value in fields.items():
             column = name if name in INDEXED else f"json_extract(body, '$.{name}')"
@@ -110,7 +110,7 @@ class Ledger:
         return (json.loads(body) for [body] in found)
 
     def charges(self) -> Iterator[tuple[Resource, str | None]]:
-        """Every charge, oldest first, and the idempotency key of the call that made it."""
+        """Return every charge, oldest first, and the idempotency key of the call that made it."""
         found = self._store.execute(
             "SELECT body, charged_under FROM object WHERE kind = 'charge' ORDER BY number"
         )

@@ -20,7 +20,7 @@ MAX_LIMIT = 100
 
 
 def list_page(call: Call, kind: str, **filters: str | None) -> Resource:
-    """One page of the objects whose fields equal `filters` (None: any)."""
+    """Return one page of the objects whose fields equal `filters` (None: any)."""
     limit = _read_limit(call.parameters)
     earliest, latest = _read_created(call.parameters)
     wanted = {name: value for name, value in filters.items() if value is not None}
@@ -43,7 +43,7 @@ def _after_cursor(call: Call, kind: str, wanted: dict[str, str]) -> Iterator[Res
 def _cut(
     call: Call, kind: str, matching: Iterator[Resource], limit: int
 ) -> tuple[list[Resource], bool]:
-    """The page, and whether there is more in the direction of paging."""
+    """Return the page, and whether there is more in the direction of paging."""
     cursor = call.parameters.text("ending_before")
     if cursor is None:
         page = list(islice(matching, limit + 1))
@@ -67,7 +67,7 @@ def _read_limit(parameters: Parameters) -> int:
 
 
 def _read_created(parameters: Parameters) -> tuple[float, float]:
-    """The earliest and the latest `created` wanted, in Unix seconds, both included."""
+    """Return the earliest and the latest `created` wanted, in Unix seconds, both included."""
     if parameters.is_nested("created"):
         created = parameters.nested("created")
         created.allow("gt", "gte", "lt", "lte")

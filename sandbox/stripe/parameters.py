@@ -84,7 +84,7 @@ class Parameters:
         return value
 
     def flag(self, name: str) -> bool:
-        """A boolean; absent means false."""
+        """Read a boolean; absent means false."""
         value = self.text(name)
         if value not in (None, "true", "false"):
             raise invalid(f"Invalid boolean: {value}", param=self._full(name))
@@ -135,7 +135,7 @@ def decode(encoded: bytes) -> Parameters:
 
 
 def fingerprint(encoded: bytes) -> str:
-    """The same for the same parameters in any order of names."""
+    """Return a fingerprint, the same for the same parameters in any order of names."""
     pairs = sorted(_pairs(encoded), key=lambda pair: pair[0])
     return hashlib.sha256(repr(pairs).encode()).hexdigest()
 

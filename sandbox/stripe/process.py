@@ -20,7 +20,7 @@ class StandInFailed(Exception):
 
 @contextmanager
 def running_stand_in(data_dir: Path | None = None, port: int = 0) -> Iterator[StandIn]:
-    """A stand-in that ends with the block, or with this process, however it ends.
+    """Run a stand-in that ends with the block, or with this process, however it ends.
 
     `data_dir` keeps its file; without one everything stays in memory. Port 0 picks a free one.
 

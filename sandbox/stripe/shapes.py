@@ -163,7 +163,7 @@ SHAPES: dict[str, dict[str, Any]] = {
 
 
 def present(resource: Resource) -> Resource:
-    """The object with every field that Stripe's has."""
+    """Return the object with every field that Stripe's has."""
     return SHAPES[resource["object"]] | resource
 
 
@@ -177,7 +177,7 @@ def read_expand(paths: list[str]) -> Paths:
 
 
 def render(ledger: Ledger, value: Resource, expand: Paths) -> Resource:
-    """The object, or the list of objects, with the named ids replaced by their objects."""
+    """Return the object, or the list of objects, with the named ids replaced by their objects."""
     if value.get("object") == "list":
         rest = [steps[1:] for steps in expand if steps[0] == "data" and steps[1:]]
         return value | {"data": [render(ledger, each, rest) for each in value["data"]]}

@@ -112,7 +112,7 @@ class Connection(asyncio.Protocol):
 
 
 def parse_request(buffer: bytes) -> tuple[Request, bytes] | None:
-    """The first request of the buffer and the rest of it, or None while it is not whole.
+    """Return the first request of the buffer and the rest of it, or None while it is not whole.
 
     Raises:
         Unreadable: malformed, too large, or of a kind that Stripe's clients never send.

@@ -120,7 +120,7 @@ def since(kept_until: datetime, now: datetime) -> tuple[datetime, datetime]:
 
 
 def database_time() -> datetime:
-    """The clock by which rides are dated, rounded up to whole seconds as Stripe's are."""
+    """Return the time by the clock that dates rides, rounded up to whole seconds as Stripe's."""
     with connection.cursor() as cursor:
         cursor.execute("SELECT date_trunc('second', clock_timestamp()) + interval '1 second'")
         at: datetime = cursor.fetchone()[0]

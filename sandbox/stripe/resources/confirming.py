@@ -18,7 +18,7 @@ from sandbox.stripe.shapes import present
 
 
 def named_payment_method(call: Call, intent: Resource) -> Resource | None:
-    """The payment method that the call names, not yet in the ledger if it is a test card.
+    """Return the payment method that the call names, not yet in the ledger if it is a test card.
 
     Raises:
         Refused: there is none of that id, or it belongs to another customer than the intent.
@@ -37,7 +37,7 @@ def named_payment_method(call: Call, intent: Resource) -> Resource | None:
 
 
 def default_source(call: Call, intent: Resource) -> Resource | None:
-    """The customer's `default_source`, which `confirm=true` at creation falls back to.
+    """Return the customer's `default_source`, which `confirm=true` at creation falls back to.
 
     The default of `invoice_settings` is for invoices alone: Stripe's page on `payment_method` of
     a new intent names only the source.

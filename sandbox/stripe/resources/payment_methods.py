@@ -12,7 +12,7 @@ from sandbox.stripe.lists import PAGING, list_page
 
 
 def from_token(token: str, param: str, prefix: str) -> Resource:
-    """A new payment method, not yet in the ledger; `prefix` is `pm`, or `card` for a source."""
+    """Make a payment method, not yet in the ledger; `prefix` is `pm`, or `card` for a source."""
     card = card_for(token, "tok_")
     if card is None:
         raise no_such("token", token, param)
@@ -20,7 +20,7 @@ def from_token(token: str, param: str, prefix: str) -> Resource:
 
 
 def find_or_make(ledger: Ledger, name: str, param: str) -> Resource:
-    """The payment method with that id, or a new one, not yet in the ledger, for `pm_card_…`."""
+    """Find the payment method with that id, or make one, not yet in the ledger, for `pm_card_…`."""
     card = card_for(name, "pm_card_")
     return _new_payment_method("pm", card) if card else ledger.get("payment_method", name, param)
 
