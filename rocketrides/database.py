@@ -10,7 +10,7 @@ from typing import Any
 from urllib.parse import parse_qsl, quote, urlencode
 
 import psycopg2
-from django.db.backends.postgresql.psycopg_any import is_psycopg3
+from django.db.backends.postgresql.psycopg_any import errors, is_psycopg3
 from environ import Env  # type: ignore[import-untyped]
 from psycopg2.extensions import libpq_version, parse_dsn
 
@@ -95,11 +95,30 @@ def limits_of_silence(seconds: int) -> dict[str, int]:
     return limits
 
 
+def refuse_those_who_wait(pool: Any) -> None:
+    """Fail the threads that wait for a connection, unless other threads have some to give back.
+
+    psycopg's pool connects in a thread of its own, and those who wait are not told that it was
+    refused a connection: they would wait until their patience ends.
+
+    Args:
+        pool: a `psycopg_pool.ConnectionPool` that was refused a connection.
+    """
+    with pool._lock:
+        if pool._nconns > len(pool._pool):
+            return
+        waiting = list(pool._waiting)
+        pool._waiting.clear()
+    for thread in waiting:
+        thread.fail(errors.OperationalError("the connection that was waited for was refused"))
+
+
 def share_connections(settings: dict[str, Any], size: int, *, patience_seconds: float = 10) -> None:
     """Have the threads of a process share connections, by a pool that fits the driver.
 
     On psycopg 3 it is Django's own; on psycopg2, for which Django has none, `rocketrides/pooled`.
-    Neither pings a connection that it hands out, which would cost a statement.
+    Neither pings a connection that it hands out, which would cost a statement. Both refuse a thread
+    at once while the server is away, and have it wait while other threads hold connections.
 
     Args:
         settings: a database's, with its `OPTIONS`.
@@ -108,7 +127,13 @@ def share_connections(settings: dict[str, Any], size: int, *, patience_seconds: 
     """
     settings["CONN_MAX_AGE"] = 0  # back to the pool, not closed
     if is_psycopg3:
-        pool = {"min_size": 0, "max_size": size, "timeout": patience_seconds}
+        pool = {
+            "min_size": 0,
+            "max_size": size,
+            "timeout": patience_seconds,
+            "reconnect_timeout": 0,  # seconds: a refused connection is asked for once more, at once
+            "reconnect_failed": refuse_those_who_wait,
+        }
         settings["OPTIONS"] = {**settings["OPTIONS"], "pool": pool}
         return
     settings["ENGINE"] = "rocketrides.pooled"

@@ -12,9 +12,14 @@ from rocketrides.database import share_connections
 
 
 @contextmanager
-def pool_of_one(*, patience_seconds: float) -> Iterator[ConnectionHandler]:
-    """Each thread that asks for "default" gets a connection of one pool, which has a single one."""
-    settings = dict(connection.settings_dict)
+def pool_of_one(*, patience_seconds: float, **changes: Any) -> Iterator[ConnectionHandler]:
+    """Each thread that asks for "default" gets a connection of one pool, which has a single one.
+
+    Args:
+        patience_seconds: how long a thread waits for it.
+        changes: what else differs from the database's settings.
+    """
+    settings = {**connection.settings_dict, **changes}
     share_connections(settings, 1, patience_seconds=patience_seconds)
     handler = ConnectionHandler({"default": settings})
     try:

@@ -157,3 +157,14 @@ def test_a_wait_in_vain_means_that_the_database_is_away():
             thread.submit(lambda: pooled["default"].ensure_connection()).result()
 
     assert database_is_away(caught.value)
+
+
+def test_who_waits_for_a_server_that_is_away_is_refused_at_once(tmp_path):
+    began_at = time.monotonic()
+    with pool_of_one(patience_seconds=30, HOST=str(tmp_path)) as pooled:
+        for _ in range(2):  # the pool has counted no connection that it was refused
+            with pytest.raises(OperationalError) as caught:
+                pooled["default"].ensure_connection()
+            assert database_is_away(caught.value)
+
+    assert time.monotonic() - began_at < 5
