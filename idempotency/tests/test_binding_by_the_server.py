@@ -56,3 +56,29 @@ def test_a_request_that_is_taken_over_by_the_completer_is_finished(customer, key
 
     assert counted(complete_due_keys(10)) == (1, 0)
     assert len(orders()) == len(ledger.payments) == StagedJob.objects.count() == 1
+
+
+def test_a_process_that_was_overtaken_finishes_nothing_by_a_prepared_statement(
+    customer, key, stored, ledger
+):
+    def be_overtaken():
+        let_time_pass(GRACE)
+        return customer.send(key)
+
+    overtaking = ledger.meanwhile(be_overtaken)
+
+    late = customer.send(key)
+
+    assert (late.status_code, late.json()["code"]) == (409, "request_in_progress")
+    assert overtaking.result().status_code == 201
+    assert stored().attempt == 2
+    assert len(orders()) == len(ledger.payments) == StagedJob.objects.count() == 1
+
+
+def test_other_parameters_are_refused_by_a_prepared_statement(customer, key, ledger):
+    customer.send(key)
+
+    refused = customer.send(key, title="Persuasion")
+
+    assert (refused.status_code, refused.json()["code"]) == (409, "parameters_mismatch")
+    assert len(orders()) == 1
