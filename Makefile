@@ -24,7 +24,7 @@ export PATH := $(abspath $(VENV))/bin:$(PATH)
 unexport $(filter PG% PYTHON% DJANGO_% PIP_USER PIP_TARGET PIP_PREFIX GRANIAN_% PYTEST_% MYPY%, $(.VARIABLES))
 
 .PHONY: help start test prove drills ci test-newest test-psycopg test-queue test-pgbouncer test-failover chaos bugs evidence bench \
-	bench-draining bench-growth bench-profile rolling-restarts stop checks static specification explorations practice brokers pgbouncer \
+	bench-draining bench-growth bench-profile rolling-restarts stop checks static specification explorations practice on-this-driver brokers pgbouncer \
 	haproxy ha-programs load-generator
 
 help:  ## say what there is
@@ -54,8 +54,11 @@ test-newest:  ## the same on Python 3.12 or newer with the newest Django, in .ve
 		"make test-newest PYTHON=python3.x" >&2; exit 1; }
 	@$(MAKE) --no-print-directory test VENV=.venv-newest PYTHON=$(PYTHON) DJANGO=Django==6.1.3
 
-test-psycopg:  ## the same on psycopg 3, Django's other driver, in .venv-psycopg
-	@$(MAKE) --no-print-directory test VENV=.venv-psycopg REQUIREMENTS=requirements-psycopg.txt
+test-psycopg:  ## specification, explorations and drills on psycopg 3, Django's other driver, in .venv-psycopg
+	@$(MAKE) --no-print-directory on-this-driver VENV=$(VENV_PSYCOPG) REQUIREMENTS=requirements-psycopg.txt
+
+on-this-driver: $(STAMP) haproxy
+	@$(RUN) sandbox during $(MAKE) --no-print-directory specification explorations practice
 
 test-queue: export QUEUES ?= database redis rabbitmq
 test-queue: export KILLS ?= 10

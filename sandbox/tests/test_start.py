@@ -274,7 +274,8 @@ def test_an_environment_whose_python_is_gone_is_built_anew(tmp_path: Path) -> No
     shutil.copy(BASE_DIR / "Makefile", tmp_path)
     (tmp_path / "requirements.txt").touch()
     python = tmp_path / ".venv/bin/python"
-    make = ["make", f"PYTHON={sys.executable}", ".venv/installed-"]
+    default = ["VENV=.venv", "REQUIREMENTS=requirements.txt"]  # whatever this was called with
+    make = ["make", f"PYTHON={sys.executable}", *default, ".venv/installed-"]
     subprocess.run(make, cwd=tmp_path, check=True)
     python.unlink()
     python.symlink_to("/usr/bin/python-that-was-removed")
