@@ -18,18 +18,21 @@ pytestmark = [
 ]
 
 GRACE = timedelta(seconds=300)
+SERVER_BINDS = {"server_side_binding": True, "prepare_threshold": 0}
 
 
 @pytest.fixture
-def bound_by_the_server(own_session, monkeypatch):
-    """Have this thread's session prepare each statement when it is first sent."""
-    options = {"server_side_binding": True, "prepare_threshold": 0}
-    monkeypatch.setitem(
-        connection.settings_dict, "OPTIONS", {**connection.settings_dict["OPTIONS"], **options}
-    )
-    connection.close()
-    yield
-    connection.close()
+def bound_by_the_server(own_session):
+    """Have this thread's session prepare each statement when it is first sent.
+
+    By a patch of its own, which ends before that of `own_session` does.
+    """
+    options = {**connection.settings_dict["OPTIONS"], **SERVER_BINDS}
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setitem(connection.settings_dict, "OPTIONS", options)
+        connection.close()
+        yield
+        connection.close()
 
 
 def prepared() -> str:
