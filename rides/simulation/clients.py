@@ -26,6 +26,7 @@ LONGEST_BACK_OFF_SECONDS = 5.0
 FAREWELL_SECONDS = 3.0  # for the answers still on their way when the simulation ends
 LISTENER_SECONDS = 60.0
 NO_ANSWER = "no answer"
+SLICE_SECONDS = 0.1  # within which a wait ends once the simulation is stopped
 
 dice = secrets.SystemRandom()
 
@@ -52,12 +53,16 @@ class Simulation:
         self.tally = Tally()
         self.is_unknown_rider = False
         """Whether the service refused the rider's credential: then no client goes on."""
-        self._stopped = threading.Event()
+        self._is_stopped = False
         self._slots = threading.Semaphore(CLIENTS_AT_ONCE)
 
     def stop(self) -> None:
-        """Send nothing more; `run` then returns within `FAREWELL_SECONDS`."""
-        self._stopped.set()
+        """Send nothing more; `run` then returns within `FAREWELL_SECONDS`.
+
+        A bare flag, since a signal's handler calls this: an Event's lock could be held by the very
+        code that the signal interrupted.
+        """
+        self._is_stopped = True
 
     def run(self, *, rate: float, seconds: float, on_progress: Callable[[], None]) -> None:
         """Start `rate` clients a second, at random moments, for `seconds` or until stopped.
@@ -66,22 +71,29 @@ class Simulation:
         """
         self._wait_for_listener()
         ends_at = time.monotonic() + seconds
-        while time.monotonic() < ends_at and not self._stopped.wait(dice.uniform(0, 2 / rate)):
+        while time.monotonic() < ends_at and not self._wait(dice.uniform(0, 2 / rate)):
             on_progress()
             if self._slots.acquire(timeout=0.5):
                 threading.Thread(target=self._be_a_client, daemon=True).start()
         self.stop()
         self._see_clients_off()
 
+    def _wait(self, seconds: float) -> bool:
+        """Wait for so long or until stopped; return whether it is stopped."""
+        ends_at = time.monotonic() + seconds
+        while not self._is_stopped and (left := ends_at - time.monotonic()) > 0:
+            time.sleep(min(left, SLICE_SECONDS))
+        return self._is_stopped
+
     def _wait_for_listener(self) -> None:
         address = urlsplit(self.url)
         port = address.port or (443 if address.scheme == "https" else 80)
         gives_up_at = time.monotonic() + LISTENER_SECONDS
-        while time.monotonic() < gives_up_at and not self._stopped.is_set():
+        while time.monotonic() < gives_up_at and not self._is_stopped:
             try:
                 socket.create_connection((str(address.hostname), port), timeout=1).close()
             except OSError:
-                self._stopped.wait(0.1)
+                self._wait(SLICE_SECONDS)
             else:
                 return
 
@@ -112,7 +124,7 @@ class Simulation:
         if dice.random() >= self.retries:
             return
         for _ in range(SENDINGS_PER_CLIENT - 1):
-            if self._stopped.wait(answer.retry_after_seconds):
+            if self._wait(answer.retry_after_seconds):
                 return
             answer = self._send(session, ride)
             if not answer.is_retryable:
@@ -129,7 +141,7 @@ class Simulation:
                 self.tally.count(NO_ANSWER, time.monotonic() - sent_at)
             else:
                 return self._answer_of(response, time.monotonic() - sent_at)
-            if self._stopped.wait(pause * dice.uniform(0.5, 1.0)):
+            if self._wait(pause * dice.uniform(0.5, 1.0)):
                 return NEVER_MIND
             pause = min(2 * pause, LONGEST_BACK_OFF_SECONDS)
 

@@ -1,6 +1,7 @@
 """The simulator against the real API, and its end by time and by signal."""
 
 import io
+import itertools
 import os
 import re
 import select
@@ -18,9 +19,13 @@ from idempotency.models import IdempotencyKey
 from rides import payments
 from rides.management.commands import simulator
 from rides.models import Ride, User
+from rides.simulation import clients
 from rides.simulation.clients import RIDER, Simulation
 from rides.simulation.tally import Tally, percentile
 from rides.tests.factories import RiderFactory
+
+PAUSING = {clients.__file__, threading.__file__}
+"""The code in which a simulation waits between two clients."""
 
 
 @pytest.fixture
@@ -99,6 +104,28 @@ def test_a_simulation_that_is_stopped_waits_for_nobody():
     simulation.run(rate=50, seconds=20, on_progress=lambda: None)
 
     assert time.monotonic() - began_at < 5
+
+
+@pytest.mark.timeout(30)
+def test_a_signal_stops_a_simulation_at_whatever_line_it_arrives(silent_api):
+    for line in range(1, 25):
+        simulation = Simulation(
+            url=f"http://127.0.0.1:{silent_api.getsockname()[1]}", failures=0, retries=0
+        )
+        lines = itertools.count(1)
+
+        def stop_at_the_line(frame, *_, simulation=simulation, lines=lines, line=line):
+            if frame.f_code.co_filename in PAUSING and next(lines) == line:
+                simulation.stop()  # in this thread, as a handler would
+            return stop_at_the_line
+
+        began_at = time.monotonic()
+        sys.settrace(stop_at_the_line)
+        try:
+            simulation.run(rate=0.01, seconds=10, on_progress=lambda: None)
+        finally:
+            sys.settrace(None)
+        assert time.monotonic() - began_at < 5
 
 
 def test_clients_that_fail_and_do_not_retry_leave_their_keys_unfinished(api, stand_in):
