@@ -14,11 +14,8 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from idempotency import failures, stopping
-from idempotency.afresh import as_it_was, untouched
-from idempotency.calls import call_under_way
 from idempotency.claims import Claim, NewKey, insert_key
 from idempotency.commits import SharedCommit, Step, StopsBefore, phase_step, took
-from idempotency.described import described
 from idempotency.exceptions import (
     LEAVING,
     InvalidTransition,
@@ -31,6 +28,9 @@ from idempotency.leases import JournalEntry, Lease, Progress, lease_lost, write_
 from idempotency.models import STARTED
 from idempotency.phases import AtomicPhase, ForeignPhase, Response
 from idempotency.staging import recording_staged_jobs
+from idempotency.stopping import call_under_way
+from idempotency.support.afresh import as_it_was, untouched
+from idempotency.support.described import described
 from idempotency.transactions import give_connection_back, in_transaction, refuse_open_transaction
 
 if TYPE_CHECKING:

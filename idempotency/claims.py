@@ -20,7 +20,7 @@ from idempotency.database_errors import waited_for_an_insert_into
 from idempotency.exceptions import RequestInProgress
 from idempotency.leases import Lease, journal_and, lease_clock, lease_end
 from idempotency.models import FINISHED, STARTED, IdempotencyKey
-from idempotency.positions import Position
+from idempotency.support.positions import Position
 from idempotency.transactions import repeated_on_conflict
 
 # What a process needs of a key to work on it or to answer from it.

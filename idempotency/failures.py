@@ -13,7 +13,6 @@ from typing import TypeVar
 
 from idempotency import conf
 from idempotency.database_errors import database_is_away, waited_too_long_for_a_lock
-from idempotency.described import described, described_traceback
 from idempotency.exceptions import (
     LEAVING,
     ConflictPersists,
@@ -31,6 +30,7 @@ from idempotency.leases import (
     write_progress,
 )
 from idempotency.models import IdempotencyKey
+from idempotency.support.described import described, described_traceback
 from idempotency.transactions import drop_broken_connection, in_transaction
 
 logger = logging.getLogger(__name__)

@@ -18,7 +18,7 @@ from idempotency import conf
 from idempotency.exceptions import LeaseLost
 from idempotency.models import FINISHED
 from idempotency.phases import Response
-from idempotency.storable import storable_json_text
+from idempotency.support.storable import storable_json_text
 
 JournalEntry = dict[str, Any]
 

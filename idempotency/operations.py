@@ -16,13 +16,13 @@ from django.http import HttpResponseBase
 from django.utils.functional import classproperty
 from django.utils.module_loading import autodiscover_modules
 
-from idempotency.afresh import copied
 from idempotency.exceptions import OutsideForeignPhase, Parked
 from idempotency.foreign_keys import phase_key
 from idempotency.http.views import view_for
 from idempotency.models import IdempotencyKey
 from idempotency.parameters import Parameters, keep_all, parameters_of
 from idempotency.phases import AtomicPhase, ForeignPhase, Phase, Response
+from idempotency.support.afresh import copied
 from idempotency.transactions import READ_COMMITTED
 
 

@@ -13,7 +13,7 @@ from django.core.exceptions import ValidationError
 from django.db.models import Model
 
 from idempotency.exceptions import ParameterGone
-from idempotency.kept_values import (
+from idempotency.support.kept_values import (
     Reference,
     find_instances,
     keep,

@@ -11,8 +11,8 @@ from datetime import datetime, timedelta
 from typing import Any, Self, TypeVar
 
 from idempotency import conf
-from idempotency.sendable import JSON, text_to_send
-from idempotency.storable import storable_text
+from idempotency.support.sendable import JSON, text_to_send
+from idempotency.support.storable import storable_text
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,8 +14,8 @@ from django.db import connection
 from django.utils import timezone
 from django.utils.module_loading import import_string
 
-from idempotency.compat import InvalidTask, Task, normalize_json
 from idempotency.exceptions import JobUnknown, JobUnstorable, StagedOutsideTransaction
+from idempotency.support.compat import InvalidTask, Task, normalize_json
 
 _staged_job_ids: ContextVar[list[str] | None] = ContextVar("staged_job_ids", default=None)
 

@@ -18,9 +18,9 @@ from idempotency.database_errors import (
     meaning_of,
     met_a_dead_connection,
 )
-from idempotency.described import described_traceback
 from idempotency.exceptions import LEAVING, ConflictPersists, ForeignCallInsideTransaction
-from idempotency.storable import storable_text
+from idempotency.support.described import described_traceback
+from idempotency.support.storable import storable_text
 
 READ_COMMITTED = "READ COMMITTED"
 SERIALIZABLE = "SERIALIZABLE"

@@ -2,8 +2,8 @@
 
 from django.core.mail import EmailMessage
 
-from idempotency.compat import task
 from idempotency.jobs.settling import Settling
+from idempotency.support.compat import task
 from rides.formats import amount, place
 from rides.models import AuditRecord, Ride
 

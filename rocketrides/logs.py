@@ -1,8 +1,8 @@
 """How a log record becomes one line: `at=… level=… logger=… message="…"`.
 
 A traceback is part of its record's line, so that a line is an event for whatever reads the log. Of
-an exception a line says what `described` does (`idempotency.described`), whoever logged it: the
-words of an error may be a client's address or a row of the database.
+an exception a line says what `described` does (`idempotency.support.described`), whoever logged
+it: the words of an error may be a client's address or a row of the database.
 """
 
 import json
@@ -11,8 +11,8 @@ from datetime import UTC, datetime
 from types import TracebackType
 from typing import Any
 
-from idempotency.described import described, described_traceback
-from idempotency.storable import UNSTORABLE, storable_text
+from idempotency.support.described import described, described_traceback
+from idempotency.support.storable import UNSTORABLE, storable_text
 
 MESSAGE_LIMIT = 8_000
 TRACEBACK_LIMIT = 32_000

@@ -15,7 +15,7 @@ from idempotency import conf
 from idempotency.models import IdempotencyKey
 from idempotency.operations import all_operations
 from idempotency.phases import ForeignPhase, UndoPhase
-from idempotency.positions import LOOK_AT_ALL_EVERY_SECONDS
+from idempotency.support.positions import LOOK_AT_ALL_EVERY_SECONDS
 
 
 @register()

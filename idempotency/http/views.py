@@ -25,10 +25,8 @@ from idempotency.claims import (
     request_in_progress,
     take_over_key,
 )
-from idempotency.described import described
 from idempotency.exceptions import IdempotencyError, KeyExpired, NeedsReview, ParametersMismatch
 from idempotency.failures import answerable
-from idempotency.fingerprints import fingerprint, text_of
 from idempotency.foreign_keys import foreign_key_for
 from idempotency.http.bodies import (
     Sent,
@@ -48,11 +46,13 @@ from idempotency.http.refusals import (
     Unauthenticated,
 )
 from idempotency.http.rereading import reading_again_after_a_restart
-from idempotency.kept_values import readable
 from idempotency.models import IdempotencyKey
 from idempotency.parameters import Parameters, keep_all
 from idempotency.phases import Response, error_body
-from idempotency.sendable import WITHOUT_BODY
+from idempotency.support.described import described
+from idempotency.support.fingerprints import fingerprint, text_of
+from idempotency.support.kept_values import readable
+from idempotency.support.sendable import WITHOUT_BODY
 from idempotency.transactions import drop_broken_connection
 
 if TYPE_CHECKING:

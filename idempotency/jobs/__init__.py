@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from idempotency.compat import task
 from idempotency.jobs.working import run_under_lease
+from idempotency.support.compat import task
 
 
 @task()

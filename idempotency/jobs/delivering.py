@@ -16,14 +16,14 @@ from django.apps import apps
 from django.db import DEFAULT_DB_ALIAS, Error, connection, router, transaction
 
 from idempotency import conf
-from idempotency.compat import DatabaseBackend, Task
 from idempotency.database_errors import may_succeed_when_repeated
-from idempotency.described import described
 from idempotency.jobs import run_job
 from idempotency.jobs.tasks import refuse_wrong_arguments
 from idempotency.jobs.working import keep_error
 from idempotency.staging import QueueOptions, task_named
-from idempotency.storable import TEXT_LIMIT, storable_text
+from idempotency.support.compat import DatabaseBackend, Task
+from idempotency.support.described import described
+from idempotency.support.storable import TEXT_LIMIT, storable_text
 from idempotency.transactions import (
     give_connection_back,
     refuse_open_transaction,

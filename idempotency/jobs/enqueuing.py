@@ -13,12 +13,12 @@ from typing import Any
 from django.db import connection
 
 from idempotency import conf
-from idempotency.batches import Batch
 from idempotency.jobs.delivering import (
     redeliver_overdue_jobs,
     take_jobs_whose_time_has_come,
     take_staged_jobs,
 )
+from idempotency.support.batches import Batch
 from idempotency.transactions import repeated_on_conflict
 
 NUMBERS_LOOKED_BACK = 1_000

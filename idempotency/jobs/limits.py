@@ -10,8 +10,8 @@ from types import FrameType
 from typing import TypeVar
 
 from idempotency import conf
-from idempotency.compat import Task
 from idempotency.exceptions import JobOverLimit
+from idempotency.support.compat import Task
 
 Function = TypeVar("Function", bound=Callable[..., object])
 

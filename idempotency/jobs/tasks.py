@@ -4,8 +4,8 @@ import inspect
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from idempotency.compat import Task
 from idempotency.exceptions import JobUnknown
+from idempotency.support.compat import Task
 
 
 def calls_out(job: Task) -> bool:

@@ -12,9 +12,7 @@ from django.db import Error, connection, transaction
 from django.utils import timezone
 
 from idempotency import doors
-from idempotency.compat import Task, TaskContext, TaskResult, TaskResultStatus
 from idempotency.database_errors import Keep, follows_a_caught_error, meaning_of
-from idempotency.described import described, described_traceback
 from idempotency.exceptions import (
     JobFailed,
     JobOverLimit,
@@ -26,6 +24,8 @@ from idempotency.jobs.limits import interrupted_after, limit_of
 from idempotency.jobs.settling import Settling
 from idempotency.jobs.tasks import called_with, calls_out
 from idempotency.staging import task_named
+from idempotency.support.compat import Task, TaskContext, TaskResult, TaskResultStatus
+from idempotency.support.described import described, described_traceback
 from idempotency.transactions import hooks_logged, refuse_open_transaction, repeated_on_conflict
 
 logger = logging.getLogger(__name__)

@@ -8,7 +8,7 @@ from typing import Any
 from django.core.management.base import BaseCommand
 
 from idempotency import conf, doors
-from idempotency.batches import Batch
+from idempotency.support.batches import Batch
 from idempotency.workers.loop import run_worker
 
 logger = logging.getLogger(__name__)

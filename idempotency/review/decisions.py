@@ -18,7 +18,6 @@ from django.db.models import QuerySet
 from idempotency.attempts import Attempt
 from idempotency.claims import Claim, reopen_key
 from idempotency.commits import Step
-from idempotency.described import described
 from idempotency.exceptions import (
     LEAVING,
     Indeterminate,
@@ -29,7 +28,8 @@ from idempotency.exceptions import (
 from idempotency.models import IdempotencyKey, ReviewDecision
 from idempotency.operations import Operation, operation_for
 from idempotency.phases import ForeignPhase, Phase, Response, UndoPhase, undo_point
-from idempotency.storable import storable_json_text, storable_text
+from idempotency.support.described import described
+from idempotency.support.storable import storable_json_text, storable_text
 from idempotency.transactions import hooks_logged, repeated_on_conflict
 
 logger = logging.getLogger(__name__)

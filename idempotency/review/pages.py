@@ -9,14 +9,14 @@ from django.shortcuts import get_object_or_404, redirect
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path
 
-from idempotency.described import described
 from idempotency.exceptions import IdempotencyError, ReviewRefused
 from idempotency.models import IdempotencyKey
 from idempotency.parameters import readable_parameters
 from idempotency.review import decisions
 from idempotency.review.decisions import Decision
 from idempotency.review.forms import DECISIONS, DecisionForm
-from idempotency.storable import storable_text
+from idempotency.support.described import described
+from idempotency.support.storable import storable_text
 
 
 class ReviewPages(admin.ModelAdmin):

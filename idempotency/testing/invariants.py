@@ -7,7 +7,7 @@ request may exist how often in their tables, and at the foreign system.
 from idempotency import conf
 from idempotency.models import FINISHED, IdempotencyKey
 from idempotency.staging import task_named
-from idempotency.storable import TEXT_LIMIT
+from idempotency.support.storable import TEXT_LIMIT
 from idempotency.testing.experiments import Trial
 from idempotency.testing.faults import Fault
 from idempotency.testing.histories import DELIVERIES, QUEUE, STAGED, Change, Row, history_of

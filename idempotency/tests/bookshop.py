@@ -28,9 +28,9 @@ from idempotency import (
     stage_job,
 )
 from idempotency.claims import NewKey
-from idempotency.compat import task
 from idempotency.foreign_keys import phase_key
 from idempotency.models import IdempotencyKey
+from idempotency.support.compat import task
 from idempotency.tests import ledger
 
 ORDERED = "ordered"

@@ -13,8 +13,8 @@ from django.db import connections, transaction
 from django.test import Client
 
 from idempotency import stage_job
-from idempotency.compat import Task
 from idempotency.models import IdempotencyKey
+from idempotency.support.compat import Task
 from idempotency.testing.clock import let_time_pass
 from idempotency.tests.bookshop import NAMESPACE, WINDOW, key_sent_for
 from idempotency.tests.ledger import Fault, Ledger, running_ledger

@@ -10,10 +10,11 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, NamedTuple
 
-from idempotency import described, failures, kept_values, positions, transactions
+from idempotency import failures, transactions
 from idempotency.attempts import Attempt
 from idempotency.http import views
 from idempotency.operations import Operation
+from idempotency.support import described, kept_values, positions
 
 
 class Seam(NamedTuple):

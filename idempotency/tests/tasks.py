@@ -11,7 +11,7 @@ from django.contrib.auth import get_user_model
 from django.db import DatabaseError, connection, transaction
 
 from idempotency import job_limit
-from idempotency.compat import TaskContext, task
+from idempotency.support.compat import TaskContext, task
 from idempotency.tests import ledger
 from idempotency.tests.bookshop import audit
 

@@ -11,8 +11,8 @@ from django.core.management import call_command
 from django.db import connection
 
 from idempotency import FINISHED
-from idempotency.batches import Batch
 from idempotency.models import IdempotencyKey, StagedJob
+from idempotency.support.batches import Batch
 from idempotency.testing.clock import let_time_pass
 from idempotency.tests.bookshop import WINDOW, Death, orders
 from idempotency.tests.ledger import PATIENCE_SECONDS, Fault

@@ -4,7 +4,7 @@ from decimal import Decimal
 
 import pytest
 
-from idempotency.fingerprints import fingerprint, number_text
+from idempotency.support.fingerprints import fingerprint, number_text
 from idempotency.tests.echoes import urlpatterns  # noqa: F401
 
 FORM = "application/x-www-form-urlencoded"

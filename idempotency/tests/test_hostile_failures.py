@@ -29,7 +29,7 @@ from idempotency import (
 )
 from idempotency.models import IdempotencyKey
 from idempotency.review.decisions import ask_foreign_system
-from idempotency.storable import ENTRY_LIMIT, TEXT_LIMIT
+from idempotency.support.storable import ENTRY_LIMIT, TEXT_LIMIT
 from idempotency.testing.clock import let_time_pass
 from idempotency.tests import bookshop
 from idempotency.workers import loop as worker

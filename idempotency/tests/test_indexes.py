@@ -8,7 +8,7 @@ from django.db import connection, transaction
 
 from idempotency import claims
 from idempotency.jobs import enqueuing
-from idempotency.positions import BEGINNING
+from idempotency.support.positions import BEGINNING
 from idempotency.tests.conftest import Customer
 from idempotency.workers import overdue, reaping
 

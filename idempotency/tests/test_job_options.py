@@ -10,12 +10,12 @@ from django.utils import timezone
 from django_tasks_db.models import DBTaskResult, get_date_max
 
 from idempotency import stage_job
-from idempotency.compat import InvalidTask, Task
 from idempotency.exceptions import JobUnknown, StagedOutsideTransaction
 from idempotency.jobs import run_job
 from idempotency.jobs.delivering import drain_staged_jobs, put_back, redeliver_overdue_jobs
 from idempotency.jobs.enqueuing import Lookout
 from idempotency.models import JobDelivery, StagedJob
+from idempotency.support.compat import InvalidTask, Task
 from idempotency.testing.clock import let_time_pass
 from idempotency.testing.queue import run_queued_jobs
 from idempotency.tests import tasks

@@ -237,7 +237,7 @@ def test_a_job_that_its_queue_refuses_each_time_is_set_aside_and_the_rest_is_del
 
 
 MODULE_OF_ANOTHER_DEPLOY = """
-from idempotency.compat import task
+from idempotency.support.compat import task
 
 @task(backend="bulk", queue_name="bulk")
 def export(what, user_id): ...

@@ -16,7 +16,7 @@ from django.db import connection, models
 from django.utils.safestring import mark_safe
 
 from idempotency.exceptions import ParameterNotKept, Parked
-from idempotency.kept_values import find_instances, keep, readable, references_in, restore
+from idempotency.support.kept_values import find_instances, keep, readable, references_in, restore
 
 AMSTERDAM = ZoneInfo("Europe/Amsterdam")
 

@@ -17,7 +17,7 @@ from django.urls import path
 from django.utils import timezone
 
 from idempotency import STARTED, Operation, RecoveryPoint, Response, atomic_phase, foreign_phase
-from idempotency.afresh import as_it_was
+from idempotency.support.afresh import as_it_was
 from idempotency.testing.clock import let_key_age, until_anybody_may_take_over
 from idempotency.tests import bookshop
 from idempotency.workers.completing import complete_due_keys

@@ -16,7 +16,7 @@ from django.test.utils import CaptureQueriesContext
 from idempotency import claims
 from idempotency.claims import take_over_next_due_key
 from idempotency.models import IdempotencyKey, ReaperPosition
-from idempotency.positions import BEGINNING, Position
+from idempotency.support.positions import BEGINNING, Position
 from idempotency.workers import reaping, snapshots
 from idempotency.workers.completing import complete_due_keys
 from idempotency.workers.overdue import Overdue
@@ -134,7 +134,7 @@ def test_a_batch_of_answers_does_not_ask_for_unfinished_requests_each_time(old_s
 
 def test_a_look_at_all_that_takes_long_is_made_the_more_seldom(monkeypatch):
     now = iter([1_000.0, 1_010.0, 1_509.0, 1_510.0, 1_510.1])
-    monkeypatch.setattr("idempotency.positions.time.monotonic", lambda: next(now))
+    monkeypatch.setattr("idempotency.support.positions.time.monotonic", lambda: next(now))
     position = Position()
     looks = []
 

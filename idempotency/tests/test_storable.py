@@ -16,9 +16,9 @@ from django.db.utils import DataError
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from idempotency.described import described, described_traceback
 from idempotency.exceptions import Indeterminate, NeedsReview
-from idempotency.storable import (
+from idempotency.support.described import described, described_traceback
+from idempotency.support.storable import (
     ENTRY_LIMIT,
     TEXT_LIMIT,
     storable_json,

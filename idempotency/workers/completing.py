@@ -16,12 +16,12 @@ from django.db import connection
 
 from idempotency import conf, failures
 from idempotency.attempts import Attempt
-from idempotency.batches import Batch
 from idempotency.claims import Claim, take_over_next_due_key
 from idempotency.exceptions import LEAVING, IdempotencyError, NeedsReview
 from idempotency.models import IdempotencyKey
 from idempotency.operations import Operation, operation_for
-from idempotency.positions import Position
+from idempotency.support.batches import Batch
+from idempotency.support.positions import Position
 from idempotency.workers.due import find_due_keys
 from idempotency.workers.loop import should_stop
 

@@ -7,7 +7,7 @@ from django.db import connection
 
 from idempotency import conf, failures
 from idempotency.models import FINISHED
-from idempotency.positions import Position
+from idempotency.support.positions import Position
 from idempotency.transactions import repeated_on_conflict
 
 LONGEST_INSERT = timedelta(seconds=30)

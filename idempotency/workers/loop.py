@@ -17,10 +17,10 @@ from types import FrameType
 from django.db import DatabaseError, InterfaceError, OperationalError, connection
 
 from idempotency import doors
-from idempotency.batches import Batch
 from idempotency.database_errors import meets_other_tables
-from idempotency.described import described, described_traceback
 from idempotency.exceptions import LEAVING
+from idempotency.support.batches import Batch
+from idempotency.support.described import described, described_traceback
 from idempotency.workers.snapshots import SnapshotWatch
 
 logger = logging.getLogger(__name__)

@@ -8,7 +8,7 @@ from django.db import connection
 
 from idempotency import conf
 from idempotency.models import FINISHED
-from idempotency.positions import Position
+from idempotency.support.positions import Position
 from idempotency.transactions import repeated_on_conflict
 
 # Whether there are answers to take away, by the next one after the reaper's position in the table,

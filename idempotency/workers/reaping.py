@@ -15,15 +15,15 @@ from django.db import connection, transaction
 
 from idempotency import conf, failures
 from idempotency.attempts import Attempt
-from idempotency.batches import Batch
 from idempotency.claims import Claim, take_over_next_overdue_key
 from idempotency.database_errors import database_is_away, may_succeed_when_repeated
-from idempotency.described import described, described_traceback
 from idempotency.exceptions import LEAVING, NeedsReview
 from idempotency.leases import Progress, write_progress
 from idempotency.models import FINISHED, IdempotencyKey
 from idempotency.operations import Operation, operation_for
-from idempotency.positions import Position
+from idempotency.support.batches import Batch
+from idempotency.support.described import described, described_traceback
+from idempotency.support.positions import Position
 from idempotency.transactions import in_transaction, repeated_on_conflict
 from idempotency.workers.loop import should_stop
 from idempotency.workers.overdue import Overdue

@@ -7,12 +7,12 @@ from typing import Any
 from django.db import connection, transaction
 from django.utils.module_loading import import_string
 
-from idempotency.compat import task
 from idempotency.exceptions import JobLeaseLost
 from idempotency.jobs import leases as job_leases
 from idempotency.jobs import run_job
 from idempotency.jobs.leases import JobLease
 from idempotency.models import JobDelivery
+from idempotency.support.compat import task
 from idempotency.testing import Fault, Moment
 from proof.bugs import seams
 from proof.bugs.planting import (

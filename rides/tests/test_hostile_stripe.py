@@ -10,7 +10,7 @@ import pytest
 from django.core.management import CommandError, call_command
 
 from idempotency.models import IdempotencyKey
-from idempotency.storable import ENTRY_LIMIT
+from idempotency.support.storable import ENTRY_LIMIT
 from idempotency.testing.clock import let_time_pass
 from idempotency.workers.completing import complete_due_keys
 from rides.reconciliation.comparing import Reconciled

@@ -17,8 +17,8 @@ from typing import Any
 from django.conf import settings
 from django.core.handlers.wsgi import WSGIRequest
 
-from idempotency.calls import count_calls, watch_calls
 from idempotency.exceptions import IdempotencyError
+from idempotency.stopping import count_calls, watch_calls
 from rocketrides.door.answers import Answer
 
 PACE_OVER_TURNS = 16

@@ -1,9 +1,9 @@
 from argparse import ArgumentParser
 from typing import Any
 
-from idempotency.batches import Batch
 from idempotency.management.worker_command import WorkerCommand, positive
-from idempotency.positions import Position
+from idempotency.support.batches import Batch
+from idempotency.support.positions import Position
 from idempotency.workers.completing import complete_due_keys
 
 

@@ -2,9 +2,9 @@ from datetime import timedelta
 from functools import cached_property
 
 from idempotency import conf
-from idempotency.batches import Batch
 from idempotency.jobs.enqueuing import Lookout
 from idempotency.management.worker_command import WorkerCommand
+from idempotency.support.batches import Batch
 
 
 class Command(WorkerCommand):

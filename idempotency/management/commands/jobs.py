@@ -10,7 +10,7 @@ from django.core.management.base import BaseCommand, CommandError
 from idempotency.jobs.delivering import put_back
 from idempotency.management.printing import ending_with_the_reader
 from idempotency.models import Job, JobDelivery, StagedJob
-from idempotency.storable import storable_text
+from idempotency.support.storable import storable_text
 
 
 class Command(BaseCommand):

@@ -1,7 +1,7 @@
 from typing import Any
 
-from idempotency.batches import Batch
 from idempotency.management.worker_command import WorkerCommand
+from idempotency.support.batches import Batch
 from idempotency.workers.overdue import Overdue
 from idempotency.workers.reaping import reap
 

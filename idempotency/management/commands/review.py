@@ -5,7 +5,6 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 
-from idempotency.described import described
 from idempotency.exceptions import IdempotencyError, ReviewRefused
 from idempotency.management.printing import ending_with_the_reader
 from idempotency.models import IdempotencyKey
@@ -13,7 +12,8 @@ from idempotency.parameters import readable_parameters
 from idempotency.review import decisions
 from idempotency.review.decisions import Decision
 from idempotency.review.forms import DECISIONS, DecisionForm
-from idempotency.storable import escaped
+from idempotency.support.described import described
+from idempotency.support.storable import escaped
 
 
 class Command(BaseCommand):

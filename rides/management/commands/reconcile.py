@@ -16,10 +16,10 @@ from django.db import connection
 from tqdm import tqdm
 
 from idempotency import conf
-from idempotency.described import described
 from idempotency.exceptions import Indeterminate, NeedsReview
 from idempotency.management.printing import ending_with_the_reader
-from idempotency.storable import escaped
+from idempotency.support.described import described
+from idempotency.support.storable import escaped
 from rides.clocks import clock_warnings
 from rides.reconciliation.comparing import Reconciled, reconcile
 from rides.reconciliation.refunding import RefundRefused, refund_unclaimed

@@ -12,9 +12,9 @@ from urllib.parse import urlsplit
 import pytest
 from django.db import connection, transaction
 
-from idempotency.compat import Task
 from idempotency.models import IS_FOR_NOW, JobDelivery, StagedJob
 from idempotency.staging import stage_job
+from idempotency.support.compat import Task
 from rides.models import AuditRecord, Ride
 from rides.tasks import send_ride_receipt
 from rides.tests.factories import RideFactory

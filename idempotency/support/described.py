@@ -16,7 +16,7 @@ from idempotency.exceptions import (
     OperationMisuse,
     ReviewRefused,
 )
-from idempotency.storable import said_by, storable_text, type_name
+from idempotency.support.storable import said_by, storable_text, type_name
 
 _TRACEBACK_FRAMES = 60
 
