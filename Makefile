@@ -122,7 +122,7 @@ DRILLS := $(addprefix idempotency/tests/test_,clocks.py completing_many.py deplo
 		phases_that_the_database_stops.py stricter_sessions.py upgrades.py worker_commands.py) \
 	$(addprefix rides/tests/,queues $(patsubst %,test_%.py,crashes defects_of_the_original haproxy lost_history \
 		overload pinned_workers pool reconciling_many seed silence simulator slow_clients stopping)) \
-	rocketrides/tests/test_configuration.py sandbox/tests bench/tests
+	rocketrides/tests/test_configuration.py sandbox/tests bench/tests proof/tests/test_pair.py
 # Whole demos, deploys and failovers are held to seconds, so they have the machine to themselves.
 BY_THEMSELVES := sandbox/tests/test_start.py \
 	$(patsubst %,proof/tests/test_%.py,chaos failover losses old_snapshots restarts rolling)

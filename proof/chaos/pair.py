@@ -5,7 +5,6 @@ link to the folder of the socket), or by libpq's list of hosts.
 """
 
 import contextlib
-import itertools
 import os
 import pwd
 import shutil
@@ -53,9 +52,8 @@ class Pair:
     """Whoever stops, starts or promotes a server holds it."""
 
     def __post_init__(self) -> None:
-        self._folders = itertools.cycle([self.folder / "a", self.folder / "b"])
-        self.primary = next(self._folders)
-        self._retired: Path | None = None
+        self._servers = (self.folder / "a", self.folder / "b")
+        self.primary = self._servers[0]
 
     @property
     def url(self) -> str:
@@ -91,7 +89,7 @@ class Pair:
         self._lead_to(self.primary)
 
     def stop(self) -> None:
-        for server in (self.folder / "a", self.folder / "b"):
+        for server in self._servers:
             postgres.stop(server)
 
     def log(self) -> str:
@@ -118,12 +116,17 @@ class Pair:
         """
         with self.changing:
             old, new = self.primary, self._standby()
-            self._end_writing(old)
-            self._catch_up(old, new)
-            self.promoted_at = time.monotonic()
-            postgres.pg_ctl(new, "promote")
+            try:
+                self._end_writing(old)
+                self._catch_up(old, new)
+                self.promoted_at = time.monotonic()
+                postgres.pg_ctl(new, "promote")
+            except BaseException:  # the primary stays what it is
+                ask(old, "ALTER SYSTEM RESET default_transaction_read_only")
+                ask(old, "SELECT pg_reload_conf()")
+                raise
             self._lead_to(new)
-            self.primary, self._retired = new, old
+            self.primary = new
             self.switchovers += 1
 
     def lose_last_commits(self, *, behind_seconds: float) -> int:
@@ -144,16 +147,17 @@ class Pair:
             self.promoted_at = time.monotonic()
             postgres.pg_ctl(new, "promote")
             self._lead_to(new)
-            self.primary, self._retired = new, old
+            self.primary = new
             return len(set(written) - set(kept))
 
     def _standby(self) -> Path:
         """Return a standby of the primary, in place of the server that was one before it."""
-        standby = next(self._folders)
-        if self._retired is not None:
+        [standby] = (server for server in self._servers if server != self.primary)
+        if standby.exists():
             postgres.stop(standby)
-            with (self.folder / "retired.log").open("a") as kept:
-                kept.write((standby / "log").read_text(errors="replace"))
+            if (log := standby / "log").exists():
+                with (self.folder / "retired.log").open("a") as kept:
+                    kept.write(log.read_text(errors="replace"))
             shutil.rmtree(standby)
         standby.mkdir(mode=0o700)
         if os.geteuid() == 0:
