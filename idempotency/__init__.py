@@ -12,7 +12,14 @@ if TYPE_CHECKING:
     from idempotency.jobs.limits import job_limit
     from idempotency.models import FINISHED, STARTED
     from idempotency.operations import Operation
-    from idempotency.phases import NoOp, RecoveryPoint, Response, atomic_phase, foreign_phase
+    from idempotency.phases import (
+        NoOp,
+        Pending,
+        RecoveryPoint,
+        Response,
+        atomic_phase,
+        foreign_phase,
+    )
     from idempotency.staging import stage_job
     from idempotency.transactions import READ_COMMITTED, SERIALIZABLE
 
@@ -22,6 +29,7 @@ _HOMES = {
     "NeedsReview": "exceptions",
     "NoOp": "phases",
     "Operation": "operations",
+    "Pending": "phases",
     "READ_COMMITTED": "transactions",
     "RecoveryPoint": "phases",
     "Response": "phases",
@@ -43,6 +51,7 @@ __all__ = [
     "NeedsReview",
     "NoOp",
     "Operation",
+    "Pending",
     "RecoveryPoint",
     "Response",
     "ReviewRefused",

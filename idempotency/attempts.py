@@ -26,7 +26,7 @@ from idempotency.exceptions import (
 )
 from idempotency.leases import JournalEntry, Lease, Progress, lease_lost, write_progress
 from idempotency.models import STARTED
-from idempotency.phases import AtomicPhase, ForeignPhase, Response
+from idempotency.phases import AtomicPhase, ForeignPhase, Pending, Response
 from idempotency.staging import recording_staged_jobs
 from idempotency.stopping import call_under_way
 from idempotency.support.afresh import as_it_was, untouched
@@ -37,6 +37,9 @@ if TYPE_CHECKING:
     from idempotency.operations import Operation
 
 logger = logging.getLogger(__name__)
+
+Outcome = Response | Pending
+"""What an attempt ends with, if not with an error: the final answer, or that of the meantime."""
 
 
 class Attempt:
@@ -59,7 +62,7 @@ class Attempt:
         self._is_touched = False
         """Whether a run that was not committed had the operation in hand."""
 
-    def start(self, new_key: NewKey) -> Response | None:
+    def start(self, new_key: NewKey) -> Outcome | None:
         """Claim a fresh key and run the operation on it, the first phases in the claim's own
         transaction. Return None where another request inserted the key first.
 
@@ -81,7 +84,7 @@ class Attempt:
                 raise answer from answer.__cause__
             return None if self._claim is None else self._run_to_the_end(lambda: response)
 
-    def resume(self, claim: Claim, first: Callable[[], Response | None] | None = None) -> Response:
+    def resume(self, claim: Claim, first: Callable[[], Outcome | None] | None = None) -> Outcome:
         """Go on with a claimed key from its recovery point.
 
         Args:
@@ -100,21 +103,21 @@ class Attempt:
 
     # The loop.
 
-    def _run_to_the_end(self, first: Callable[[], Response | None]) -> Response:
+    def _run_to_the_end(self, first: Callable[[], Outcome | None]) -> Outcome:
         """Recovery points never go back, so the loop ends."""
         try:
-            response = first()
-            while response is None:
-                response = self.run_phase()
+            outcome = first()
+            while outcome is None:
+                outcome = self.run_phase()
         except (LeaseLost, *LEAVING):
             raise
         except BaseException as error:
             claim = self._claimed()
             answer = failures.let_go(claim.key, claim.lease, error)
             raise answer from answer.__cause__
-        return response
+        return outcome
 
-    def run_phase(self) -> Response | None:
+    def run_phase(self) -> Outcome | None:
         """Run the phase that starts from where the key stands, and those that share its commit."""
         stopping.refuse_to_go_on()
         point = self.operation.key.recovery_point
@@ -127,7 +130,7 @@ class Attempt:
         if self.stops_before and self.stops_before.phase is phase:
             raise self.stops_before.error
         if isinstance(phase, ForeignPhase):
-            return self.call_foreign(phase, partial(self._send_or_look_up, phase))
+            return self.call_foreign(phase, partial(self._ask, phase))
         return self.commit(phase_step(phase))
 
     # Claiming.
@@ -155,7 +158,7 @@ class Attempt:
         ask: "Callable[[Operation], Any]",
         *,
         event: str | None = None,
-    ) -> Response | None:
+    ) -> Outcome | None:
         """Ask the other system with no transaction open, then commit what it answered.
 
         Args:
@@ -173,7 +176,9 @@ class Attempt:
             with call_under_way(operation.key, self.lease, phase):
                 stopping.refuse_to_go_on()
                 answer = ask(operation)
-            step = self._outcome_step(phase, phase.commit_name, answer)
+            step = None
+            if not isinstance(answer, Pending):
+                step = self._outcome_step(phase, phase.commit_name, answer)
         except Exception as error:
             handler = phase.rejection_of(error)
             if handler is None:
@@ -184,7 +189,7 @@ class Attempt:
             "recovery_point": phase.recovery_point,
             **took(began_at),
         }
-        return self.commit(step, entry)
+        return self.commit(step, entry) if step else self._wait(phase, answer, entry)
 
     def _prepared_for(self, phase: ForeignPhase) -> "Operation":
         """Read what the call needs of the database, since it has no connection."""
@@ -196,6 +201,13 @@ class Attempt:
         for name in phase.loads:
             getattr(operation, name)
         return operation
+
+    def _ask(self, phase: ForeignPhase, operation: "Operation") -> Any:
+        """What is pending is asked about by its reference, and nothing is sent again."""
+        reference = operation.key.foreign_reference
+        if reference is None:
+            return self._send_or_look_up(phase, operation)
+        return getattr(operation, self._way_to_ask(phase))(reference)
 
     def _send_or_look_up(self, phase: ForeignPhase, operation: "Operation") -> Any:
         """Inside the window the same call is sent again; past it, the other system is asked."""
@@ -220,7 +232,35 @@ class Attempt:
         return phase.may_send(key.foreign_sent_at, key.last_run_at)
 
     def _way_to_ask(self, phase: ForeignPhase) -> str:
-        return phase.name if self._may_send(phase) else phase.lookup_name or phase.name
+        key = self.operation.key
+        if key.foreign_reference is None:
+            return phase.name if self._may_send(phase) else phase.lookup_name or phase.name
+        is_over = key.gives_up_at is not None and key.gives_up_at <= key.last_run_at
+        way = phase.withdraw_name if is_over else phase.follow_name
+        if way is None:
+            raise Parked(
+                f"This version of the service cannot ask what became of {phase.name}, which is "
+                "pending. Nothing is lost: retry with the same Idempotency-Key."
+            )
+        return way
+
+    def _wait(self, phase: ForeignPhase, pending: Pending, entry: JournalEntry) -> Pending:
+        """Commit that the other system has it under way, and let the key go: it was an answer, so
+        the attempt is not counted against the completer's.
+        """
+        if phase.follow_name is None or phase.withdraw_name is None:
+            raise InvalidTransition(
+                f"{phase.name} returned Pending: it needs a follow and a withdraw."
+            )
+        progress = Progress(
+            recovery_point=self.operation.key.recovery_point,
+            pending=pending,
+            run_again_in=pending.ask_again_in,
+            takes_back_attempt=self.lease.is_completers,
+            journal=[entry | {"pending": True}],
+        )
+        in_transaction(lambda: write_progress(self.lease, progress))
+        return pending
 
     def _outcome_step(self, phase: ForeignPhase, method_name: str | None, outcome: Any) -> Step:
         """Each run gets the outcome as the call left it, not as a run before it did."""

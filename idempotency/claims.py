@@ -62,6 +62,13 @@ class StoredKey:
     read_at: datetime
 
     @property
+    def pending_seconds_left(self) -> int:
+        """Whole seconds until what is pending is asked about again; 0 where that is now."""
+        if not self.key.is_pending:
+            return 0
+        return max(0, math.ceil((self.key.run_after - self.read_at).total_seconds()))
+
+    @property
     def lease_seconds_left(self) -> int:
         """Whole seconds until the lease on the key has ended; 0 where nobody holds one."""
         if self.key.locked_at is None or self.impossible_lease:
@@ -118,10 +125,17 @@ _ENTRY = """jsonb_build_array(jsonb_build_object(
                        'recovery_point', COALESCE(%(recovery_point)s, recovery_point))
                      || %(said)s::jsonb)"""
 
+# What is pending belongs to the point: a decision that leads to another one, to undo it, ends it.
+_STAYS = "COALESCE(%(recovery_point)s, recovery_point) = recovery_point"
+
 _TAKE_OVER = f"""
 {{next}}UPDATE idempotency_idempotencykey
    SET needs_review_at = NULL,
        recovery_point  = COALESCE(%(recovery_point)s, recovery_point),
+       pending_since     = CASE WHEN {_STAYS} THEN pending_since END,
+       pending_answer    = CASE WHEN {_STAYS} THEN pending_answer END,
+       foreign_reference = CASE WHEN {_STAYS} THEN foreign_reference END,
+       gives_up_at       = CASE WHEN {_STAYS} THEN gives_up_at END,
        locked_at   = clock_timestamp(),
        last_run_at = clock_timestamp(),
        attempt     = attempt + 1,
@@ -176,9 +190,14 @@ TAKE_OVER_NEXT_DUE_KEY = _take_over_next(
     "run_after BETWEEN %(begin_at)s AND statement_timestamp() ORDER BY run_after"
 )
 
-# The reaper's claim of an unfinished key that is past its retention. The same index has all of
-# those, and they are few: it has unfinished keys only.
-TAKE_OVER_NEXT_OVERDUE_KEY = _take_over_next("created_at < statement_timestamp() - %(retention)s")
+# An unfinished key that a person is to see. What is pending has a time of its own: until then it is
+# asked about, then it is withdrawn, and a day later somebody looks why that did not end it.
+KEY_IS_OVERDUE = """(pending_since IS NULL AND created_at < statement_timestamp() - %(retention)s
+        OR gives_up_at < statement_timestamp() - INTERVAL '1 day')"""
+
+# The reaper's claim of an unfinished key that is overdue. The same index has all of those, and they
+# are few: it has unfinished keys only.
+TAKE_OVER_NEXT_OVERDUE_KEY = _take_over_next(KEY_IS_OVERDUE)
 
 # A person's claim, of a key on the review list: what takes it off the list is a decision, on the
 # request as the person saw it: by the token, since another request may have the id by now. If the
@@ -288,7 +307,7 @@ def request_in_progress(*, retry_after_seconds: int) -> RequestInProgress:
 
 
 def take_over_next_overdue_key() -> Claim | None:
-    """Claim an unfinished key that is past its retention. Return None where there is none."""
+    """Claim an unfinished key that is overdue. Return None where there is none."""
     claim, _ = _take_over(
         TAKE_OVER_NEXT_OVERDUE_KEY, event="taken_by_reaper", retention=conf.current().retention
     )

@@ -175,12 +175,15 @@ def _point_after(operation: "Operation", step: Step, result: PhaseResult, point:
     """Where a result leads. Recovery points never go back, so the loop ends."""
     if isinstance(result, Response):
         return FINISHED
-    if isinstance(result, NoOp):
+    if isinstance(result, NoOp) and step.foreign_phase is None:
         return point
     if not isinstance(result, RecoveryPoint):
+        allowed = "RecoveryPoint, Response or NoOp"
+        if step.foreign_phase:
+            allowed = "RecoveryPoint or Response; what is still under way is Pending, returned by "
+            allowed += f"{step.foreign_phase.name} itself"
         raise InvalidTransition(
-            f"{step.name} returned {type(result).__name__}: a phase returns RecoveryPoint, "
-            "Response or NoOp."
+            f"{step.name} returned {type(result).__name__}: a phase returns {allowed}."
         )
     phases = operation.phases()
     here = next(i for i, phase in enumerate(phases) if phase.starts_from(point))

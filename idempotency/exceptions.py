@@ -161,6 +161,10 @@ class InvalidTransition(OperationMisuse):
     """A phase returned something else than its three results, or a point not after its own."""
 
 
+class PendingMisused(OperationMisuse):
+    """What a foreign phase said to be pending has no reference, or times that cannot be kept."""
+
+
 class ParameterNotKept(OperationMisuse):
     """A form made a value of the request that cannot be kept for later attempts."""
 

@@ -68,6 +68,7 @@ def _record(
     is_parked = isinstance(answer, Parked)
     progress = Progress(
         recovery_point=None,
+        keeps_pending=True,
         last_error=described(error),
         needs_review=isinstance(answer, NeedsReview),
         run_again_in=PARKED_FOR if is_parked else completer_delay(key.completer_attempts),

@@ -17,7 +17,7 @@ from django.db import connection
 from idempotency import conf
 from idempotency.exceptions import LeaseLost
 from idempotency.models import FINISHED
-from idempotency.phases import Response
+from idempotency.phases import Pending, Response
 from idempotency.support.storable import storable_json_text
 
 JournalEntry = dict[str, Any]
@@ -70,6 +70,9 @@ class Progress:
     keeps_lease: bool = False
     begins_foreign_phase: bool = False
     response: Response | None = None
+    pending: Pending | None = None
+    keeps_pending: bool = False
+    """Whether what is pending stays so. Otherwise it has ended with this transaction."""
     last_error: str = ""
     needs_review: bool = False
     run_again_in: timedelta | None = None
@@ -88,7 +91,8 @@ _ENTRIES = """to_jsonb(ARRAY(
 # go included, is this statement, in the transaction of the changes that go with it. The token is
 # in the WHERE: a process that lost its lease matches no row, and its transaction is rolled back.
 # Nor does one of a history that the database has lost, whose ids and numbers may be another's now.
-# A time is the statement's, and none where NULL is added to it.
+# A time is the statement's, and none where NULL is added to it. What is pending is asked about on
+# its own schedule, whatever the back-off was, and given up by when it began.
 WRITE_PROGRESS = f"""
 UPDATE idempotency_idempotencykey
    SET recovery_point        = COALESCE(%(recovery_point)s, recovery_point),
@@ -97,7 +101,21 @@ UPDATE idempotency_idempotencykey
                                  CASE WHEN %(begins_foreign_phase)s::interval IS NULL
                                       THEN foreign_sent_at END,
                                  statement_timestamp() + %(begins_foreign_phase)s::interval),
-       run_after             = GREATEST(run_after, statement_timestamp() + %(run_again_in)s),
+       run_after             = GREATEST(
+                                 CASE WHEN %(pending)s::interval IS NULL THEN run_after END,
+                                 statement_timestamp() + %(run_again_in)s),
+       pending_since         = LEAST(
+                                 CASE WHEN %(keeps_pending)s OR %(pending)s::interval IS NOT NULL
+                                      THEN pending_since END,
+                                 statement_timestamp() + %(pending)s::interval),
+       pending_answer        = CASE WHEN %(keeps_pending)s
+                                    THEN pending_answer ELSE %(pending_answer)s END,
+       foreign_reference     = CASE WHEN %(keeps_pending)s
+                                    THEN foreign_reference ELSE %(foreign_reference)s END,
+       gives_up_at           = LEAST(
+                                 CASE WHEN %(keeps_pending)s THEN gives_up_at
+                                      ELSE pending_since + %(gives_up_after)s::interval END,
+                                 statement_timestamp() + %(gives_up_after)s::interval),
        completer_attempts    = completer_attempts - %(attempts_taken_back)s,
        response_code         = %(response_code)s,
        response_body         = %(response_body)s,
@@ -118,7 +136,7 @@ def write_progress(lease: Lease, progress: Progress) -> Lease:
 
     Raises: `LeaseLost` where the lease is no longer the caller's: its transaction must not commit.
     """
-    response = progress.response
+    response, pending = progress.response, progress.pending
     values: dict[str, Any] = {
         "key_id": lease.key_id,
         "lease_token": lease.token,
@@ -126,6 +144,11 @@ def write_progress(lease: Lease, progress: Progress) -> Lease:
         "keeps_lease": NOW if progress.keeps_lease else None,
         "begins_foreign_phase": NOW if progress.begins_foreign_phase else None,
         "run_again_in": progress.run_again_in or NOW,
+        "pending": NOW if pending else None,
+        "keeps_pending": progress.keeps_pending,
+        "pending_answer": pending.text if pending else None,
+        "foreign_reference": pending.reference if pending else None,
+        "gives_up_after": pending.gives_up_after if pending else None,
         "attempts_taken_back": int(progress.takes_back_attempt),
         "response_code": response.status if response else None,
         "response_body": response.text if response else None,

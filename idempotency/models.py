@@ -54,6 +54,13 @@ class IdempotencyKey(models.Model):
     recovery_point = models.CharField(max_length=50, default=STARTED)
     foreign_sent_at = models.DateTimeField(null=True, blank=True)
 
+    # What the foreign system has under way: since when, what the client is told meanwhile, by what
+    # the thing is known there, and when it is withdrawn.
+    pending_since = models.DateTimeField(null=True, blank=True)
+    pending_answer = models.TextField(null=True, blank=True)  # noqa: DJ001 - null: nothing is
+    foreign_reference = models.TextField(null=True, blank=True)  # noqa: DJ001
+    gives_up_at = models.DateTimeField(null=True, blank=True)
+
     response_code = models.PositiveSmallIntegerField(null=True, blank=True)
     response_body = models.TextField(null=True, blank=True)  # noqa: DJ001 - null: no answer yet
     response_content_type = models.CharField(max_length=255, null=True, blank=True)  # noqa: DJ001
@@ -105,6 +112,24 @@ class IdempotencyKey(models.Model):
                 condition=Q(needs_review_at__isnull=True) | Q(locked_at__isnull=True),
                 name="idempotency_key_under_review_is_not_leased",
             ),
+            models.CheckConstraint(
+                condition=Q(
+                    pending_since__isnull=True,
+                    pending_answer__isnull=True,
+                    foreign_reference__isnull=True,
+                    gives_up_at__isnull=True,
+                )
+                | (
+                    ~Q(recovery_point=FINISHED)
+                    & Q(
+                        pending_since__isnull=False,
+                        pending_answer__isnull=False,
+                        foreign_reference__isnull=False,
+                        gives_up_at__isnull=False,
+                    )
+                ),
+                name="idempotency_key_pending_is_whole_and_unfinished",
+            ),
         ]
         indexes = [
             # The completer's: unfinished keys only, so its size is that of the trouble at hand.
@@ -139,6 +164,11 @@ class IdempotencyKey(models.Model):
     def is_tombstone(self) -> bool:
         """Finished so long ago that the reaper has removed its parameters and its answer."""
         return self.is_finished and self.response_body is None
+
+    @property
+    def is_pending(self) -> bool:
+        """The foreign system has it under way."""
+        return self.pending_since is not None
 
     @property
     def is_under_review(self) -> bool:

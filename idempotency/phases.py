@@ -6,13 +6,21 @@ its own, its *commit*, for the result.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import KW_ONLY, dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Self, TypeVar
 
 from idempotency import conf
+from idempotency.exceptions import PendingMisused
 from idempotency.support.sendable import JSON, text_to_send
 from idempotency.support.storable import storable_text
+
+PENDING_STATUS = 202
+
+LONGEST_PAUSE = timedelta(days=1)
+"""Between two questions about what is pending. Whoever waits longer met a clock that was wrong."""
+
+LONGEST_PENDING = timedelta(days=366)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,10 +56,49 @@ class Response:
 
 @dataclass(frozen=True, slots=True)
 class NoOp:
-    """The phase could do nothing yet: its changes commit, the key stays where it is."""
+    """An atomic phase could do nothing yet: its changes commit, the key stays where it is.
+
+    What another system has under way is `Pending`.
+    """
 
 
 PhaseResult = RecoveryPoint | Response | NoOp
+
+
+@dataclass(frozen=True, slots=True)
+class Pending:
+    """The foreign system has it under way: neither an answer nor a failure.
+
+    Returned by a foreign phase, or by its look-up, `follow` or `withdraw`, in place of the result.
+    It is committed, the lease is let go, and the client gets `answer` as a 202.
+
+    Args:
+        reference: what the foreign system identifies the thing by, for `follow` and `withdraw`.
+        answer: the body of the 202, as JSON: what the client needs to go on. It is never logged.
+        ask_again_in: when the completer, or a retry, asks the next time.
+        gives_up_after: how long after it was first pending it is withdrawn.
+
+    Raises: `UnsendableAnswer`, where it is made, for an answer that cannot be stored or sent;
+    `PendingMisused` for times that cannot be kept, or a reference that is none.
+    """
+
+    reference: str
+    answer: Any
+    _: KW_ONLY
+    ask_again_in: timedelta
+    gives_up_after: timedelta
+    text: str = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        text = text_to_send(PENDING_STATUS, self.answer, JSON)
+        object.__setattr__(self, "text", text)
+        if not (self.reference and storable_text(self.reference) == self.reference):
+            raise PendingMisused("What is pending needs a reference that can be stored.")
+        if not timedelta(seconds=1) <= self.ask_again_in <= LONGEST_PAUSE:
+            raise PendingMisused(f"What is pending is asked about each second to {LONGEST_PAUSE}.")
+        if not timedelta(0) <= self.gives_up_after <= LONGEST_PENDING:
+            raise PendingMisused(f"What is pending is given up within {LONGEST_PENDING}.")
+
 
 Method = TypeVar("Method", bound=Callable[..., Any])
 
@@ -104,6 +151,8 @@ class ForeignPhase(BasePhase):
     lookup_name: str | None = None
     commit_name: str | None = None
     adopt_name: str | None = None
+    follow_name: str | None = None
+    withdraw_name: str | None = None
     rejections: dict[type[Exception], str] = field(default_factory=dict)
 
     def lookup(self, method: Method) -> Method:
@@ -113,6 +162,25 @@ class ForeignPhase(BasePhase):
         system knows nothing of it.
         """
         self.lookup_name = method.__name__
+        return method
+
+    def follow(self, method: Method) -> Method:
+        """What is pending: asks what became of it, by the reference that was given with it.
+
+        The method ends as the phase itself would: with the result, with one of the `rejected`
+        errors, or with another `Pending`.
+        """
+        self.follow_name = method.__name__
+        return method
+
+    def withdraw(self, method: Method) -> Method:
+        """What was pending for too long: cancels it, by its reference, and says what became of it.
+
+        The method ends as `follow` does. Only a definite outcome finishes the request, so it raises
+        one of the `rejected` errors once the foreign system has confirmed that nothing will come of
+        it, returns the result where it came too late, and `Pending` where it was refused.
+        """
+        self.withdraw_name = method.__name__
         return method
 
     def rejected(self, *errors: type[Exception]) -> Callable[[Method], Method]:
@@ -234,9 +302,9 @@ def foreign_phase(
             come from the database, whose connection others may have in the meantime.
         renamed_from, retired: as for `atomic_phase`.
 
-    The method returns the result for `commit`, or raises: one of the `rejected` errors when the
-    answer is a definite no, `Indeterminate` when it is not known what happened, `NeedsReview`
-    when only a person can tell.
+    The method returns the result for `commit`, or `Pending` when the foreign system has it under
+    way, or raises: one of the `rejected` errors when the answer is a definite no, `Indeterminate`
+    when it is not known what happened, `NeedsReview` when only a person can tell.
     """
 
     def decorate(method: Callable[..., Any]) -> ForeignPhase:

@@ -224,6 +224,15 @@ def _check_foreign_phase(operation: type[Operation], phase: ForeignPhase) -> Ite
             obj=operation,
             id="idempotency.E003",
         )
+    if (phase.follow_name is None) != (phase.withdraw_name is None):
+        has, lacks = ("follow", "withdraw") if phase.follow_name else ("withdraw", "follow")
+        yield Error(
+            f"The foreign phase {where} has a {has} and no {lacks}: what is pending could not be "
+            f"{'given up' if phase.follow_name else 'asked about'}.",
+            hint=f"Decorate a method with @{phase.name}.{lacks}.",
+            obj=operation,
+            id="idempotency.E011",
+        )
     if phase.worst_case is None:
         yield Warning(
             f"The foreign phase {where} does not say how long its call can take at the worst.",

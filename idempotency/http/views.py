@@ -1,5 +1,6 @@
 """HTTP in, HTTP out: who asks, which key, claim or replay, and an answer for every error."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
@@ -17,7 +18,7 @@ from django.utils.module_loading import import_string
 from django.views.decorators.csrf import csrf_exempt
 
 from idempotency import conf, doors
-from idempotency.attempts import Attempt
+from idempotency.attempts import Attempt, Outcome
 from idempotency.claims import (
     NewKey,
     StoredKey,
@@ -48,11 +49,11 @@ from idempotency.http.refusals import (
 from idempotency.http.rereading import reading_again_after_a_restart
 from idempotency.models import IdempotencyKey
 from idempotency.parameters import Parameters, keep_all
-from idempotency.phases import Response, error_body
+from idempotency.phases import PENDING_STATUS, Pending, error_body
 from idempotency.support.described import described
 from idempotency.support.fingerprints import fingerprint, text_of
 from idempotency.support.kept_values import readable
-from idempotency.support.sendable import WITHOUT_BODY
+from idempotency.support.sendable import JSON, WITHOUT_BODY
 from idempotency.transactions import drop_broken_connection
 
 if TYPE_CHECKING:
@@ -167,9 +168,9 @@ def perform(
             if find_key(user.pk, key) is None:
                 raise
             continue
-        response = Attempt(operation).start(new_key)
-        if response is not None:
-            return _first_answer(response)
+        outcome = Attempt(operation).start(new_key)
+        if outcome is not None:
+            return _first_answer(outcome)
     raise request_in_progress(retry_after_seconds=1)
 
 
@@ -238,6 +239,8 @@ def _retry(asked: _Asked, stored: StoredKey) -> HttpResponse:
             "The outcome of this request is not known yet: a person is looking into it. "
             "Nothing was done now. Retry later with the same Idempotency-Key."
         )
+    if stored.pending_seconds_left:
+        return _pending_answer(key.pending_answer, stored.pending_seconds_left)
     if stored.lease_seconds_left:
         raise request_in_progress(retry_after_seconds=stored.lease_seconds_left)
     transient = clean_transient(
@@ -250,8 +253,16 @@ def _retry(asked: _Asked, stored: StoredKey) -> HttpResponse:
     return _first_answer(Attempt(operation).resume(claim))
 
 
-def _first_answer(response: Response) -> HttpResponse:
-    return _answer_with(response.text, response.status, response.content_type)
+def _first_answer(outcome: Outcome) -> HttpResponse:
+    if isinstance(outcome, Pending):
+        return _pending_answer(outcome.text, math.ceil(outcome.ask_again_in.total_seconds()))
+    return _answer_with(outcome.text, outcome.status, outcome.content_type)
+
+
+def _pending_answer(text: str | None, retry_after_seconds: int) -> HttpResponse:
+    answer = _answer_with(text, PENDING_STATUS, JSON)
+    answer.headers["Retry-After"] = str(retry_after_seconds)
+    return answer
 
 
 def _replay(key: IdempotencyKey) -> HttpResponse:

@@ -15,7 +15,7 @@ from uuid import UUID
 from django.db import transaction
 from django.db.models import QuerySet
 
-from idempotency.attempts import Attempt
+from idempotency.attempts import Attempt, Outcome
 from idempotency.claims import Claim, reopen_key
 from idempotency.commits import Step
 from idempotency.exceptions import (
@@ -27,7 +27,7 @@ from idempotency.exceptions import (
 )
 from idempotency.models import IdempotencyKey, ReviewDecision
 from idempotency.operations import Operation, operation_for
-from idempotency.phases import ForeignPhase, Phase, Response, UndoPhase, undo_point
+from idempotency.phases import ForeignPhase, Pending, Phase, Response, UndoPhase, undo_point
 from idempotency.support.described import described
 from idempotency.support.storable import storable_json_text, storable_text
 from idempotency.transactions import hooks_logged, repeated_on_conflict
@@ -75,7 +75,7 @@ def ask_foreign_system(key: IdempotencyKey) -> str:
     return "It has no record of the request." if found is None else storable_text(found)
 
 
-def run_again(decision: Decision) -> Response:
+def run_again(decision: Decision) -> Outcome:
     """Go on from the recovery point, as a retry would.
 
     Raises: `ReviewRefused`, or the `IdempotencyError` with which the attempt ended.
@@ -85,7 +85,7 @@ def run_again(decision: Decision) -> Response:
     return _carry_out("run_again", decision, attempt, attempt.run_phase)
 
 
-def adopt(decision: Decision, reference: str) -> Response:
+def adopt(decision: Decision, reference: str) -> Outcome:
     """Go on with what the person found at the foreign system, after the phase's check of it.
 
     Raises: `ReviewRefused`, or the `IdempotencyError` with which the attempt ended.
@@ -104,7 +104,7 @@ def adopt(decision: Decision, reference: str) -> Response:
     return _carry_out("adopt", decision, attempt, first)
 
 
-def undo(decision: Decision) -> Response:
+def undo(decision: Decision) -> Outcome:
     """Take back what was done at the foreign system, and finish the request as cancelled.
 
     The decision moves the key to the undoing phase's own point: once it is taken the request is
@@ -117,7 +117,7 @@ def undo(decision: Decision) -> Response:
     return _carry_out("undo", decision, attempt, attempt.run_phase, leads_to=point)
 
 
-def close(decision: Decision, response: Response) -> Response:
+def close(decision: Decision, response: Response) -> Outcome:
     """Finish the request with the answer that the person gives, and do nothing else. That works
     for a request whose operation this code no longer has, too.
 
@@ -134,14 +134,23 @@ def close(decision: Decision, response: Response) -> Response:
     return _carry_out("close", decision, attempt, partial(attempt.commit, step))
 
 
+def said_of(outcome: Outcome) -> str:
+    """Return in words what a decision led to. What a client is told of something pending may hold
+    what only the client is to have, so it is not among them.
+    """
+    if isinstance(outcome, Pending):
+        return f"pending at the foreign system, which is asked again in {outcome.ask_again_in}"
+    return f"finished with {outcome.status}: {storable_text(outcome.text)}"
+
+
 def _carry_out(
     action: str,
     decision: Decision,
     attempt: Attempt,
-    first: Callable[[], Response | None],
+    first: Callable[[], Outcome | None],
     *,
     leads_to: str | None = None,
-) -> Response:
+) -> Outcome:
     point = leads_to or attempt.operation.key.recovery_point
     claim = _claim(action, decision, attempt.operation, point)
     try:
@@ -186,7 +195,7 @@ def _keep(action: str, decision: Decision, key: IdempotencyKey) -> None:
     )
 
 
-def _or_back_to_review(reason: str, first: Callable[[], Response | None]) -> Response | None:
+def _or_back_to_review(reason: str, first: Callable[[], Outcome | None]) -> Outcome | None:
     """What is refused, or could not be checked, leaves the request on the list for the reason that
     had put it there.
     """

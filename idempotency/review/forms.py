@@ -4,6 +4,7 @@ from typing import ClassVar
 
 from django import forms
 
+from idempotency.attempts import Outcome
 from idempotency.phases import Response
 from idempotency.review import decisions
 from idempotency.review.decisions import Decision
@@ -29,7 +30,7 @@ class DecisionForm(forms.Form):
         help_text="Why; it is kept with the request and in the audit records.",
     )
 
-    def carry_out(self, decision: Decision) -> Response:
+    def carry_out(self, decision: Decision) -> Outcome:
         """Raises: `ReviewRefused`, or the `IdempotencyError` with which the attempt ended."""
         raise NotImplementedError
 
@@ -39,7 +40,7 @@ class RunAgainForm(DecisionForm):
     title = "Run again"
     consequence = "The request goes on from where it stands, as if its client had retried."
 
-    def carry_out(self, decision: Decision) -> Response:
+    def carry_out(self, decision: Decision) -> Outcome:
         return decisions.run_again(decision)
 
 
@@ -56,7 +57,7 @@ class AdoptForm(DecisionForm):
     )
     field_order = ("reference", "reason")
 
-    def carry_out(self, decision: Decision) -> Response:
+    def carry_out(self, decision: Decision) -> Outcome:
         return decisions.adopt(decision, self.cleaned_data["reference"])
 
 
@@ -68,7 +69,7 @@ class UndoForm(DecisionForm):
         "cancelled. This cannot be taken back itself."
     )
 
-    def carry_out(self, decision: Decision) -> Response:
+    def carry_out(self, decision: Decision) -> Outcome:
         return decisions.undo(decision)
 
 
@@ -85,7 +86,7 @@ class CloseForm(DecisionForm):
     message = forms.CharField(max_length=500, help_text="For the client.")
     field_order = ("status", "message", "reason")
 
-    def carry_out(self, decision: Decision) -> Response:
+    def carry_out(self, decision: Decision) -> Outcome:
         status, message = self.cleaned_data["status"], self.cleaned_data["message"]
         return decisions.close(decision, Response.error(status, message, code="closed"))
 

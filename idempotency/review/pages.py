@@ -13,10 +13,9 @@ from idempotency.exceptions import IdempotencyError, ReviewRefused
 from idempotency.models import IdempotencyKey
 from idempotency.parameters import readable_parameters
 from idempotency.review import decisions
-from idempotency.review.decisions import Decision
+from idempotency.review.decisions import Decision, said_of
 from idempotency.review.forms import DECISIONS, DecisionForm
 from idempotency.support.described import described
-from idempotency.support.storable import storable_text
 
 
 class ReviewPages(admin.ModelAdmin):
@@ -63,16 +62,14 @@ class ReviewPages(admin.ModelAdmin):
             reason=form.cleaned_data["reason"],
         )
         try:
-            response = form.carry_out(decision)
+            outcome = form.carry_out(decision)
         except ReviewRefused as refused:
             form.add_error(None, described(refused))
             return False
         except IdempotencyError as error:
             self.message_user(request, described(error), messages.WARNING)
             return True
-        said = storable_text(response.text)
-        done = f"The request is finished, with {response.status}: {said}"
-        self.message_user(request, done, messages.SUCCESS)
+        self.message_user(request, f"The request is {said_of(outcome)}", messages.SUCCESS)
         return True
 
     def _key(self, request: HttpRequest, key_id: int) -> IdempotencyKey:

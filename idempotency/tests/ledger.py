@@ -32,6 +32,7 @@ class Fault(Enum):
     ERROR_BEFORE = auto()
     ERROR_AFTER = auto()
     RESET_AFTER = auto()
+    PENDING = auto()
 
 
 class Declined(Exception):
@@ -65,6 +66,24 @@ def pay(amount_cents: int, *, key: Any) -> str:
 def find_payment(*, key: Any) -> str | None:
     """The id of the payment that was made for a key, or None. Raises: `Indeterminate`."""
     return _call("GET", f"/payments/{key}")["id"]
+
+
+def transfer(amount_cents: int, *, key: Any) -> dict[str, str]:
+    """Pay by a way that may take its time; return the payment's `id` and `status`.
+
+    Raises: `Indeterminate`.
+    """
+    return _call("POST", f"/payments/{key}", {"amount_cents": amount_cents})
+
+
+def read_transfer(*, key: Any) -> dict[str, str]:
+    """Return `id` and `status` of a payment; both None where there is none."""
+    return _call("GET", f"/payments/{key}")
+
+
+def cancel_transfer(*, key: Any) -> dict[str, str]:
+    """Cancel a payment that is pending; return what it is then, which may be something else."""
+    return _call("POST", f"/cancellations/{key}", {})
 
 
 def announce(title: str) -> None:
@@ -107,6 +126,12 @@ class Ledger:
         self.actions.append((action, outcome))
         return outcome
 
+    def settle(self, status: str) -> None:
+        """Have what is pending end: `succeeded`, `failed`; or be `fixed`, which nobody cancels."""
+        for payment in self.payments:
+            if payment["status"] == "pending":
+                payment["status"] = status
+
     def forget_keys(self) -> None:
         """As Stripe may after 24 hours: whoever sends a key again pays again."""
         self.by_key.clear()
@@ -139,9 +164,16 @@ class Ledger:
             return 200, {}
         if method == "GET":
             found = [payment for payment in self.payments if payment["key"] == key]
-            return 200, found[0] if found else {"id": None}
+            return 200, found[0] if found else {"id": None, "status": None}
+        if path.startswith("/cancellations/"):
+            payment = next(payment for payment in self.payments if payment["key"] == key)
+            if payment["status"] == "pending":
+                payment["status"] = "canceled"
+            return 200, payment
         if key not in self.by_key:
-            self.by_key[key] = {"id": f"payment-{len(self.payments) + 1}", "key": key, **body}
+            status = "pending" if fault is Fault.PENDING else "succeeded"
+            number = len(self.payments) + 1
+            self.by_key[key] = {"id": f"payment-{number}", "key": key, "status": status, **body}
             self.payments.append(self.by_key[key])
         if fault is Fault.RESET_AFTER:
             return None

@@ -187,7 +187,7 @@ def test_each_outcome_is_counted_as_what_it_is(customer, key, ledger, caplog):
     ledger.faults = [None, None, Fault.DECLINE, Fault.ERROR_BEFORE, None]
 
     assert complete() == "succeeded=2 failed=3"
-    assert "finished=1 declined=1 postponed=1 needs_review=2" in caplog.text
+    assert "finished=1 declined=1 pending=0 postponed=1 needs_review=2" in caplog.text
     assert ledger.calls == ["GET payments"] * 2 + ["POST payments"] * 3
 
 

@@ -6,7 +6,7 @@ import pytest
 from django.db import connection, transaction
 from django.urls import path
 
-from idempotency import STARTED, NoOp, Operation, RecoveryPoint, Response, foreign_phase
+from idempotency import STARTED, Operation, RecoveryPoint, Response, foreign_phase
 from idempotency.attempts import Attempt
 from idempotency.claims import take_over_key
 from idempotency.exceptions import ForeignCallInsideTransaction, PhaseFailed
@@ -53,23 +53,10 @@ class Exchange(Operation):
         return Response(201, {})
 
 
-class Hesitates(Operation):
-    """Its payment is made, and cannot be recorded yet."""
-
-    @foreign_phase(STARTED, window=bookshop.WINDOW, worst_case=timedelta(seconds=10))
-    def pay(self):
-        return provider.pay(100, key=self.foreign_key)
-
-    @pay.commit
-    def keep(self, payment):
-        return NoOp()
-
-
 urlpatterns = [
     *bookshop.urlpatterns,
     path("deposits", Deposit.as_view()),
     path("exchanges", Exchange.as_view()),
-    path("hesitates", Hesitates.as_view()),
 ]
 
 
@@ -176,16 +163,6 @@ def test_a_resend_keeps_the_time_of_the_first_sending(customer, key, stored, led
     customer.send(key)
 
     assert stored().foreign_sent_at == first_sent_at
-
-
-def test_a_commit_that_must_wait_keeps_the_time_of_the_first_sending(customer, key, stored, ledger):
-    first_sent_at = ledger.meanwhile(lambda: stored().foreign_sent_at)
-
-    for _ in range(2):
-        assert customer.post({}, key, to="/hesitates").json()["code"] == "postponed"
-
-    assert stored().foreign_sent_at == first_sent_at.result()
-    assert len(ledger.payments) == 1
 
 
 def test_an_intent_that_no_phase_has_recorded_is_committed_by_itself(customer, key, stored, ledger):

@@ -1,11 +1,9 @@
 """A key's journal has a limit, whatever a phase appends to it and however often."""
 
-from datetime import timedelta
-
 import pytest
 from django.urls import path
 
-from idempotency import STARTED, NoOp, Operation, atomic_phase, foreign_phase
+from idempotency import STARTED, NoOp, Operation, atomic_phase
 from idempotency.leases import JOURNAL_LIMIT
 from idempotency.models import IdempotencyKey
 from idempotency.phases import RecoveryPoint
@@ -17,7 +15,7 @@ POLLS = 10
 
 
 class WaitForStock(Operation):
-    """A foreign phase that polls: each time it commits that there is nothing yet."""
+    """A phase that polls: each time it commits that there is nothing yet."""
 
     params_form = OrderForm
 
@@ -25,12 +23,8 @@ class WaitForStock(Operation):
     def begin(self):
         return RecoveryPoint("waiting")
 
-    @foreign_phase("waiting", window=timedelta(hours=1), worst_case=timedelta(seconds=1))
-    def ask(self):
-        return "not yet"
-
-    @ask.commit
-    def wait(self, answer):
+    @atomic_phase("waiting")
+    def wait(self):
         return NoOp()
 
 

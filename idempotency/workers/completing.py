@@ -20,6 +20,7 @@ from idempotency.claims import Claim, take_over_next_due_key
 from idempotency.exceptions import LEAVING, IdempotencyError, NeedsReview
 from idempotency.models import IdempotencyKey
 from idempotency.operations import Operation, operation_for
+from idempotency.phases import Pending
 from idempotency.support.batches import Batch
 from idempotency.support.positions import Position
 from idempotency.workers.due import find_due_keys
@@ -31,6 +32,7 @@ class Outcome(StrEnum):
 
     FINISHED = "finished"
     DECLINED = "declined"
+    PENDING = "pending"
     POSTPONED = "postponed"
     NEEDS_REVIEW = "needs_review"
 
@@ -61,10 +63,11 @@ def complete_due_keys(
 
 
 def _batch(outcomes: Counter[Outcome], limit: int) -> Batch:
-    """Count the outcomes, of which the first two are final answers."""
+    """Count the outcomes: the first two are final answers, and what is pending is no failure."""
     succeeded = outcomes[Outcome.FINISHED] + outcomes[Outcome.DECLINED]
+    failed = outcomes[Outcome.POSTPONED] + outcomes[Outcome.NEEDS_REVIEW]
     return Batch(
-        {"succeeded": succeeded, "failed": outcomes.total() - succeeded},
+        {"succeeded": succeeded, "failed": failed},
         is_full=outcomes.total() >= limit,
         details={str(outcome): outcomes[outcome] for outcome in Outcome},
     )
@@ -80,10 +83,12 @@ def complete_key(claim: Claim) -> Outcome:
     except BaseException as error:
         return _unfinished(failures.let_go(claim.key, claim.lease, error))
     try:
-        response = Attempt(operation).resume(claim)
+        ended = Attempt(operation).resume(claim)
     except IdempotencyError as error:
         return _unfinished(error)
-    return Outcome.FINISHED if response.status < 400 else Outcome.DECLINED
+    if isinstance(ended, Pending):
+        return Outcome.PENDING
+    return Outcome.FINISHED if ended.status < 400 else Outcome.DECLINED
 
 
 def _ask_whether_it_may_go_on(operation: Operation, key: IdempotencyKey) -> None:

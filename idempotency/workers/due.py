@@ -7,11 +7,15 @@ from django.db import connection
 
 from idempotency import conf, failures
 from idempotency.models import FINISHED
+from idempotency.phases import LONGEST_PAUSE
 from idempotency.support.positions import Position
 from idempotency.transactions import repeated_on_conflict
 
 LONGEST_INSERT = timedelta(seconds=30)
 """A fresh key is due after its grace. Where there is none, its claim has committed by then."""
+
+WAITS_TOO_LONG = """run_after > statement_timestamp() + %(longest_wait)s
+   AND (pending_since IS NULL OR run_after > statement_timestamp() + %(longest_pause)s)"""
 
 # Whether a key is due, and since when. A key that somebody works on counts,
 # so that the position stays before it. And whether one is to wait longer than any rule has it.
@@ -20,9 +24,9 @@ SELECT statement_timestamp(),
        (SELECT min(run_after) FROM idempotency_idempotencykey
          WHERE recovery_point <> '{FINISHED}' AND needs_review_at IS NULL
            AND run_after BETWEEN %(begin_at)s AND statement_timestamp()),
-       (SELECT max(run_after) FROM idempotency_idempotencykey
-         WHERE recovery_point <> '{FINISHED}' AND needs_review_at IS NULL
-           AND run_after > statement_timestamp() + %(longest_wait)s)
+       EXISTS (SELECT FROM idempotency_idempotencykey
+                WHERE recovery_point <> '{FINISHED}' AND needs_review_at IS NULL
+                  AND {WAITS_TOO_LONG})
 """  # noqa: S608
 
 # Keys whose wait was set by a clock that was ahead, and has been set right: they are due.
@@ -30,7 +34,7 @@ MAKE_DUE = f"""
 UPDATE idempotency_idempotencykey
    SET run_after = statement_timestamp()
  WHERE recovery_point <> '{FINISHED}' AND needs_review_at IS NULL
-   AND run_after > statement_timestamp() + %(longest_wait)s
+   AND {WAITS_TOO_LONG}
 """  # noqa: S608
 
 
@@ -38,7 +42,11 @@ UPDATE idempotency_idempotencykey
 def find_due_keys(position: Position) -> bool:
     """Say whether any key is due, and move the position on to the first of them."""
     with position.look(), connection.cursor() as cursor:
-        values: dict[str, Any] = {"begin_at": position.at, "longest_wait": _longest_wait()}
+        values: dict[str, Any] = {
+            "begin_at": position.at,
+            "longest_wait": _with_tolerance(failures.longest_wait()),
+            "longest_pause": _with_tolerance(LONGEST_PAUSE),
+        }
         cursor.execute(FIND_DUE_KEYS, values)
         [(now, due_since, impossible)] = cursor.fetchall()
         if impossible:
@@ -47,5 +55,5 @@ def find_due_keys(position: Position) -> bool:
     return bool(due_since or impossible)
 
 
-def _longest_wait() -> timedelta:
-    return failures.longest_wait() + conf.current().clock_tolerance
+def _with_tolerance(wait: timedelta) -> timedelta:
+    return wait + conf.current().clock_tolerance

@@ -7,6 +7,7 @@ from typing import Any
 from django.db import connection
 
 from idempotency import conf
+from idempotency.claims import KEY_IS_OVERDUE
 from idempotency.models import FINISHED
 from idempotency.support.positions import Position
 from idempotency.transactions import repeated_on_conflict
@@ -24,15 +25,15 @@ SELECT (SELECT min(last_run_at) FROM idempotency_idempotencykey
                WHERE recovery_point = '{FINISHED}' AND last_run_at >= %(begin_at)s)),
        statement_timestamp() - %(tombstone_retention)s"""  # noqa: S608
 
-# And the unfinished keys, which are few: whether one is past its retention, and which run is the
+# And the unfinished keys, which are few: whether one is overdue, and which run is the
 # oldest of those that may still finish. No index has them in the order of either, so it reads the
 # entries of all keys that were unfinished since the last vacuum; once a minute is often enough.
 KEYS_ARE_OVERDUE = f"""
 {FINISHED_KEYS_ARE_OVERDUE},
-       created_at < statement_timestamp() - %(retention)s,
+       is_overdue,
        LEAST(last_run_at, statement_timestamp()),
        (SELECT last_run_at FROM position) > statement_timestamp() + %(clock_tolerance)s
-  FROM (SELECT min(created_at) AS created_at, min(last_run_at) AS last_run_at
+  FROM (SELECT bool_or({KEY_IS_OVERDUE}) AS is_overdue, min(last_run_at) AS last_run_at
           FROM idempotency_idempotencykey
          WHERE recovery_point <> '{FINISHED}' AND needs_review_at IS NULL) AS unfinished
 """  # noqa: S608

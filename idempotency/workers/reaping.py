@@ -264,7 +264,10 @@ def _clean_up(operation: Operation, claim: Claim) -> None:
     attempt = Attempt(operation)
     attempt.hold(claim)
     progress = Progress(
-        recovery_point=claim.key.recovery_point, keeps_lease=True, journal=[{"event": "clean_up"}]
+        recovery_point=claim.key.recovery_point,
+        keeps_lease=True,
+        keeps_pending=True,
+        journal=[{"event": "clean_up"}],
     )
 
     def clean_up_fenced() -> None:

@@ -10,7 +10,7 @@ from idempotency.management.printing import ending_with_the_reader
 from idempotency.models import IdempotencyKey
 from idempotency.parameters import readable_parameters
 from idempotency.review import decisions
-from idempotency.review.decisions import Decision
+from idempotency.review.decisions import Decision, said_of
 from idempotency.review.forms import DECISIONS, DecisionForm
 from idempotency.support.described import described
 from idempotency.support.storable import escaped
@@ -95,10 +95,10 @@ class Command(BaseCommand):
             reason=options["reason"],
         )
         try:
-            response = form.carry_out(decision)
+            outcome = form.carry_out(decision)
         except (ReviewRefused, IdempotencyError) as error:
             raise CommandError(described(error)) from error
-        self._print(f"finished with {response.status}: {response.text}")
+        self._print(said_of(outcome))
 
 
 def _name_of(key: IdempotencyKey) -> str:
