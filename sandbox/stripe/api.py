@@ -146,7 +146,10 @@ class StripeAPI:
             parameters=parameters,
             path=request.path,
             object_id=admitted.object_id,
+            host=request.headers.get("host", ""),
             must_decline=any(kind in fired for kind in DECLINES),
+            must_process=FaultKind.PROCESSING in fired,
+            must_wait=FaultKind.REFUND_PENDING in fired,
         )
         resource = render(self.ledger, admitted.endpoint(call), expand)
         if FaultKind.ERROR_AFTER in fired:

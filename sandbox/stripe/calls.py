@@ -15,7 +15,10 @@ class Call:
     parameters: Parameters
     path: str
     object_id: str
+    host: str  # under which the client has reached the stand-in
     must_decline: bool  # a `decline` fault hit this call
+    must_process: bool  # a `processing` fault did
+    must_wait: bool  # a `refund_pending` fault did
 
 
 # Reads its parameters, changes the ledger, returns an object or a list object.

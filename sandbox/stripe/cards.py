@@ -23,6 +23,7 @@ class Card:
 CARDS = {
     "visa": Card(last4="4242", behaviour=Behaviour.PAYS),
     "chargeCustomerFail": Card(last4="0341", behaviour=Behaviour.DECLINES),
+    "threeDSecure2Required": Card(last4="3220", behaviour=Behaviour.NEEDS_AUTHENTICATION),
     "authenticationRequired": Card(last4="3184", behaviour=Behaviour.NEEDS_AUTHENTICATION),
 }
 _BEHAVIOUR_BY_LAST4 = {card.last4: card.behaviour for card in CARDS.values()}

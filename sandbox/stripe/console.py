@@ -12,10 +12,12 @@ from collections.abc import Callable
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
+from sandbox.stripe import bank
 from sandbox.stripe.api import StripeAPI
 from sandbox.stripe.clock import CLOCK
 from sandbox.stripe.faults import InvalidFault
 from sandbox.stripe.ledger import Resource
+from sandbox.stripe.resources.confirming import BANK_PAGE
 from sandbox.stripe.shapes import present
 from sandbox.stripe.wire import Answer, Request
 
@@ -46,6 +48,7 @@ class Console:
             "GET charges": self._charges,
             "GET payment_intents": self._payment_intents,
             "GET calls": self._count_calls,
+            "POST settle": self._settle,
             "POST clock": self._set_clock,
             "POST age": self._age,
             "POST prune": self._prune,
@@ -55,6 +58,8 @@ class Console:
     def answer(self, request: Request) -> Answer:
         if not _is_from_here(request):
             return _json_answer(403, {"error": "a control call names this machine as its Host"})
+        if request.path.startswith(BANK_PAGE):
+            return bank.answer(self._api.ledger, request)
         name = f"{request.method} {request.path.removeprefix(PREFIX)}"
         call = self._calls.get(name)
         if call is None:
@@ -101,6 +106,15 @@ class Console:
         if not isinstance(seconds, int | float) or seconds < 0:
             raise BadRequest("older_than_seconds: must be a number from 0")
         return {"pruned": self._api.keys.prune(seconds)}
+
+    def _settle(self, request: Request) -> Reply:
+        given = _read_json(request)
+        if not isinstance(given.get("succeeds"), bool):
+            raise BadRequest("succeeds: must be true or false")
+        settled = bank.decide(self._api.ledger, str(given.get("id")), given["succeeds"])
+        if settled is None:
+            raise BadRequest("id: must be that of a payment or a refund that is under way")
+        return {"id": settled["id"], "status": settled["status"]}
 
     def _set_clock(self, request: Request) -> Reply:
         seconds = _read_json(request).get("ahead_seconds", 0)

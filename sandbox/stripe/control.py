@@ -75,6 +75,18 @@ class StandIn:
         """`count`, and the counts `by_status`."""
         return self._call("GET", "payment_intents")
 
+    def settle(self, object_id: str, *, succeeds: bool) -> str:
+        """End a payment or a refund that is under way, as a bank or a rider at its page does.
+
+        Returns: the status that it has then.
+
+        Raises:
+            ControlError: it is not under way.
+        """
+        settled = self._call("POST", "settle", {"id": object_id, "succeeds": succeeds})
+        status: str = settled["status"]
+        return status
+
     def calls(self) -> dict[str, Any]:
         """Since the start or the last reset: `calls` by method and path, `replays`, `mismatches`.
 

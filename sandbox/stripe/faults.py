@@ -22,6 +22,8 @@ class FaultKind(StrEnum):
     ERROR_BEFORE = "error_before"  # 500 saved under the key, not executed
     ERROR_AFTER = "error_after"  # executed, then 500 saved under the key
     DECLINE = "decline"  # the charge of this call is declined
+    PROCESSING = "processing"  # the payment of this call is under way until it is settled
+    REFUND_PENDING = "refund_pending"  # the refund of this call is under way until it is settled
     STALL = "stall"  # executed and saved, the answer is held back
     RESET_AFTER = "reset_after"  # executed and saved, then a TCP reset
     MALFORMED_JSON = "malformed_json"  # executed and saved, half of the body is sent
@@ -42,6 +44,8 @@ ON_EXECUTION = (
     FaultKind.ERROR_AFTER,
     FaultKind.DECLINE,
     FaultKind.HOSTILE_DECLINE,
+    FaultKind.PROCESSING,
+    FaultKind.REFUND_PENDING,
 )
 DECLINES = (FaultKind.DECLINE, FaultKind.HOSTILE_DECLINE)
 ON_ANSWER = (
@@ -51,8 +55,9 @@ ON_ANSWER = (
     FaultKind.KEY_PRUNED,
 )
 
-# Only these can be declined, so a narrower fault would only be used up by other calls.
+# Only these can be declined or take their time, so a wider fault would be used up by other calls.
 CHARGING_CALLS = "POST /v1/payment_intents"
+REFUNDING_CALLS = "POST /v1/refunds"
 
 
 # What a proxy, a bank or an attacker may have written: a NUL, what clears a terminal, what turns a
@@ -86,8 +91,10 @@ class Fault:
     def __post_init__(self) -> None:
         # Repeatable from a seed, and nothing secret.
         self._random = random.Random(self.seed)  # noqa: S311
-        if self.kind in DECLINES and self.path is None:
+        if self.kind in (*DECLINES, FaultKind.PROCESSING) and self.path is None:
             self.path = CHARGING_CALLS
+        if self.kind is FaultKind.REFUND_PENDING and self.path is None:
+            self.path = REFUNDING_CALLS
 
     @property
     def is_spent(self) -> bool:

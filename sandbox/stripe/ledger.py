@@ -64,7 +64,7 @@ class Ledger:
 
     def __init__(self, store: sqlite3.Connection) -> None:
         self._store = store
-        self._charges: list[str] = []
+        self._payments: list[str] = []
         self._commits = 0
 
     def put(self, resource: Resource) -> None:
@@ -77,8 +77,8 @@ class Ledger:
             "body": json.dumps(resource),
         }
         self._store.execute(PUT, row)
-        if resource["object"] == "charge":
-            self._charges.append(resource["id"])
+        if resource["object"] in ("charge", "payment_intent"):
+            self._payments.append(resource["id"])
 
     def get(self, kind: str, object_id: str, param: str = "id") -> Resource:
         """Return the object, or `Refused` naming the parameter (`id` is the URL's own)."""
@@ -116,19 +116,25 @@ class Ledger:
         )
         return ((json.loads(body), key) for body, key in found)
 
+    def charged_under(self, object_id: str) -> str | None:
+        """The idempotency key of the call that made a payment."""
+        query = "SELECT charged_under FROM object WHERE id = ?"
+        found = self._store.execute(query, (object_id,)).fetchone()
+        return found[0] if found else None
+
     def commit(self, key: str | None) -> None:
         """Commit what the call changed, before it is answered.
 
         Args:
-            key: the idempotency key of the call, under which its charges are kept. A refund
+            key: the idempotency key of the call, which its payments are remembered by. A refund
                 changes the charge later, under a key of its own.
         """
-        for charge in self._charges:
+        for payment in self._payments:
             self._store.execute(
                 "UPDATE object SET charged_under = ? WHERE id = ? AND charged_under IS NULL",
-                (key, charge),
+                (key, payment),
             )
-        self._charges.clear()
+        self._payments.clear()
         self._commits += 1
         if self._commits % LOOK_EVERY_COMMITS == 0:
             self._forget_old_payments()
@@ -140,7 +146,7 @@ class Ledger:
         self._store.commit()
 
     def clear(self) -> None:
-        self._charges.clear()
+        self._payments.clear()
         self._store.execute("DELETE FROM object")
         self._store.commit()
 

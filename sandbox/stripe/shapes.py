@@ -151,6 +151,7 @@ SHAPES: dict[str, dict[str, Any]] = {
         "created": None,
         "currency": None,
         "destination_details": None,
+        "failure_reason": None,
         "metadata": {},
         "payment_intent": None,
         "reason": None,

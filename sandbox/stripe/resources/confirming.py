@@ -11,10 +11,13 @@ from typing import Any
 from sandbox.stripe.calls import Call
 from sandbox.stripe.cards import Behaviour, behaviour_of
 from sandbox.stripe.errors import DOCS, Failed, invalid
-from sandbox.stripe.ledger import Resource
+from sandbox.stripe.ledger import Ledger, Resource
 from sandbox.stripe.resources.charges import failed_charge, succeeded_charge
 from sandbox.stripe.resources.payment_methods import find_or_make
 from sandbox.stripe.shapes import present
+
+BANK_PAGE = "/_sandbox/bank/"
+"""Where the stand-in plays the bank's page; the intent's id follows."""
 
 
 def named_payment_method(call: Call, intent: Resource) -> Resource | None:
@@ -51,7 +54,12 @@ def default_source(call: Call, intent: Resource) -> Resource | None:
 
 
 def confirm_intent(
-    call: Call, intent: Resource, payment_method: Resource | None, *, off_session: bool
+    call: Call,
+    intent: Resource,
+    payment_method: Resource | None,
+    *,
+    off_session: bool,
+    return_url: str | None,
 ) -> Resource:
     """Charge the payment method and return the intent as it then is.
 
@@ -69,15 +77,28 @@ def confirm_intent(
     call.ledger.put(payment_method)
     behaviour = Behaviour.DECLINES if call.must_decline else behaviour_of(payment_method["card"])
     if behaviour is Behaviour.DECLINES:
-        return _fail(call, intent, payment_method, _declined())
+        raise _card_error(refused(call.ledger, intent, payment_method, _declined()))
     if behaviour is Behaviour.NEEDS_AUTHENTICATION and off_session:
-        return _fail(call, intent, payment_method, _authentication_required())
+        error = _authentication_required()
+        raise _card_error(refused(call.ledger, intent, payment_method, error))
     if behaviour is Behaviour.NEEDS_AUTHENTICATION:
-        return _ask_for_authentication(call, intent, payment_method)
-    return _succeed(call, intent, payment_method)
+        return _ask_for_authentication(call, intent, payment_method, return_url)
+    if call.must_process:
+        return _processing(call.ledger, intent, payment_method)
+    return paid(call.ledger, intent, payment_method)
 
 
-def _succeed(call: Call, intent: Resource, payment_method: Resource) -> Resource:
+def settle(ledger: Ledger, intent: Resource, *, succeeds: bool) -> Resource:
+    """End what is under way: the bank, or the rider at the bank's page, has decided."""
+    payment_method = ledger.get("payment_method", intent["payment_method"])
+    if succeeds:
+        return paid(ledger, intent, payment_method)
+    is_debit = intent["status"] == "processing"
+    error = _declined() if is_debit else _authentication_failed()
+    return refused(ledger, intent, payment_method, error)
+
+
+def paid(ledger: Ledger, intent: Resource, payment_method: Resource) -> Resource:
     charge = succeeded_charge(intent, payment_method)
     paid = intent | {
         "amount_received": intent["amount"],
@@ -87,13 +108,13 @@ def _succeed(call: Call, intent: Resource, payment_method: Resource) -> Resource
         "payment_method": payment_method["id"],
         "status": "succeeded",
     }
-    call.ledger.put(charge)
-    call.ledger.put(paid)
+    ledger.put(charge)
+    ledger.put(paid)
     return paid
 
 
-def _fail(
-    call: Call, intent: Resource, payment_method: Resource, error: dict[str, Any]
+def refused(
+    ledger: Ledger, intent: Resource, payment_method: Resource, error: dict[str, Any]
 ) -> Resource:
     charge = failed_charge(intent, payment_method, error)
     error |= {"charge": charge["id"], "payment_method": present(payment_method)}
@@ -104,16 +125,38 @@ def _fail(
         "payment_method": None,
         "status": "requires_payment_method",
     }
-    call.ledger.put(charge)
-    call.ledger.put(unpaid)
+    ledger.put(charge)
+    ledger.put(unpaid)
+    return unpaid
+
+
+def _card_error(unpaid: Resource) -> Failed:
+    error = unpaid["last_payment_error"]
     failure = Failed(402, error["type"], error["message"])
     failure.error = error | {"payment_intent": present(unpaid)}
-    raise failure
+    return failure
 
 
-def _ask_for_authentication(call: Call, intent: Resource, payment_method: Resource) -> Resource:
+def _processing(ledger: Ledger, intent: Resource, payment_method: Resource) -> Resource:
+    """As a bank debit, which takes days."""
+    waiting = intent | {"payment_method": payment_method["id"], "status": "processing"}
+    ledger.put(waiting)
+    return waiting
+
+
+def _ask_for_authentication(
+    call: Call, intent: Resource, payment_method: Resource, return_url: str | None
+) -> Resource:
+    """By the bank's page where there is a page to come back to, or else by Stripe's script."""
+    next_action: dict[str, Any] = {"type": "use_stripe_sdk", "use_stripe_sdk": {}}
+    if return_url:
+        page = f"http://{call.host}{BANK_PAGE}{intent['id']}"
+        next_action = {
+            "type": "redirect_to_url",
+            "redirect_to_url": {"return_url": return_url, "url": page},
+        }
     waiting = intent | {
-        "next_action": {"type": "use_stripe_sdk", "use_stripe_sdk": {}},
+        "next_action": next_action,
         "payment_method": payment_method["id"],
         "status": "requires_action",
     }
@@ -128,6 +171,17 @@ def _declined() -> dict[str, Any]:
         "doc_url": DOCS + "card-declined",
         "message": "Your card was declined.",
         "type": "card_error",
+    }
+
+
+def _authentication_failed() -> dict[str, Any]:
+    return {
+        "code": "payment_intent_authentication_failure",
+        "decline_code": None,
+        "doc_url": DOCS + "payment-intent-authentication-failure",
+        "message": "We are unable to authenticate your payment method. Please choose a different "
+        "payment method and try again.",
+        "type": "invalid_request_error",
     }
 
 

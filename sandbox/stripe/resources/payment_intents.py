@@ -5,6 +5,7 @@ Source: https://docs.stripe.com/api/payment_intents and
 https://docs.stripe.com/payments/paymentintents/lifecycle
 """
 
+import re
 import secrets
 
 from sandbox.stripe.calls import Call, Endpoint
@@ -26,6 +27,7 @@ MAX_AMOUNT = 99_999_999
 CURRENCIES = frozenset(
     ("aud", "cad", "chf", "dkk", "eur", "gbp", "jpy", "nok", "nzd", "sek", "usd")
 )
+RETURN_URL = re.compile(r"https?://[!-~]{1,2000}")
 UNPAID = ("requires_payment_method", "requires_confirmation", "requires_action")
 CANCELLATION_REASONS = ("abandoned", "duplicate", "fraudulent", "requested_by_customer")
 
@@ -46,7 +48,8 @@ def _create(call: Call) -> Resource:
     payment_method = named_payment_method(call, intent)
     if confirms:
         payer = payment_method or default_source(call, intent)
-        return confirm_intent(call, intent, payer, off_session=off_session)
+        return_url = _read_return_url(call.parameters, intent)
+        return confirm_intent(call, intent, payer, off_session=off_session, return_url=return_url)
     if payment_method is not None:
         call.ledger.put(payment_method)
         intent |= {"payment_method": payment_method["id"], "status": "requires_confirmation"}
@@ -62,7 +65,8 @@ def _confirm(call: Call) -> Resource:
     if payer is None and intent["payment_method"] is not None:
         payer = call.ledger.get("payment_method", intent["payment_method"])
     _require_unpaid(intent, "confirm")
-    return confirm_intent(call, intent, payer, off_session=off_session)
+    return_url = _read_return_url(call.parameters, intent)
+    return confirm_intent(call, intent, payer, off_session=off_session, return_url=return_url)
 
 
 def _cancel(call: Call) -> Resource:
@@ -158,6 +162,22 @@ def _read_off_session(parameters: Parameters) -> bool:
     if parameters.text("off_session") in ("one_off", "recurring"):
         return True
     return parameters.flag("off_session")
+
+
+def _read_return_url(parameters: Parameters, intent: Resource) -> str | None:
+    return_url = parameters.text("return_url")
+    if return_url is not None and not RETURN_URL.fullmatch(return_url):
+        raise invalid("Not a valid URL", code="url_invalid", param="return_url")
+    automatic = intent["automatic_payment_methods"]
+    may_redirect = automatic and automatic["enabled"] and automatic["allow_redirects"] == "always"
+    if may_redirect and return_url is None:
+        raise invalid(
+            "This PaymentIntent is configured to accept payment methods enabled in your Dashboard. "
+            "Because some of these payment methods might redirect your customer off of your page, "
+            "you must provide a `return_url`.",
+            param="return_url",
+        )
+    return return_url
 
 
 def _read_automatic_payment_methods(parameters: Parameters) -> Resource | None:

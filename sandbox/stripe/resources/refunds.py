@@ -6,7 +6,7 @@ Source: https://docs.stripe.com/api/refunds
 from sandbox.stripe.calls import Call, Endpoint
 from sandbox.stripe.clock import CLOCK
 from sandbox.stripe.errors import Failed, invalid, missing_parameter
-from sandbox.stripe.ledger import Resource, new_id
+from sandbox.stripe.ledger import Ledger, Resource, new_id
 from sandbox.stripe.lists import PAGING, list_page
 
 REASONS = ("duplicate", "fraudulent", "requested_by_customer")
@@ -33,7 +33,7 @@ def _create(call: Call) -> Resource:
         "metadata": metadata,
         "payment_intent": charge["payment_intent"],
         "reason": reason,
-        "status": "succeeded",
+        "status": "pending" if call.must_wait else "succeeded",
     }
     refunded = charge["amount"] - remaining + amount
     call.ledger.put(refund)
@@ -41,6 +41,18 @@ def _create(call: Call) -> Resource:
         charge | {"amount_refunded": refunded, "refunded": refunded == charge["amount"]}
     )
     return refund
+
+
+def settle_refund(ledger: Ledger, refund: Resource, *, succeeds: bool) -> Resource:
+    """End a refund that is under way; one that fails is the charge's no longer."""
+    settled = refund | {"status": "succeeded" if succeeds else "failed"}
+    if not succeeds:
+        settled["failure_reason"] = "lost_or_stolen_card"
+        charge = ledger.get("charge", refund["charge"])
+        refunded = charge["amount_refunded"] - refund["amount"]
+        ledger.put(charge | {"amount_refunded": refunded, "refunded": False})
+    ledger.put(settled)
+    return settled
 
 
 def _read_charge(call: Call) -> Resource:

@@ -1,0 +1,89 @@
+"""The page of the rider's bank, for payments that wait for their rider (3-D Secure), as a browser
+sees it; and what ends any payment that is under way.
+
+Source: https://docs.stripe.com/payments/3d-secure/authentication-flow
+"""
+
+from html import escape
+from urllib.parse import parse_qs, urlencode
+
+from sandbox.stripe.errors import StripeError
+from sandbox.stripe.ledger import Ledger, Resource
+from sandbox.stripe.resources.confirming import BANK_PAGE, settle
+from sandbox.stripe.resources.refunds import settle_refund
+from sandbox.stripe.wire import Answer, Request
+
+UNDER_WAY = ("requires_action", "processing", "pending")
+
+PAGE = """<!doctype html>
+<html lang="en"><meta charset="utf-8"><title>Your bank</title>
+<style>body {{ font: 1.1em sans-serif; margin: 4em auto; max-width: 28em }}
+button {{ font: inherit; padding: .5em 1em }}</style>
+<h1>Your bank</h1>
+<p>{said}</p>
+{form}
+"""
+FORM = """<form method="post">
+<button name="decision" value="confirm">Confirm the payment</button>
+<button name="decision" value="refuse">Refuse it</button>
+</form>"""
+
+
+def answer(ledger: Ledger, request: Request) -> Answer:
+    """Show the page, or take the rider's decision and lead back to the shop."""
+    payment_id = request.path.removeprefix(BANK_PAGE)
+    intent = _waiting(ledger, payment_id)
+    if intent is None or intent["object"] != "payment_intent":
+        return _page(404, "There is no payment here that waits for you.", "")
+    if request.method != "POST":
+        amount = f"{intent['amount'] / 100:.2f} {intent['currency'].upper()}"
+        return _page(200, f"Rocket Rides asks for {escape(amount)}.", FORM)
+    decision = parse_qs(request.body.decode("latin-1")).get("decision", [""])[0]
+    if decision not in ("confirm", "refuse"):
+        return _page(400, "The bank has not understood.", FORM)
+    decide(ledger, payment_id, decision == "confirm")
+    return _back_to_the_shop(intent)
+
+
+def decide(ledger: Ledger, object_id: str, succeeds: bool) -> Resource | None:
+    """End a payment, or a refund, that is under way; None where it is not."""
+    waiting = _waiting(ledger, object_id)
+    if waiting is None:
+        return None
+    if waiting["object"] == "refund":
+        settled = settle_refund(ledger, waiting, succeeds=succeeds)
+    else:
+        settled = settle(ledger, waiting, succeeds=succeeds)
+    ledger.commit(ledger.charged_under(object_id))
+    return settled
+
+
+def _waiting(ledger: Ledger, object_id: str) -> Resource | None:
+    kind = "refund" if object_id.startswith("re_") else "payment_intent"
+    try:
+        found = ledger.get(kind, object_id)
+    except StripeError:
+        return None
+    return found if found["status"] in UNDER_WAY else None
+
+
+def _back_to_the_shop(intent: Resource) -> Answer:
+    action = (intent.get("next_action") or {}).get("redirect_to_url")
+    if action is None:
+        return _page(200, "Thank you. You can close this page.", "")
+    query = urlencode(
+        {
+            "payment_intent": intent["id"],
+            "payment_intent_client_secret": intent["client_secret"],
+            "source_type": "card",
+        }
+    )
+    separator = "&" if "?" in action["return_url"] else "?"
+    return Answer(
+        status=303, body=b"", headers={"Location": f"{action['return_url']}{separator}{query}"}
+    )
+
+
+def _page(status: int, said: str, form: str) -> Answer:
+    body = PAGE.format(said=said, form=form).encode()
+    return Answer(status=status, body=body, headers={"Content-Type": "text/html; charset=utf-8"})
