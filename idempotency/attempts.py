@@ -236,7 +236,7 @@ class Attempt:
         if key.foreign_reference is None:
             return phase.name if self._may_send(phase) else phase.lookup_name or phase.name
         is_over = key.gives_up_at is not None and key.gives_up_at <= key.last_run_at
-        way = phase.withdraw_name if is_over else phase.follow_name
+        way = (is_over and phase.withdraw_name) or phase.follow_name
         if way is None:
             raise Parked(
                 f"This version of the service cannot ask what became of {phase.name}, which is "
@@ -248,10 +248,8 @@ class Attempt:
         """Commit that the other system has it under way, and let the key go: it was an answer, so
         the attempt is not counted against the completer's.
         """
-        if phase.follow_name is None or phase.withdraw_name is None:
-            raise InvalidTransition(
-                f"{phase.name} returned Pending: it needs a follow and a withdraw."
-            )
+        if phase.follow_name is None:
+            raise InvalidTransition(f"{phase.name} returned Pending, and has no follow.")
         progress = Progress(
             recovery_point=self.operation.key.recovery_point,
             pending=pending,

@@ -136,6 +136,7 @@ _TAKE_OVER = f"""
        pending_answer    = CASE WHEN {_STAYS} THEN pending_answer END,
        foreign_reference = CASE WHEN {_STAYS} THEN foreign_reference END,
        gives_up_at       = CASE WHEN {_STAYS} THEN gives_up_at END,
+       foreign_question  = CASE WHEN {_STAYS} THEN foreign_question + %(asks_anew)s ELSE 0 END,
        locked_at   = clock_timestamp(),
        last_run_at = clock_timestamp(),
        attempt     = attempt + 1,
@@ -282,11 +283,20 @@ def take_over_next_due_key(position: Position | None = None) -> Claim | None:
 
 
 def reopen_key(
-    key: IdempotencyKey, *, recovery_point: str, action: str, reviewer: str, reason: str
+    key: IdempotencyKey,
+    *,
+    recovery_point: str,
+    action: str,
+    reviewer: str,
+    reason: str,
+    asks_anew: bool = False,
 ) -> Claim | None:
     """Claim a key of the review list, to go on from `recovery_point`.
 
     Return None where it is not, or no longer, as it was read.
+
+    Args:
+        asks_anew: whether the foreign phase's question is to be a new one.
     """
     claim, _ = _take_over(
         REOPEN_KEY,
@@ -294,6 +304,7 @@ def reopen_key(
         id=key.pk,
         seen_token=key.lease_token,
         recovery_point=recovery_point,
+        asks_anew=asks_anew,
         said=json.dumps({"action": action, "reviewer": reviewer, "reason": reason}),
     )
     return claim
@@ -321,6 +332,7 @@ def _take_over(
     event: str,
     completer_attempts: int = 0,
     recovery_point: str | None = None,
+    asks_anew: bool = False,
     said: str = "{}",
     **which: Any,
 ) -> tuple[Claim | None, datetime | None]:
@@ -330,6 +342,7 @@ def _take_over(
         **which,
         "event": event,
         "recovery_point": recovery_point,
+        "asks_anew": int(asks_anew),
         "said": said,
         "lease_token": uuid4(),
         "completer_attempts": completer_attempts,

@@ -101,6 +101,12 @@ class NeedsReview(IdempotencyError):
         self.evidence = evidence or {}
 
 
+class ForeignRefusal(NeedsReview):
+    """The foreign system refused what it was asked, and has done nothing of it. Its sending counts
+    no longer, and where the phase `asks_anew`, a person's "run again" is a new question.
+    """
+
+
 class ParameterGone(NeedsReview):
     """A row that the request was about no longer exists: only a person can say what is to be."""
 

@@ -17,6 +17,7 @@ from idempotency.exceptions import (
     LEAVING,
     ConflictPersists,
     DatabaseUnavailable,
+    ForeignRefusal,
     IdempotencyError,
     LeaseLost,
     NeedsReview,
@@ -69,6 +70,7 @@ def _record(
     progress = Progress(
         recovery_point=None,
         keeps_pending=True,
+        was_refused=isinstance(answer, ForeignRefusal),
         last_error=described(error),
         needs_review=isinstance(answer, NeedsReview),
         run_again_in=PARKED_FOR if is_parked else completer_delay(key.completer_attempts),

@@ -36,6 +36,11 @@ def phase_key(foreign_key: UUID, phase: ForeignPhase) -> UUID:
     return uuid5(foreign_key, phase.first_name)
 
 
+def question_key(key: UUID, number: int) -> UUID:
+    """Derive the key of a phase's question that a person has had asked anew; 0 is the first one."""
+    return uuid5(key, str(number)) if number else key
+
+
 def installation_mark() -> str:
     """What tells this installation's requests from another's at the same foreign system.
 

@@ -53,6 +53,8 @@ class IdempotencyKey(models.Model):
 
     recovery_point = models.CharField(max_length=50, default=STARTED)
     foreign_sent_at = models.DateTimeField(null=True, blank=True)
+    # How often a person has had a question of the phase in hand be asked anew, under another key.
+    foreign_question = models.PositiveIntegerField(default=0, db_default=0)
 
     # What the foreign system has under way: since when, what the client is told meanwhile, by what
     # the thing is known there, and when it is withdrawn.

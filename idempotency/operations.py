@@ -17,7 +17,7 @@ from django.utils.functional import classproperty
 from django.utils.module_loading import autodiscover_modules
 
 from idempotency.exceptions import OutsideForeignPhase, Parked
-from idempotency.foreign_keys import phase_key
+from idempotency.foreign_keys import phase_key, question_key
 from idempotency.http.views import view_for
 from idempotency.models import IdempotencyKey
 from idempotency.parameters import Parameters, keep_all, parameters_of
@@ -109,7 +109,10 @@ class Operation:
                 "foreign_key is read outside of a foreign phase and its commit. Another phase says "
                 "whose key it wants: foreign_key_at(recovery_point)."
             )
-        return phase_key(self.key.foreign_key, self.phase_in_hand)
+        phase = self.phase_in_hand
+        is_asked = phase.starts_from(self.key.recovery_point)
+        number = self.key.foreign_question if is_asked else 0
+        return question_key(phase_key(self.key.foreign_key, phase), number)
 
     def foreign_key_at(self, recovery_point: str) -> UUID:
         """The key that the foreign phase at a recovery point sends, for a row that is to keep it.

@@ -148,6 +148,7 @@ class ForeignPhase(BasePhase):
     worst_case: timedelta | None
     memory: timedelta | None = None
     loads: tuple[str, ...] = ()
+    asks_anew: bool = False
     lookup_name: str | None = None
     commit_name: str | None = None
     adopt_name: str | None = None
@@ -217,6 +218,7 @@ class ForeignPhase(BasePhase):
             worst_case=self.worst_case,
             memory=self.memory,
             loads=self.loads,
+            asks_anew=self.asks_anew,
             commit_name="cancelled",
         )
 
@@ -285,6 +287,7 @@ def foreign_phase(
     worst_case: timedelta | None = None,
     memory: timedelta | None = None,
     loads: Sequence[str] = (),
+    asks_anew: bool = False,
     renamed_from: Sequence[str] = (),
     retired: bool = False,
 ) -> Callable[[Callable[..., Any]], ForeignPhase]:
@@ -300,6 +303,11 @@ def foreign_phase(
             which must not be answered from that memory.
         loads: attributes of the operation that are read before the call is made, because they
             come from the database, whose connection others may have in the meantime.
+        asks_anew: after a `ForeignRefusal` a person's "run again" is a new question:
+            `key.foreign_question` is raised, and `foreign_key` is another one, because a foreign
+            system that has saved the refusal under the old key only repeats it. Where the number is
+            not 0, the method makes the earlier keys useless there, and looks for what they have led
+            to, before it sends anything. An `undo` may always be asked anew.
         renamed_from, retired: as for `atomic_phase`.
 
     The method returns the result for `commit`, or `Pending` when the foreign system has it under
@@ -317,6 +325,7 @@ def foreign_phase(
             worst_case=worst_case,
             memory=memory,
             loads=tuple(loads),
+            asks_anew=asks_anew,
         )
 
     return decorate

@@ -15,6 +15,7 @@ from django.db.models.functions import Now
 from idempotency import (
     STARTED,
     Operation,
+    Pending,
     RecoveryPoint,
     Response,
     atomic_phase,
@@ -26,7 +27,7 @@ from idempotency.parameters import readable_parameters
 from rides import payments
 from rides.forms import DemoRideForm, RideForm
 from rides.models import AuditRecord, Ride
-from rides.tasks import send_ride_receipt
+from rides.tasks import close_payment, send_ride_receipt
 
 RIDE_CREATED = "ride_created"
 CHARGE_CREATED = "charge_created"
@@ -92,34 +93,50 @@ class CreateRide(Operation):
         worst_case=payments.WORST_CASE,
         memory=STRIPES_MEMORY,
         loads=["ride"],
+        asks_anew=True,
     )
-    def charge_rider(self) -> payments.Charge:
+    def charge_rider(self) -> payments.Charge | Pending:
         if self.transient.get("raise_error"):
             raise SimulatedFailure(
                 "This request failed, as raise_error asked. Its ride is kept. "
                 "Retry with the same Idempotency-Key."
             )
-        return payments.charge(self.ride)
+        return payments.charge(self.ride, question=self.key.foreign_question)
 
     @charge_rider.lookup
-    def find_charge(self) -> payments.Charge | None:
+    def find_charge(self) -> payments.Charge | Pending | None:
         return payments.find_charge(self.ride)
+
+    @charge_rider.follow
+    def follow_payment(self, payment_id: str) -> payments.Charge | Pending:
+        return payments.follow(self.ride, payment_id)
+
+    @charge_rider.withdraw
+    def withdraw_payment(self, payment_id: str) -> payments.Charge | Pending:
+        return payments.withdraw(self.ride, payment_id)
 
     @charge_rider.adopt
     def adopt_charge(self, reference: str) -> payments.Charge:
         return payments.read_charge(self.ride, reference)
 
     @charge_rider.undo
-    def take_back_charge(self) -> payments.Account:
+    def take_back_charge(self) -> payments.Account | Pending:
         sent_at, now = self.key.foreign_sent_at, self.key.last_run_at
         return payments.take_back(
             self.ride,
             idempotency_key=self.foreign_key,
+            question=self.key.foreign_question,
             is_remembered=sent_at is None or now - sent_at < RESEND_WINDOW,
         )
 
+    @take_back_charge.follow
+    def follow_refund(self, payment_id: str) -> payments.Account | Pending:
+        return self.take_back_charge()
+
     @charge_rider.rejected(payments.CardDeclined)
     def card_declined(self, error: payments.CardDeclined) -> Response:
+        if error.payment_id:
+            stage_job(close_payment, ride_id=self.ride.pk, payment_id=error.payment_id)
         message = f"Error from payment processor: {error}"
         return Response.error(402, message, code="card_declined")
 
@@ -167,7 +184,9 @@ class CreateRide(Operation):
 
 
 def said_of(account: payments.Account) -> str:
-    """Say what became of the rider's money: no more than is certain."""
+    """What a rider is told of the money: no more than is known."""
+    if any(payment.outcome == payments.DISPUTED for payment in account.payments):
+        return "Your bank disputes the payment for it, and decides about it."
     if account.is_complete:
         return "You are not charged for it."
     if account.payments:

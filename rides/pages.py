@@ -20,6 +20,7 @@ from idempotency.http.keys import check_key
 from idempotency.http.refusals import Unauthenticated
 from idempotency.http.rereading import reading_again_after_a_restart
 from idempotency.http.views import perform
+from idempotency.phases import PENDING_STATUS
 from idempotency.transactions import drop_broken_connection
 from rides import demo
 from rides.authentication import demo_rider_at
@@ -50,6 +51,8 @@ def book_a_ride(request: HttpRequest) -> HttpResponse:
     except Exception as error:
         drop_broken_connection(error)
         return _show_error(request, answerable(error))
+    if answer.status_code == PENDING_STATUS:
+        return _show_pending(request, json.loads(answer.content))
     replayed = answer.headers.get("Idempotent-Replayed") == "true"
     return _show_answer(request, answer.status_code, json.loads(answer.content), replayed=replayed)
 
@@ -74,8 +77,23 @@ def _show_answer(
     return render(request, "rides/answer.html", {**context, "replayed": replayed}, status=status)
 
 
+def _show_pending(request: HttpRequest, body: dict[str, Any]) -> HttpResponse:
+    """What the rider is to do, and a button that asks what became of it: the same request again."""
+    context = {
+        "message": body["message"],
+        "bank_page": (body.get("next_action") or {}).get("url"),
+        "is_pending": True,
+        "values": _sent(request),
+        "retryable": True,
+    }
+    return render(request, "rides/answer.html", context, status=PENDING_STATUS)
+
+
+def _sent(request: HttpRequest) -> dict[str, Any]:
+    return {k: v for k, v in request.POST.items() if k != "csrfmiddlewaretoken"}
+
+
 def _show_error(request: HttpRequest, error: IdempotencyError) -> HttpResponse:
-    """Show an error, with a button that sends the same form again, where that can help."""
-    values = {k: v for k, v in request.POST.items() if k != "csrfmiddlewaretoken"}
-    context = {"message": str(error), "values": values, "retryable": error.retryable}
+    """An error, with a button that sends the same form again, where that can help."""
+    context = {"message": str(error), "values": _sent(request), "retryable": error.retryable}
     return render(request, "rides/answer.html", context, status=error.status)

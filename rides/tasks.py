@@ -1,9 +1,10 @@
-"""The jobs that a ride stages: one, its receipt."""
+"""The jobs that a ride leaves behind: its receipt, or the end of a payment that was refused."""
 
 from django.core.mail import EmailMessage
 
 from idempotency.jobs.settling import Settling
 from idempotency.support.compat import task
+from rides import payments
 from rides.formats import amount, place
 from rides.models import AuditRecord, Ride
 
@@ -27,6 +28,22 @@ def send_ride_receipt(
             resource_type="ride",
             user=ride.user,
         )
+
+
+@task()
+def close_payment(*, ride_id: int, payment_id: str, settling: Settling) -> None:
+    """Close the payment that a refusal leaves behind; where it was paid meanwhile, give it back."""
+    ride = Ride.objects.select_related("user", "idempotency_key").get(pk=ride_id)
+    refund = payments.close_payment(ride, payment_id)
+    with settling():
+        if refund is not None:
+            AuditRecord.objects.create(
+                action=AuditRecord.Action.CHARGE_REFUNDED,
+                data={"refund": refund.id, "payment_intent": payment_id, "status": refund.status},
+                resource_id=ride.pk,
+                resource_type="ride",
+                user=ride.user,
+            )
 
 
 def receipt_for(ride: Ride, *, amount_cents: int, currency: str) -> EmailMessage:

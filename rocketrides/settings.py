@@ -83,6 +83,11 @@ if STRIPE_STAND_IN:
 STRIPE_API_KEY = STRIPE_API_KEY or "sk_test_sandbox"
 STRIPE_API_BASE = STRIPE_API_BASE or "https://api.stripe.com"
 
+# Where a bank's page leads the rider back to. All processes send the same one with a payment.
+PAYMENT_RETURN_URL = web_address("PAYMENT_RETURN_URL") or (
+    "http://127.0.0.1:5000/" if DEBUG or not ALLOWED_HOSTS else f"https://{ALLOWED_HOSTS[0]}/"
+)
+
 # --- The application ------------------------------------------------------------------------------
 
 INSTALLED_APPS = [

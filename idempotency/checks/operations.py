@@ -224,14 +224,21 @@ def _check_foreign_phase(operation: type[Operation], phase: ForeignPhase) -> Ite
             obj=operation,
             id="idempotency.E003",
         )
-    if (phase.follow_name is None) != (phase.withdraw_name is None):
-        has, lacks = ("follow", "withdraw") if phase.follow_name else ("withdraw", "follow")
+    if phase.withdraw_name and not phase.follow_name:
         yield Error(
-            f"The foreign phase {where} has a {has} and no {lacks}: what is pending could not be "
-            f"{'given up' if phase.follow_name else 'asked about'}.",
-            hint=f"Decorate a method with @{phase.name}.{lacks}.",
+            f"The foreign phase {where} has a withdraw and no follow: what is pending could not be "
+            "asked about.",
+            hint=f"Decorate a method with @{phase.name}.follow.",
             obj=operation,
             id="idempotency.E011",
+        )
+    if phase.follow_name and not phase.withdraw_name and not isinstance(phase, UndoPhase):
+        yield Error(
+            f"The foreign phase {where} has a follow and no withdraw: what is pending would never "
+            "be given up.",
+            hint=f"Decorate a method with @{phase.name}.withdraw.",
+            obj=operation,
+            id="idempotency.E012",
         )
     if phase.worst_case is None:
         yield Warning(

@@ -16,8 +16,13 @@ class Migration(migrations.Migration):
         ("idempotency", "0011_job_options"),
     ]
 
-    # Columns without a default cost no rewrite, and a process of the version before leaves them.
+    # Columns that are empty or have a constant default cost no rewrite, and a process of the version before leaves them.
     operations = [
+        migrations.AddField(
+            "idempotencykey",
+            "foreign_question",
+            models.PositiveIntegerField(default=0, db_default=0),
+        ),
         migrations.AddField(
             "idempotencykey", "pending_since", models.DateTimeField(blank=True, null=True)
         ),

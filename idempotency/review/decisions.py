@@ -76,13 +76,21 @@ def ask_foreign_system(key: IdempotencyKey) -> str:
 
 
 def run_again(decision: Decision) -> Outcome:
-    """Go on from the recovery point, as a retry would.
+    """Go on from the recovery point, as a retry would; with a new question, where the old one was
+    refused and the phase asks anew.
 
     Raises: `ReviewRefused`, or the `IdempotencyError` with which the attempt ended.
     """
     attempt = Attempt(_operation_of(_key_under_review(decision)))
-    _phase_here(attempt.operation)
-    return _carry_out("run_again", decision, attempt, attempt.run_phase)
+    asks_anew = _asks_anew(_phase_here(attempt.operation), attempt.operation.key)
+    return _carry_out("run_again", decision, attempt, attempt.run_phase, asks_anew=asks_anew)
+
+
+def _asks_anew(phase: Phase, key: IdempotencyKey) -> bool:
+    if not (isinstance(phase, ForeignPhase) and phase.asks_anew):
+        return False
+    was_refused = key.foreign_sent_at is None and not key.is_pending
+    return isinstance(phase, UndoPhase) or was_refused
 
 
 def adopt(decision: Decision, reference: str) -> Outcome:
@@ -150,9 +158,10 @@ def _carry_out(
     first: Callable[[], Outcome | None],
     *,
     leads_to: str | None = None,
+    asks_anew: bool = False,
 ) -> Outcome:
     point = leads_to or attempt.operation.key.recovery_point
-    claim = _claim(action, decision, attempt.operation, point)
+    claim = _claim(action, decision, attempt.operation, point, asks_anew=asks_anew)
     try:
         return attempt.resume(claim, first)
     except NeedsReview as error:
@@ -162,7 +171,9 @@ def _carry_out(
 
 
 @repeated_on_conflict
-def _claim(action: str, decision: Decision, operation: Operation, point: str) -> Claim:
+def _claim(
+    action: str, decision: Decision, operation: Operation, point: str, *, asks_anew: bool
+) -> Claim:
     """Take the key off the list, with the decision in its journal and in the audit records."""
     with transaction.atomic(), hooks_logged():
         claim = reopen_key(
@@ -171,6 +182,7 @@ def _claim(action: str, decision: Decision, operation: Operation, point: str) ->
             action=action,
             reviewer=storable_text(decision.reviewer),
             reason=storable_text(decision.reason),
+            asks_anew=asks_anew,
         )
         if claim is None:
             raise ReviewRefused("Somebody else has decided on this request in the meantime.")

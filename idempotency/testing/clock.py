@@ -8,7 +8,10 @@ from django.db.models import F, QuerySet
 from idempotency import conf
 from idempotency.models import IdempotencyKey, JobDelivery, ReaperPosition, StagedJob
 
-_TIMES_OF_A_KEY = ("created_at", "last_run_at", "locked_at", "run_after", "foreign_sent_at")
+_TIMES_OF_A_KEY = (
+    *("created_at", "last_run_at", "locked_at", "run_after"),
+    *("foreign_sent_at", "pending_since", "gives_up_at"),
+)
 _TIMES_OF_A_STAGED_JOB = ("created_at", "run_after")
 _TIMES_OF_A_DELIVERY = ("created_at", "run_after", "handed_over_at", "leased_until")
 

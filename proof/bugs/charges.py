@@ -188,7 +188,7 @@ def adopts_the_payment_of_another_ride(bed: Bed) -> None:
 )
 def saved_failure_is_asked_again(bed: Bed) -> None:
     """Stripe repeats its saved error for as long as it is asked under the same key."""
-    replace(bed, seams.IS_SAVED_FAILURE, lambda error: False)
+    replace(bed, seams.IS_SAVED_REFUSAL, lambda error: False)
 
 
 @bug(
@@ -201,9 +201,9 @@ def looks_before_the_key_is_useless(bed: Bed) -> None:
     make_key_useless = seams.MAKE_KEY_USELESS.value
     seen: list[Payment] = []
 
-    def look_and_make_key_useless(ride: Any, **options: Any) -> bool:
+    def look_and_make_key_useless(ride: Any, key: Any, **options: Any) -> bool:
         seen[:] = charging.payments_of(ride)
-        make_key_useless(ride, **options)
+        make_key_useless(ride, key, **options)
         return True
 
     replace(bed, seams.MAKE_KEY_USELESS, look_and_make_key_useless)

@@ -1,14 +1,15 @@
 """Stripe, and nothing but Stripe: the only package that imports its client.
 
-Whatever Stripe says of a charge leaves here as one of four things: a `Charge`, `CardDeclined` (a
-definite no), `Indeterminate` (it may have been made, so the same key may be sent again) or
-`NeedsReview` (a person must decide). Apart from the rest, because the distinction of these four is
-what keeps a card from being charged twice.
+Whatever Stripe says of a charge leaves here as one of five things: a `Charge`, `Pending` (it is
+under way there), `CardDeclined` (a definite no), `Indeterminate` (we do not know, so the same key
+may be sent again) or `NeedsReview` (a person must look). Apart from the rest, because telling these
+five apart is what keeps a card from being charged twice.
 """
 
-from rides.payments.charging import Charge, charge, find_charge
+from rides.payments.charging import Charge, charge, find_charge, follow, withdraw
 from rides.payments.client import WORST_CASE, CardDeclined
 from rides.payments.clocks import stripes_clock_ahead
+from rides.payments.closing import close_payment
 from rides.payments.customers import CustomerUnavailable, create_customer, customer_exists
 from rides.payments.reading import (
     charges_between,
@@ -17,26 +18,32 @@ from rides.payments.reading import (
     read_charge,
 )
 from rides.payments.refunding import refund_charge
+from rides.payments.refunds import Refund
 from rides.payments.shapes import LedgerCharge
-from rides.payments.taking_back import Account, TakenBack, take_back
+from rides.payments.taking_back import DISPUTED, Account, TakenBack, take_back
 
 __all__ = [
+    "DISPUTED",
     "WORST_CASE",
     "Account",
     "CardDeclined",
     "Charge",
     "CustomerUnavailable",
     "LedgerCharge",
+    "Refund",
     "TakenBack",
     "charge",
     "charges_between",
     "charges_by_id",
+    "close_payment",
     "create_customer",
     "customer_exists",
     "find_charge",
     "find_ledger_charge",
+    "follow",
     "read_charge",
     "refund_charge",
     "stripes_clock_ahead",
     "take_back",
+    "withdraw",
 ]

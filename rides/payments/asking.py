@@ -14,7 +14,7 @@ from typing import Any, ParamSpec
 import stripe
 
 from idempotency.exceptions import Indeterminate
-from rides.payments.client import verdict
+from rides.payments.client import client, verdict
 from rides.payments.shapes import is_id, unexpected
 
 Sent = ParamSpec("Sent")
@@ -76,6 +76,22 @@ def find(
         except stripe.InvalidRequestError as error:
             if error.http_status == 404 and error.code == "resource_missing":
                 return None
+            raise
+
+
+def cancel(payment_id: str, idempotency_key: str) -> None:
+    """Cancel a payment; one that cannot be canceled, or is so already, stays as it is.
+
+    Raises: stripe.StripeError, for `verdict` to judge; Indeterminate.
+    """
+    try:
+        ask(
+            client().v1.payment_intents.cancel,
+            payment_id,
+            options={"idempotency_key": idempotency_key},
+        )
+    except stripe.StripeError as error:
+        if error.code != "payment_intent_unexpected_state":
             raise
 
 

@@ -4,27 +4,35 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
-from uuid import UUID
 
 import stripe
+from django.conf import settings
 from stripe.params import PaymentIntentCreateParams
 
-from idempotency import conf
+from idempotency import Pending, conf
 from idempotency.exceptions import Indeterminate, NeedsReview
-from idempotency.foreign_keys import installation_mark
+from idempotency.foreign_keys import installation_mark, question_key
 from rides.formats import amount
 from rides.models import Ride
-from rides.payments.asking import ask, find, pages
-from rides.payments.client import LOOKUP_SECONDS, CardDeclined, client, verdict
+from rides.payments.asking import ask, cancel, find, judging, pages
+from rides.payments.client import (
+    LAST_CALL_SECONDS,
+    LOOKUP_SECONDS,
+    CardDeclined,
+    client,
+    drop_connection,
+    is_replay,
+    is_saved_refusal,
+    is_used_otherwise,
+    verdict,
+    within,
+)
+from rides.payments.keys import PLACEHOLDER, bears_key_of, customer_of, foreign_key_of, marks_of
 from rides.payments.shapes import Payment, is_id, not_asked_for, unexpected
+from rides.payments.statuses import PAYMENTS, Outcome
+from rides.payments.useless import make_key_useless
 
 PAGE = 50  # payments, each with its charge: some 300 KB of the 1 MiB that an answer may have
-
-# Off session there is nobody to try another card, so this is where such a payment ends.
-FAILED = ("requires_payment_method", "canceled")
-
-# In the metadata of a payment that was made to use a key up and takes no money (`taking_back`).
-PLACEHOLDER = "takes_no_money"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -41,30 +49,68 @@ class Charge:
         return f"{paid} paid: charge {self.id} of payment {self.payment_intent_id}"
 
 
-def charge(ride: Ride) -> Charge:
+def charge(ride: Ride, *, question: int = 0) -> Charge | Pending:
     """Charge the ride's fare to its rider's card; for one foreign key at most once.
 
     No payment method is named. Stripe then takes the customer's `default_source`, the card that the
     customer was created with (Stripe's API reference, "Create a PaymentIntent", `payment_method`),
     so there is no copy of it here to fall out of step, and no second call to ask for it.
 
+    Args:
+        question: how often a person has had it asked anew, each time under another key.
+
     Raises: CardDeclined, Indeterminate, NeedsReview.
     """
-    key = str(foreign_key_of(ride))
+    if question and (found := _found_of_earlier(ride, question)):
+        return found
+    key = question_key(foreign_key_of(ride), question)
     try:
         answer = ask(
-            client().v1.payment_intents.create, wanted(ride), options={"idempotency_key": key}
+            client().v1.payment_intents.create,
+            wanted(ride),
+            options={"idempotency_key": str(key)},
         )
     except stripe.StripeError as error:
-        if _is_saved_failure(error) or is_used_otherwise(error):
+        if isinstance(error, stripe.CardError) and is_replay(error) and (intent := within(error)):
+            return _judged([_read_again(intent, ride)], ride)
+        if is_saved_refusal(error) or is_used_otherwise(error):
             return _charge_behind(ride, error)
-        if isinstance(error, stripe.CardError) and is_replay(error) and (intent := _within(error)):
-            return _charge_kept([_read_again(intent)], ride)
         raise verdict(error) from error
-    if answer.is_replay and answer.data.get("status") is not None:
-        # It is as old as its first sending, and the payment may have been refunded since.
-        return _charge_kept([_read_again(answer.data)], ride)
-    return _charge_of(answer.data, ride)
+    if answer.is_replay:
+        # It is as old as its first sending: what became of the payment since is asked of itself.
+        return _judged([_read_again(answer.data, ride)], ride)
+    return _judged([_ours(answer.data, ride)], ride)
+
+
+def _found_of_earlier(ride: Ride, question: int) -> Charge | Pending | None:
+    """Make the keys of the earlier questions useless, and look for what any of them has led to."""
+    last_call_at = time.monotonic() + LAST_CALL_SECONDS
+    for number in range(question):
+        key = question_key(foreign_key_of(ride), number)
+        make_key_useless(ride, key, cancelled_under=str(key))
+    found = find_charge(ride)
+    if found is None and time.monotonic() > last_call_at:
+        raise Indeterminate("There was no time to ask anew.")
+    return found
+
+
+def follow(ride: Ride, payment_id: str) -> Charge | Pending:
+    """Ask Stripe what became of a payment that was under way.
+
+    Raises: CardDeclined, Indeterminate, NeedsReview.
+    """
+    return _judged([_read_again({"id": payment_id}, ride)], ride)
+
+
+def withdraw(ride: Ride, payment_id: str) -> Charge | Pending:
+    """Cancel a payment that was under way for too long, and return or raise what it is then.
+
+    Raises: CardDeclined, once Stripe has confirmed that no money will come of it; Indeterminate,
+    NeedsReview.
+    """
+    with judging():
+        cancel(payment_id, f"{foreign_key_of(ride)}:withdraw:{payment_id}")
+    return follow(ride, payment_id)
 
 
 def wanted(ride: Ride) -> PaymentIntentCreateParams:
@@ -74,27 +120,27 @@ def wanted(ride: Ride) -> PaymentIntentCreateParams:
     of it comes from a row that can be lost, no serial number, and no word that a deploy may change;
     and nothing is of one request, as its id or its address.
     """
-    key = str(foreign_key_of(ride))
     return {
         "amount": ride.amount_cents,
         "currency": ride.currency,
         "customer": customer_of(ride),
-        # Nobody is there whom Stripe could send to another page to authenticate.
-        "automatic_payment_methods": {"enabled": True, "allow_redirects": "never"},
+        "automatic_payment_methods": {"enabled": True},
         "confirm": True,
-        "off_session": True,
-        "description": f"{installation_mark()} {key}",
-        "metadata": {"installation": installation_mark(), "foreign_key": key},
+        # The rider who books is there to confirm the payment at their bank's page. So it is sent
+        # in every sending, the completer's too: the question is the same.
+        "return_url": settings.PAYMENT_RETURN_URL,
+        "description": f"{installation_mark()} {foreign_key_of(ride)}",
+        "metadata": marks_of(ride),
     }
 
 
-def find_charge(ride: Ride) -> Charge | None:
-    """Ask Stripe what became of the ride's payment, and send nothing; None if it has none.
+def find_charge(ride: Ride) -> Charge | Pending | None:
+    """Ask Stripe what became of the ride's payment, and send nothing; None if it knows of none.
 
     Raises: CardDeclined, Indeterminate, NeedsReview.
     """
     found = list(payments_of(ride))
-    return _charge_kept(found, ride) if found else None
+    return _judged(found, ride) if found else None
 
 
 def payments_of(ride: Ride) -> Iterator[Payment]:
@@ -110,7 +156,7 @@ def payments_of(ride: Ride) -> Iterator[Payment]:
 
     Raises: Indeterminate, NeedsReview.
     """
-    key, first = str(foreign_key_of(ride)), ride.created_at - conf.current().lookup_span
+    first = ride.created_at - conf.current().lookup_span
     listed = pages(
         client().v1.payment_intents.list,
         limit=PAGE,
@@ -124,35 +170,12 @@ def payments_of(ride: Ride) -> Iterator[Payment]:
             metadata = intent.get("metadata") or {}
             if not isinstance(metadata, dict):
                 raise not_asked_for(intent)
-            if metadata.get("foreign_key") == key and PLACEHOLDER not in metadata:
+            if bears_key_of(ride, metadata) and PLACEHOLDER not in metadata:
                 yield Payment.of(intent)
 
 
-def foreign_key_of(ride: Ride) -> UUID:
-    """Return what the ride's charge is sent under, once and for all.
-
-    A ride without one was recorded by a release before 0005 or beside it, which sent its request's.
-    """
-    if ride.foreign_key is None:
-        assert ride.idempotency_key, "a ride is paid for before its key can be reaped"
-        return ride.idempotency_key.foreign_key
-    return ride.foreign_key
-
-
-def customer_of(ride: Ride) -> str:
-    """Return whom Stripe is asked to charge for the ride, whoever its rider is by now."""
-    customer_id = ride.stripe_customer_id or ride.user.stripe_customer_id
-    assert customer_id, "only a rider can have a ride, and a rider has a customer"
-    return customer_id
-
-
-def is_used_otherwise(error: stripe.StripeError) -> bool:
-    """Say whether Stripe has the key for another question (its docs, "Idempotent requests")."""
-    return isinstance(error, stripe.IdempotencyError)
-
-
-def _charge_kept(found: list[Payment], ride: Ride) -> Charge:
-    """Return the charge of the one payment that stands, or raise what they are otherwise."""
+def _judged(found: list[Payment], ride: Ride) -> Charge | Pending:
+    """Return what the one payment that stands comes to, or raise what they are otherwise."""
     paid = [payment for payment in found if payment.status == "succeeded"]
     kept = [payment for payment in paid if not payment.refunded_cents]
     if len(kept) > 1 or (paid and not kept):
@@ -161,34 +184,49 @@ def _charge_kept(found: list[Payment], ride: Ride) -> Charge:
             f"The payment processor shows {what} for this ride.",
             evidence={"payment_intents": [payment.id for payment in paid]},
         )
-    open_ones = [payment for payment in found if payment.status not in FAILED]
-    return _charge_for((kept or open_ones or found)[0], ride)
+    return _outcome_of((kept or _under_way(found) or found)[0], ride)
 
 
-def _charge_of(intent: dict[str, Any], ride: Ride) -> Charge:
-    """Return the charge of a payment that succeeded, or raise what its status means."""
-    if intent.get("status") in ("processing", None):
-        raise Indeterminate("The payment processor has given no definite answer yet.")
-    return _charge_for(Payment.of(intent), ride)
+def _under_way(found: list[Payment]) -> list[Payment]:
+    return [
+        payment
+        for payment in found
+        if payment.status not in PAYMENTS or PAYMENTS[payment.status].outcome is Outcome.UNDER_WAY
+    ]
 
 
-def _charge_for(payment: Payment, ride: Ride) -> Charge:
-    if payment.status in FAILED:
-        raise CardDeclined(payment.failure or "The payment was canceled.")
-    if payment.status == "processing":
-        raise Indeterminate("The payment processor has given no definite answer yet.")
+def _outcome_of(payment: Payment, ride: Ride) -> Charge | Pending:
+    meaning = PAYMENTS.get(payment.status)
+    if meaning is None:
+        raise _not_paid_for(payment)
+    if meaning.outcome is Outcome.REFUSED:
+        raise CardDeclined(
+            payment.failure or meaning.said,
+            payment_id=None if payment.status == "canceled" else payment.id,
+        )
+    if meaning.outcome is Outcome.UNDER_WAY:
+        return Pending(
+            payment.id,
+            {
+                "message": meaning.said,
+                "status": payment.status,
+                "client_secret": payment.client_secret,
+                "next_action": payment.next_action or None,
+            },
+            ask_again_in=meaning.ask_again_in,
+            gives_up_after=meaning.gives_up_after,
+        )
+    return _charge_of(payment, ride)
+
+
+def _charge_of(payment: Payment, ride: Ride) -> Charge:
     paid = (payment.amount_received_cents, payment.currency)
-    if (
-        payment.status != "succeeded"
-        or payment.charge_id is None
-        or paid != (ride.amount_cents, ride.currency)
-    ):
-        raise unexpected(
-            "The payment is not what was asked for.",
-            payment_intent=payment.id,
-            status=payment.status,
-            amount_received=payment.amount_received_cents,
-            currency=payment.currency,
+    if payment.charge_id is None or paid != (ride.amount_cents, ride.currency):
+        raise _not_paid_for(payment)
+    if payment.is_disputed:
+        raise NeedsReview(
+            "The rider's bank disputes the payment for this ride.",
+            evidence={"payment_intent": payment.id, "charge": payment.charge_id},
         )
     return Charge(
         id=payment.charge_id,
@@ -198,24 +236,51 @@ def _charge_for(payment: Payment, ride: Ride) -> Charge:
     )
 
 
-def _read_again(intent: dict[str, Any]) -> Payment:
+def _not_paid_for(payment: Payment) -> NeedsReview:
+    return unexpected(
+        "The payment is not what was asked for.",
+        payment_intent=payment.id,
+        status=payment.status,
+        amount_received=payment.amount_received_cents,
+        currency=payment.currency,
+    )
+
+
+def _ours(intent: dict[str, Any], ride: Ride) -> Payment:
+    """Return the payment, if it bears what was sent for the ride: an answer that does not is
+    another request's, perhaps one that a connection had left over.
+
+    Raises: Indeterminate; NeedsReview, where it is ours and not what a payment looks like.
+    """
+    sent = (customer_of(ride), ride.amount_cents, ride.currency)
+    came = tuple(intent.get(name) for name in ("customer", "amount", "currency"))
+    if came != sent or not bears_key_of(ride, intent.get("metadata")) or not intent.get("status"):
+        drop_connection()
+        raise Indeterminate("The payment processor's answer is not one to this request.")
+    return Payment.of(intent)
+
+
+def _read_again(intent: dict[str, Any], ride: Ride) -> Payment:
+    """Return the payment as it is now: a saved answer is as old as its first sending."""
     if not is_id(intent.get("id")):
         raise not_asked_for(intent)
+    return _ours(_retrieve(intent["id"]), ride)
+
+
+def read_payment(payment_id: str) -> Payment:
+    """Return a payment as Stripe has it now. Raises: Indeterminate, NeedsReview."""
+    return Payment.of(_retrieve(payment_id))
+
+
+def _retrieve(payment_id: str) -> dict[str, Any]:
     retrieve = client().v1.payment_intents.retrieve
-    found = find(retrieve, intent["id"], expand=["latest_charge"]) or {}
-    if found.get("id") != intent["id"]:
-        raise not_asked_for(intent)
-    return Payment.of(found)
+    found = find(retrieve, payment_id, expand=["latest_charge"]) or {}
+    if found.get("id") != payment_id:
+        raise not_asked_for(found)
+    return found
 
 
-def _within(error: stripe.StripeError) -> dict[str, Any] | None:
-    """Return the payment inside a card error."""
-    body = error.json_body if isinstance(error.json_body, dict) else {}
-    intent = body["error"].get("payment_intent")
-    return intent if isinstance(intent, dict) else None
-
-
-def _charge_behind(ride: Ride, error: stripe.StripeError) -> Charge:
+def _charge_behind(ride: Ride, error: stripe.StripeError) -> Charge | Pending:
     """Look for the charge, because the key that would repeat the question only repeats the error.
 
     Stripe saves the first answer to a key, a 500 included, whether or not the card was charged, and
@@ -226,11 +291,3 @@ def _charge_behind(ride: Ride, error: stripe.StripeError) -> Charge:
     if found is None:
         raise verdict(error) from error
     return found
-
-
-def _is_saved_failure(error: stripe.StripeError) -> bool:
-    return is_replay(error) and (error.http_status or 0) >= 500
-
-
-def is_replay(error: stripe.StripeError) -> bool:
-    return (error.headers or {}).get("Idempotent-Replayed") == "true"

@@ -11,8 +11,9 @@ from typing import Any
 from idempotency.exceptions import ReviewRefused
 from rides.models import Ride
 from rides.payments.asking import find, pages
-from rides.payments.charging import PLACEHOLDER, Charge, customer_of, foreign_key_of, payments_of
+from rides.payments.charging import Charge, payments_of
 from rides.payments.client import client
+from rides.payments.keys import PLACEHOLDER, customer_of, foreign_key_of
 from rides.payments.shapes import LedgerCharge
 
 PAGE = 100  # charges, the most that Stripe gives at a time
@@ -34,15 +35,19 @@ def read_charge(ride: Ride, reference: str) -> Charge:
         for what, found, wanted in _compared(charge, ride)
         if found != wanted
     ]
+    payment_intent_id = charge.payment_intent_id
+    if payment_intent_id is None:
+        raise ReviewRefused(f"{charge.id} belongs to no payment, as all of ours do.")
     if wrong:
         raise ReviewRefused(f"{charge.id} does not pay for ride {ride.pk}: {'; '.join(wrong)}.")
     if others := _payments_beside(charge, ride):
         raise ReviewRefused(
-            f"{', '.join(others)} took money for ride {ride.pk} too. Refund that at Stripe first."
+            f"{', '.join(others)} took money for ride {ride.pk} too, or may yet. Refund or cancel "
+            "that at Stripe first."
         )
     return Charge(
         id=charge.id,
-        payment_intent_id=str(charge.payment_intent_id),
+        payment_intent_id=payment_intent_id,
         amount_cents=charge.amount_cents,
         currency=charge.currency,
     )
@@ -97,12 +102,15 @@ def _charge_of_payment(payment_intent_id: str) -> LedgerCharge | None:
 
 
 def _payments_beside(charge: LedgerCharge, ride: Ride) -> list[str]:
-    """Return the ids of the ride's other payments of which money is left with us."""
+    """Return the ids of the ride's other payments that are open, or left money with us."""
     return [
         payment.id
         for payment in payments_of(ride)
         if payment.id != charge.payment_intent_id
-        and payment.refunded_cents < payment.amount_received_cents
+        and payment.status != "canceled"
+        and (
+            payment.status != "succeeded" or payment.refunded_cents < payment.amount_received_cents
+        )
     ]
 
 

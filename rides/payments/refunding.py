@@ -3,8 +3,9 @@
 from idempotency.foreign_keys import installation_mark
 from rides.payments.asking import ask, judging
 from rides.payments.client import client
-from rides.payments.shapes import LedgerCharge
-from rides.payments.taking_back import refunded
+from rides.payments.refunds import Refund
+from rides.payments.shapes import LedgerCharge, unexpected
+from rides.payments.statuses import Outcome
 
 
 def refund_charge(charge: LedgerCharge) -> str:
@@ -13,7 +14,7 @@ def refund_charge(charge: LedgerCharge) -> str:
     Raises: Indeterminate, to be asked for again; NeedsReview.
     """
     with judging():
-        refund = ask(
+        answer = ask(
             client().v1.refunds.create,
             {
                 "charge": charge.id,
@@ -21,5 +22,13 @@ def refund_charge(charge: LedgerCharge) -> str:
                 "metadata": charge.metadata,
             },
             options={"idempotency_key": f"{installation_mark()}:refund:{charge.id}"},
-        ).data
-    return refunded(refund, charge=charge.id)
+        )
+    refund = Refund.of(answer.data)
+    if refund.outcome is Outcome.REFUSED:
+        raise unexpected(
+            "The payment processor could not refund the charge.",
+            refund=refund.id,
+            status=refund.status,
+            charge=charge.id,
+        )
+    return f"refund {refund.status}"

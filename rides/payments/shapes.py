@@ -7,11 +7,13 @@ neither an error of ours nor an id of anything.
 import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Self
+from typing import Any, Self, TypeGuard
 
 from idempotency.exceptions import NeedsReview
 
 ID = re.compile(r"[a-z]+_[A-Za-z0-9_]{1,240}")
+SECRET = re.compile(r"[A-Za-z0-9_]{1,300}")
+PLAIN = re.compile(r"[!-~]{1,2000}")
 LATEST = 1 << 37  # in Unix seconds, which is the year 6325
 MOST_SHOWN = 200  # characters of a value that was not expected
 
@@ -24,36 +26,49 @@ class Payment:
 
     id: str
     status: str
+    amount_cents: int
     amount_received_cents: int
     refunded_cents: int
     currency: str
+    customer_id: str | None
     charge_id: str | None
+    is_disputed: bool
     failure: str | None
     metadata: dict[str, Any]
+    client_secret: str | None
+    next_action: dict[str, str]
+    """Of what the rider is to do: its `type`, and the `url` of the page, where there is one."""
 
     @classmethod
     def of(cls, intent: dict[str, Any]) -> Self:
         """Raises: NeedsReview."""
         charge: Any = intent.get("latest_charge")
         failure: Any = intent.get("last_payment_error") or {}
-        expanded = {"id": charge, "amount_refunded": 0}
+        expanded = {"id": charge, "amount_refunded": 0, "disputed": False}
         if isinstance(charge, dict):
             expanded = charge
         message = failure.get("message") if isinstance(failure, dict) else failure
         payment = cls(
             id=intent.get("id", ""),
             status=intent.get("status", ""),
+            amount_cents=intent.get("amount", ""),
             amount_received_cents=intent.get("amount_received", 0),
             refunded_cents=expanded.get("amount_refunded", ""),
             currency=intent.get("currency", ""),
+            customer_id=intent.get("customer"),
             charge_id=expanded.get("id", ""),
+            is_disputed=expanded.get("disputed") is not False,
             failure=message,
             metadata=intent.get("metadata") or {},
+            client_secret=_secret(intent.get("client_secret")),
+            next_action=_next_action(intent.get("next_action")),
         )
         fits = (
             is_id(payment.id)
             and isinstance(payment.status, str)
+            and is_amount(payment.amount_cents)
             and is_amount(payment.amount_received_cents)
+            and (payment.customer_id is None or is_id(payment.customer_id))
             and is_amount(payment.refunded_cents)
             and isinstance(payment.currency, str)
             and (charge is None or is_id(payment.charge_id))
@@ -121,6 +136,23 @@ class LedgerCharge:
             payment_intent_id=charge.get("payment_intent"),
             metadata=charge.get("metadata") or {},
         )
+
+
+def _secret(value: Any) -> str | None:
+    return value if isinstance(value, str) and SECRET.fullmatch(value) else None
+
+
+def _next_action(value: Any) -> dict[str, str]:
+    """As much as a client needs beside the secret, which Stripe's own script goes by."""
+    action = value if isinstance(value, dict) else {}
+    redirect = action.get("redirect_to_url")
+    url = redirect.get("url") if isinstance(redirect, dict) else None
+    named = {"type": action.get("type"), "url": url}
+    return {name: text for name, text in named.items() if _is_plain_text(text)}
+
+
+def _is_plain_text(value: Any) -> TypeGuard[str]:
+    return isinstance(value, str) and PLAIN.fullmatch(value) is not None
 
 
 def is_id(value: Any) -> bool:

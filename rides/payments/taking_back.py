@@ -9,28 +9,31 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from datetime import timedelta
 from uuid import UUID
 
 import stripe
-from stripe.params import PaymentIntentCreateParams
 
-from idempotency.exceptions import Indeterminate
-from idempotency.foreign_keys import installation_mark
+from idempotency import Pending
+from idempotency.exceptions import Indeterminate, NeedsReview
 from rides.models import Ride
-from rides.payments.asking import ask, judging
-from rides.payments.charging import (
-    PLACEHOLDER,
-    foreign_key_of,
-    is_replay,
-    is_used_otherwise,
-    payments_of,
-)
-from rides.payments.client import LAST_CALL_SECONDS, client, verdict
-from rides.payments.shapes import Payment, is_id, not_asked_for, unexpected
+from rides.payments.asking import cancel
+from rides.payments.charging import payments_of, read_payment
+from rides.payments.client import LAST_CALL_SECONDS, verdict
+from rides.payments.keys import foreign_key_of
+from rides.payments.refunds import Refund, refund_rest, refunds_of
+from rides.payments.shapes import Payment, unexpected
+from rides.payments.statuses import Outcome
+from rides.payments.useless import make_key_useless
 
 # Said of a payment that was taken back by somebody else since it was listed.
 CHANGED_MEANWHILE = ("charge_already_refunded", "payment_intent_unexpected_state")
+
+
+REFUND_ASKED_ABOUT_IN = timedelta(hours=1)
+LONGEST_REFUND = timedelta(days=31)  # Stripe lets a refund fail for thirty days
+
+DISPUTED = "disputed"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -41,6 +44,7 @@ class TakenBack:
     outcome: str
     refunded_cents: int
     currency: str
+    is_under_way: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -55,27 +59,41 @@ class Account:
     is_complete: bool
 
 
-def take_back(ride: Ride, *, idempotency_key: UUID, is_remembered: bool) -> Account:
+def take_back(
+    ride: Ride, *, idempotency_key: UUID, question: int, is_remembered: bool
+) -> Account | Pending:
     """Cancel whatever can still be canceled of the ride's payments, and refund what was paid.
 
-    Each payment is looked at first, so it is refunded once however late this is called again; until
-    Stripe removes it, its own idempotency key ensures that even where two processes do it at once.
+    Each payment and its refunds are looked at first, so it is refunded once however late this is
+    called again; until Stripe forgets it, its own idempotency key sees to that even where two
+    processes do it at once. A refund that failed is followed by another one under a key of its own,
+    once a person has said so.
+
+    Returns: `Pending` while a refund, or a payment that cannot be canceled, is under way.
 
     Args:
         idempotency_key: what the keys of these calls are made of; not the charge's, which Stripe
-            then refuses for as long as it has it.
-        is_remembered: whether Stripe still has whatever was sent under the charge's key.
+            then refuses for as long as it knows it.
+        question: how often a person has had it done anew: so many refunds may have failed.
+        is_remembered: whether Stripe still knows whatever was sent under the charge's key.
 
     Raises: Indeterminate, to be called again; NeedsReview.
     """
     last_call_at = time.monotonic() + LAST_CALL_SECONDS
-    is_made = make_key_useless(ride, idempotency_key=idempotency_key)
+    is_made = make_key_useless(ride, foreign_key_of(ride), cancelled_under=str(idempotency_key))
     taken_back = []
     for payment in payments_of(ride):
         if time.monotonic() > last_call_at:
             raise Indeterminate("There was no time to take every payment back.")
         with _judging_changes():
-            taken_back.append(_take_back(payment, idempotency_key))
+            taken_back.append(_take_back(payment, idempotency_key, question))
+    if under_way := [each for each in taken_back if each.is_under_way]:
+        return Pending(
+            under_way[0].payment_intent_id,
+            {"message": "This ride is being cancelled, and what was paid for it is refunded."},
+            ask_again_in=REFUND_ASKED_ABOUT_IN,
+            gives_up_after=LONGEST_REFUND,
+        )
     if not is_made and not taken_back and is_remembered:
         # A call may be under way, or have ended in an error that says nothing.
         raise Indeterminate(
@@ -84,128 +102,60 @@ def take_back(ride: Ride, *, idempotency_key: UUID, is_remembered: bool) -> Acco
     return Account(payments=taken_back, is_complete=is_remembered)
 
 
-def make_key_useless(ride: Ride, *, idempotency_key: UUID) -> bool:
-    """Have Stripe refuse the ride's charge from now on, however late a process sends it.
+def _take_back(payment: Payment, idempotency_key: UUID, question: int) -> TakenBack:
+    if payment.is_disputed:
+        return _taken_back(payment, DISPUTED, 0)
+    if payment.status == "succeeded":
+        return _refund_once(payment, idempotency_key, question)
+    if payment.status != "canceled":
+        cancel(payment.id, f"{idempotency_key}:cancel:{payment.id}")
+        payment = read_payment(payment.id)
+    if payment.status == "succeeded":
+        raise Indeterminate("A payment changed while it was being taken back.")
+    # What is processed can't be canceled, and is refunded once it has come.
+    return _taken_back(payment, payment.status, 0, is_under_way=payment.status != "canceled")
 
-    By a payment that takes no money, unconfirmed and without a customer, under the charge's own
-    idempotency key: a charge under it is another question, which Stripe refuses for as long as it
-    has the key.
 
-    Returns: whether Stripe did not have the key. If it did, what was made under it is to be looked
-    up.
+def _refund_once(payment: Payment, idempotency_key: UUID, question: int) -> TakenBack:
+    """Refund what is left of a payment, or say what became of the refunds that it has.
 
-    Raises: Indeterminate, NeedsReview.
+    Raises: NeedsReview where one failed, and no person has asked for another one since.
     """
-    key = str(foreign_key_of(ride))
-    try:
-        answer = ask(
-            client().v1.payment_intents.create,
-            _placeholder(ride, key),
-            options={"idempotency_key": key},
-        )
-    except stripe.StripeError as error:
-        if is_used_otherwise(error):
-            return False
-        if is_replay(error):
-            return True  # a failure of our own question's: the key is its
-        raise verdict(error) from error
-    if not _is_placeholder(answer.data, key):
-        if answer.is_replay:
-            return False
-        raise not_asked_for(answer.data)
-    with judging():
-        _cancel(answer.data["id"], f"{idempotency_key}:cancel:{answer.data['id']}")
-    return True
+    refunds = refunds_of(payment.id)
+    back = {o: sum(r.amount_cents for r in refunds if r.outcome is o) for o in Outcome}
+    failed = [refund for refund in refunds if refund.outcome is Outcome.REFUSED]
+    left = payment.amount_received_cents - back[Outcome.PAID] - back[Outcome.UNDER_WAY]
+    if left > 0:
+        if len(failed) > question:
+            raise _refund_failed(failed[0])
+        made = refund_rest(payment, f"{idempotency_key}:refund:{payment.id}")
+        if made.outcome is Outcome.REFUSED:
+            raise _refund_failed(made)
+        back[made.outcome] += left
+    is_under_way = back[Outcome.UNDER_WAY] > 0
+    said = "refund pending" if is_under_way else "refund succeeded"
+    return _taken_back(payment, said, payment.amount_received_cents, is_under_way=is_under_way)
 
 
-def _placeholder(ride: Ride, key: str) -> PaymentIntentCreateParams:
-    return {
-        "amount": ride.amount_cents,
-        "currency": ride.currency,
-        "metadata": {
-            "installation": installation_mark(),
-            "foreign_key": key,
-            PLACEHOLDER: "true",
-        },
-    }
-
-
-def _is_placeholder(intent: dict[str, Any], key: str) -> bool:
-    metadata = intent.get("metadata")
-    return (
-        is_id(intent.get("id"))
-        and isinstance(metadata, dict)
-        and PLACEHOLDER in metadata
-        and metadata.get("foreign_key") == key
+def _refund_failed(refund: Refund) -> NeedsReview:
+    return unexpected(
+        "The refund did not reach the rider. Another one is made if you run the request again.",
+        refund=refund.id,
+        status=refund.status,
+        reason=refund.failure,
+        payment_intent=refund.payment_intent_id,
     )
 
 
-def _cancel(payment_id: str, idempotency_key: str) -> None:
-    """Cancel a payment; one that is canceled already stays so."""
-    try:
-        ask(
-            client().v1.payment_intents.cancel,
-            payment_id,
-            options={"idempotency_key": idempotency_key},
-        )
-    except stripe.StripeError as error:
-        if error.code != "payment_intent_unexpected_state":
-            raise
-
-
-def _take_back(payment: Payment, idempotency_key: UUID) -> TakenBack:
-    if payment.status == "processing":
-        raise Indeterminate("A payment is still being processed, and can't be taken back yet.")
-    if payment.status == "succeeded":
-        outcome = _refund(payment, f"{idempotency_key}:refund:{payment.id}")
-        return _taken_back(payment, outcome, payment.amount_received_cents)
-    if payment.status != "canceled":
-        ask(
-            client().v1.payment_intents.cancel,
-            payment.id,
-            options={"idempotency_key": f"{idempotency_key}:cancel:{payment.id}"},
-        )
-    return _taken_back(payment, "canceled", 0)
-
-
-def _refund(payment: Payment, idempotency_key: str) -> str:
-    """Refund what is left of a payment, and return the refund's status."""
-    if payment.refunded_cents >= payment.amount_received_cents:
-        return "refunded before"
-    refund = ask(
-        client().v1.refunds.create,
-        {
-            "payment_intent": payment.id,
-            "reason": "requested_by_customer",
-            "metadata": payment.metadata,
-        },
-        options={"idempotency_key": idempotency_key},
-    ).data
-    return refunded(refund, payment_intent=payment.id)
-
-
-def refunded(refund: dict[str, Any], **of: str) -> str:
-    """Return what became of a refund, which was made.
-
-    Raises: NeedsReview, where it was not, or is not what was asked for.
-    """
-    status = refund.get("status")
-    if not is_id(refund.get("id")) or status not in ("succeeded", "pending", "requires_action"):
-        raise unexpected(
-            "The payment processor could not refund the payment.",
-            refund=refund.get("id"),
-            status=status,
-            **of,
-        )
-    return f"refund {status}"
-
-
-def _taken_back(payment: Payment, outcome: str, cents: int) -> TakenBack:
+def _taken_back(
+    payment: Payment, outcome: str, cents: int, *, is_under_way: bool = False
+) -> TakenBack:
     return TakenBack(
         payment_intent_id=payment.id,
         outcome=outcome,
         refunded_cents=cents,
         currency=payment.currency,
+        is_under_way=is_under_way,
     )
 
 

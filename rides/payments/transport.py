@@ -62,6 +62,12 @@ class CurlClient(stripe.HTTPClient):
     def close(self) -> None:
         """Do nothing: a handle closes its connection when its thread ends."""
 
+    def drop_connection(self) -> None:
+        """Have this thread's next call open a connection of its own."""
+        if hasattr(self._handles, "curl"):
+            self._handles.curl.close()
+            del self._handles.curl
+
     def _handle(self) -> pycurl.Curl:
         if not hasattr(self._handles, "curl"):
             self._handles.curl = self._new_handle()

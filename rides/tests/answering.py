@@ -6,6 +6,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
+from rides.models import Ride
+from rides.payments.keys import marks_of
+
 Say = Callable[[BaseHTTPRequestHandler], None]
 
 
@@ -45,14 +48,19 @@ def saying(status: int, body: bytes, **headers: str) -> Say:
     return say
 
 
-def intent(**fields: object) -> bytes:
-    """A payment of a ride's fare as Stripe shows it, but for `fields`."""
+def intent(ride: Ride | None = None, **fields: object) -> bytes:
+    """A payment of a ride's fare as Stripe shows it, but for `fields`; without a ride, of another
+    request's.
+    """
     usual = {
         "id": "pi_1",
         "object": "payment_intent",
         "status": "succeeded",
+        "amount": 2000,
         "amount_received": 2000,
         "currency": "usd",
+        "customer": ride and ride.stripe_customer_id,
         "latest_charge": "ch_1",
+        "metadata": marks_of(ride) if ride else {},
     }
     return json.dumps({**usual, **fields}).encode()

@@ -19,8 +19,9 @@ from idempotency.workers.completing import complete_due_keys
 from rides import payments
 from rides.models import Ride, User
 from rides.operations import RIDE_CREATED
-from rides.payments import asking, taking_back
+from rides.payments import asking, taking_back, useless
 from rides.payments.client import client
+from rides.payments.keys import foreign_key_of
 from rides.payments.transport import CurlClient
 from rides.tests.booking import CHARGING, RIDER, ask, run, the_key
 from rides.tests.reviewing import (
@@ -204,7 +205,8 @@ def ride(stand_in: StandIn) -> Ride:
 
 
 def make_key_useless(ride: Ride) -> bool:
-    return taking_back.make_key_useless(ride, idempotency_key=ride.foreign_key)
+    key = foreign_key_of(ride)
+    return useless.make_key_useless(ride, key, cancelled_under=str(key))
 
 
 def all_payments() -> list[dict[str, Any]]:
@@ -315,7 +317,7 @@ def test_two_processes_that_refund_one_payment_at_once_refund_it_once(ride, stan
     assert len(seen) == 1
 
     key = uuid4()
-    outcomes = [taking_back._take_back(seen[0], key).outcome for _ in range(2)]
+    outcomes = [taking_back._take_back(seen[0], key, question=0).outcome for _ in range(2)]
 
     assert outcomes == ["refund succeeded"] * 2
     assert len(client().v1.refunds.list().data) == 1
