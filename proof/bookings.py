@@ -5,7 +5,7 @@ Those that crash the service at every boundary and those that plant bugs in it r
 
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import timedelta
 from functools import partial
@@ -17,6 +17,7 @@ from django.test import Client
 from idempotency import conf
 from idempotency.jobs import delivering
 from idempotency.models import IdempotencyKey
+from idempotency.phases import PENDING_STATUS
 from idempotency.testing import Experiment, Trial, after_a_loss
 from idempotency.testing.clock import (
     let_deliveries_age,
@@ -30,15 +31,18 @@ from idempotency.workers.completing import complete_due_keys
 from proof.invariants import (
     OF_A_BOOKING,
     a_good_card_pays_in_the_end,
+    a_refusal_takes_no_money,
     no_payment_is_on_a_foreign_ride,
+    no_unknown_outcome_is_final,
     past_the_window_nothing_is_sent,
     the_same_question_is_asked,
 )
 from rides.models import User
 from rides.operations import RESEND_WINDOW, CreateRide
 from rides.payments.client import connected_client
+from rides.payments.statuses import PAYMENTS
 from rides.tests.booking import CHARGING, ask
-from sandbox.stripe.control import StandIn
+from sandbox.stripe.control import ControlError, StandIn
 
 MOST_JOBS = MOST_KEYS = 100
 SET_NEXT_NUMBER = """
@@ -62,6 +66,53 @@ def booking_of(rider: User, stand_in: StandIn, **fields: str) -> Experiment:
 def declining_of(booking: Experiment) -> Experiment:
     """The same for a rider whose card is declined."""
     return replace(booking, invariants=OF_A_BOOKING)
+
+
+def confirming_of(booking: Experiment, stand_in: StandIn) -> Experiment:
+    """A booking whose rider is asked by their bank, and confirms as soon as they are."""
+
+    def send(key: str) -> HttpAnswer:
+        answer = booking.send(key)
+        if answer.status_code == PENDING_STATUS:
+            confirm(stand_in, key)
+        return answer
+
+    return replace(booking, send=send)
+
+
+def confirmed_of(booking: Experiment, stand_in: StandIn) -> Experiment:
+    """A retry after the rider has confirmed."""
+
+    def prepare(key: str) -> None:
+        assert booking.ask(key).is_pending
+        confirm(stand_in, key)
+        let_key_age(key, until_anybody_may_take_over())
+
+    return replace(booking, prepare=prepare, lose_answer=None)
+
+
+def never_confirmed_of(booking: Experiment) -> Experiment:
+    """The completer, as it comes to a booking whose rider has never confirmed."""
+
+    def prepare(key: str) -> None:
+        assert booking.ask(key).is_pending
+        let_key_age(key, PAYMENTS["requires_action"].gives_up_after)
+
+    without_a_charge = (each for each in OF_A_BOOKING if each is not no_unknown_outcome_is_final)
+    return replace(
+        booking,
+        prepare=prepare,
+        attempt=lambda _: complete_due_keys(MOST_KEYS),
+        lose_answer=None,
+        invariants=(*without_a_charge, a_refusal_takes_no_money),
+    )
+
+
+def confirm(stand_in: StandIn, key: str) -> None:
+    """The rider confirms at their bank's page, if the payment waits for them."""
+    [waiting] = IdempotencyKey.objects.filter(idempotency_key=key)
+    with suppress(ControlError):
+        stand_in.settle(str(waiting.foreign_reference), succeeds=True)
 
 
 def completing_of(booking: Experiment) -> Experiment:

@@ -52,6 +52,15 @@ def no_unknown_outcome_is_final(trial: Trial) -> None:
         assert not succeeded(charges), "declined, says the answer; Stripe took the money"
 
 
+def a_refusal_takes_no_money(trial: Trial) -> None:
+    """Nor may it later: whoever is told that they were refused can't be charged any more."""
+    if status_of(trial) == 402:
+        assert not succeeded(charges_of(trial)), "refused, and Stripe took the money"
+        still_open = StandIn(settings.STRIPE_API_BASE).payment_intents()["open"]
+        left = {str(ride.foreign_key) for ride in rides_of(trial)} & set(still_open)
+        assert not left, f"refused, and still open at Stripe: {left}"
+
+
 def a_good_card_pays_in_the_end(trial: Trial) -> None:
     """Where nothing was wrong but what was done to the service, the ride is booked."""
     assert status_of(trial) == 201, f"{status_of(trial) or 'no answer'}"
@@ -146,6 +155,7 @@ OF_A_KEY: tuple[Invariant, ...] = (
     at_most_one_charge_for_a_key,
     a_booked_ride_is_paid_for,
     no_unknown_outcome_is_final,
+    a_refusal_takes_no_money,
     one_ride_for_a_key,
     one_receipt_for_a_booked_ride,
     one_audit_record_for_a_transition,

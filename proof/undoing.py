@@ -25,7 +25,7 @@ from rides.payments.transport import CurlClient
 from rides.tests.reviewing import let_charge_arrive, put_on_the_list
 from sandbox.stripe.control import StandIn
 
-MOST_CALLS = 4  # of one decision: two that make the key useless, the look, a refund
+MOST_CALLS = 5  # of one decision: two that make the key useless, the look, refunds, a refund
 
 
 def undoing_of(booking: Experiment, stand_in: StandIn) -> Experiment:

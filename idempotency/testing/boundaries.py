@@ -113,10 +113,11 @@ class Watch:
     ) -> None:
         call = self._foreign(phase.method, self.lose_answer)
         stack.enter_context(patch.object(phase, "method", call))
-        if phase.lookup_name:
-            # A look-up changes nothing, so there is nothing that was applied.
-            lookup = self._foreign(getattr(operation, phase.lookup_name), None)
-            stack.enter_context(patch.object(operation, phase.lookup_name, lookup))
+        # A question changes nothing, so there is nothing that was applied; and what is withdrawn is
+        # asked about again.
+        for name in filter(None, (phase.lookup_name, phase.follow_name, phase.withdraw_name)):
+            asking = self._foreign(getattr(operation, name), None)
+            stack.enter_context(patch.object(operation, name, asking))
 
     def _statement(
         self, execute: Callable[..., Any], sql: str, parameters: Any, many: bool, context: Any

@@ -13,6 +13,7 @@ from django.db import close_old_connections
 
 from idempotency.models import IdempotencyKey
 from idempotency.operations import Operation
+from idempotency.phases import PENDING_STATUS
 from idempotency.testing.boundaries import Boundary, Calls, LoseAnswer, Watch
 from idempotency.testing.faults import Fault
 from idempotency.testing.histories import Change, history_of
@@ -42,10 +43,14 @@ class Answer:
     status: int
     body: bytes
     is_replay: bool
+    is_pending: bool = False
+    """Whether it is that of the meantime: 202, with a time to ask again."""
 
     @property
     def is_final(self) -> bool:
         """Whether the client may take it as the outcome: it is not told to try again."""
+        if self.is_pending:
+            return False
         try:
             body = json.loads(self.body)
         except ValueError:
@@ -156,4 +161,5 @@ def _connections_as_a_server_keeps_them() -> Iterator[None]:
 
 def _answer_from(response: HttpAnswer) -> Answer:
     is_replay = "Idempotent-Replayed" in response.headers
-    return Answer(response.status_code, response.content, is_replay)
+    is_pending = response.status_code == PENDING_STATUS and "Retry-After" in response.headers
+    return Answer(response.status_code, response.content, is_replay, is_pending)

@@ -17,7 +17,10 @@ _REAPED = {
     *("path_kwargs", "request_params", "origin_ip"),
     *("response_body", "response_content_type", "journal"),
 }
-_TIMES = {"created_at", "last_run_at", "locked_at", "run_after", "foreign_sent_at"}
+_TIMES = {
+    *("created_at", "last_run_at", "locked_at", "run_after"),
+    *("foreign_sent_at", "pending_since", "gives_up_at"),
+}
 
 
 def every_client_is_answered(trial: Trial) -> None:
@@ -135,6 +138,14 @@ def the_foreign_key_never_changes(trial: Trial) -> None:
         assert before["foreign_key"] == after["foreign_key"], "sent under two foreign keys"
 
 
+def what_is_pending_is_kept_until_it_ends(trial: Trial) -> None:
+    """By what the foreign system identifies it: whatever fails meanwhile, nothing is sent again."""
+    for before, after in _updates(trial):
+        kept = before["foreign_reference"] == after["foreign_reference"]
+        ended = before["recovery_point"] != after["recovery_point"]
+        assert before["foreign_reference"] is None or kept or ended, "it was forgotten"
+
+
 def nothing_unfinished_is_deleted(trial: Trial) -> None:
     deleted = [change.before for change in trial.history if change.after is None]
     points = [before["recovery_point"] for before in deleted if before]
@@ -196,6 +207,7 @@ INVARIANTS = (
     a_failed_call_is_written_down,
     a_finished_key_never_changes,
     the_foreign_key_never_changes,
+    what_is_pending_is_kept_until_it_ends,
     nothing_unfinished_is_deleted,
     a_job_is_handed_over_once_and_in_its_time,
     a_job_goes_with_what_was_asked_of_the_queue,

@@ -26,10 +26,13 @@ from proof.bookings import (
     booking_of,
     clock_set_right_of,
     completing_of,
+    confirmed_of,
+    confirming_of,
     declining_of,
     looking_up_in_vain_of,
     looking_up_of,
     lost_of,
+    never_confirmed_of,
     reaping_of,
 )
 from proof.receipts import (
@@ -86,6 +89,23 @@ def test_a_booking_survives_thousands_of_kills(crash_everywhere, rider, stand_in
 
 def test_a_booking_whose_card_is_declined_survives(crash_everywhere, rider_with_bad_card, stand_in):
     crash_everywhere(declining_of(booking_of(rider_with_bad_card, stand_in)), PLAN)
+
+
+def test_a_booking_whose_rider_confirms_at_the_bank_survives(
+    crash_everywhere, rider_with, stand_in
+):
+    rider = rider_with("tok_threeDSecure2Required")
+    crash_everywhere(confirming_of(booking_of(rider, stand_in), stand_in), PLAN)
+
+
+def test_a_retry_after_the_rider_has_confirmed_survives(crash_everywhere, rider_with, stand_in):
+    rider = rider_with("tok_threeDSecure2Required")
+    crash_everywhere(confirmed_of(booking_of(rider, stand_in), stand_in), PLAN)
+
+
+def test_a_payment_that_is_given_up_survives(crash_everywhere, rider_with, stand_in):
+    rider = rider_with("tok_threeDSecure2Required")
+    crash_everywhere(never_confirmed_of(booking_of(rider, stand_in)), PLAN)
 
 
 def test_a_completer_that_sends_the_charge_again_survives(crash_everywhere, rider, stand_in):

@@ -93,9 +93,14 @@ class Console:
         }
 
     def _payment_intents(self, request: Request) -> Reply:
-        intents = self._api.ledger.newest_first("payment_intent")
+        intents = list(self._api.ledger.newest_first("payment_intent"))
         by_status = Counter(intent["status"] for intent in intents)
-        return {"count": by_status.total(), "by_status": by_status}
+        still_open = [
+            intent["metadata"].get("foreign_key")
+            for intent in intents
+            if intent["status"] not in ("succeeded", "canceled")
+        ]
+        return {"count": by_status.total(), "by_status": by_status, "open": still_open}
 
     def _count_calls(self, request: Request) -> Reply:
         api = self._api

@@ -72,7 +72,9 @@ class StandIn:
         return self._list(f"charges{query}", "charges")
 
     def payment_intents(self) -> dict[str, Any]:
-        """`count`, and the counts `by_status`."""
+        """`count`, the counts `by_status`, and of those that can still be paid, as `open`, the
+        `foreign_key` in their metadata.
+        """
         return self._call("GET", "payment_intents")
 
     def settle(self, object_id: str, *, succeeds: bool) -> str:
