@@ -19,10 +19,13 @@ from proof.bookings import (
     after_a_saved_failure_of,
     booking_of,
     clock_set_right_of,
+    confirmed_of,
+    confirming_of,
     declining_of,
     looking_up_in_vain_of,
     looking_up_of,
     lost_numbers_of,
+    never_confirmed_of,
 )
 from proof.undoing import undoing_while_it_arrives_of
 from rides.models import User
@@ -38,6 +41,7 @@ class Scene:
 
     rider: User
     rider_with_bad_card: User
+    rider_with_3ds: User
     stand_in: StandIn
 
 
@@ -88,6 +92,18 @@ def of_booking(experiment: Callable[[Experiment], Experiment]) -> Callable[[Scen
 
 def declining(scene: Scene) -> Experiment:
     return declining_of(booking_of(scene.rider_with_bad_card, scene.stand_in))
+
+
+def confirming(scene: Scene) -> Experiment:
+    return confirming_of(booking_of(scene.rider_with_3ds, scene.stand_in), scene.stand_in)
+
+
+def confirmed(scene: Scene) -> Experiment:
+    return confirmed_of(booking_of(scene.rider_with_3ds, scene.stand_in), scene.stand_in)
+
+
+def never_confirmed(scene: Scene) -> Experiment:
+    return never_confirmed_of(booking_of(scene.rider_with_3ds, scene.stand_in))
 
 
 def looking_up(scene: Scene) -> Experiment:

@@ -25,8 +25,13 @@ BUGS_ARE_IN = Path(str(seams.__file__)).parent
 
 
 @pytest.fixture
-def scene(rider, rider_with_bad_card, stand_in, no_second_try) -> Scene:
-    return Scene(rider=rider, rider_with_bad_card=rider_with_bad_card, stand_in=stand_in)
+def scene(rider, rider_with_bad_card, rider_with, stand_in, no_second_try) -> Scene:
+    return Scene(
+        rider=rider,
+        rider_with_bad_card=rider_with_bad_card,
+        rider_with_3ds=rider_with("tok_threeDSecure2Required"),
+        stand_in=stand_in,
+    )
 
 
 @pytest.mark.parametrize("bug", BUGS, ids=lambda bug: bug.name)
