@@ -89,7 +89,9 @@ def refuse_a_taken_port(port: int) -> None:
 
 def environment() -> dict[str, str]:
     """Return what the processes of the Procfile see: ours, and this Python's programs first."""
-    return {**DEMO_PACE, **supervisor.environment(PORT=str(settings.PORT))}
+    page = f"http://127.0.0.1:{settings.PORT}/"
+    own = supervisor.environment(PORT=str(settings.PORT), PAYMENT_RETURN_URL=page)
+    return {**DEMO_PACE, **own}
 
 
 def login() -> str:

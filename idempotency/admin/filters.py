@@ -23,6 +23,7 @@ def states() -> dict[str, Q]:
         "needs review": UNDER_REVIEW,
         "in progress": UNFINISHED & Q(locked_at__gte=lease_limit),
         "lease expired": UNFINISHED & Q(locked_at__lt=lease_limit),
+        "pending": UNFINISHED & Q(locked_at__isnull=True, pending_since__isnull=False),
         "waiting": UNFINISHED & Q(locked_at__isnull=True),
     }
 

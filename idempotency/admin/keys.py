@@ -53,9 +53,12 @@ class IdempotencyKeyAdmin(ReviewPages, ReadOnlyAdmin):
     locked = moment_of("locked_at")
     foreign_sent = moment_of("foreign_sent_at")
     needs_review = moment_of("needs_review_at")
+    pending = moment_of("pending_since")
+    gives_up = moment_of("gives_up_at")
     readonly_fields = (
         *("standing", "traces", "timeline", "arguments", "parameters", "answer"),
         *("created", "last_run", "due", "locked", "foreign_sent", "needs_review"),
+        *("pending", "gives_up"),
     )
     fieldsets = (
         (None, {"fields": ("idempotency_key", "user", "standing", "traces", "timeline")}),
@@ -64,7 +67,9 @@ class IdempotencyKeyAdmin(ReviewPages, ReadOnlyAdmin):
             {
                 "fields": (
                     *("recovery_point", "attempt", "created", "last_run", "due", "locked"),
-                    *("foreign_key", "foreign_sent", "needs_review", "last_error"),
+                    *("foreign_key", "foreign_question", "foreign_sent"),
+                    # Not what the client is told meanwhile, which may hold what only it is to have.
+                    *("foreign_reference", "pending", "gives_up", "needs_review", "last_error"),
                 )
             },
         ),

@@ -291,3 +291,34 @@ def test_every_message_says_how_to_mend_it(settings):
 
     assert all(message.hint for message in messages_of(Wrong).values())
     assert len(messages_of(Wrong)) == 4
+
+
+def test_what_is_followed_can_be_withdrawn_and_what_is_withdrawn_followed():
+    class Followed(Operation):
+        @foreign_phase(STARTED, window=timedelta(hours=1), worst_case=timedelta(seconds=1))
+        def call(self):
+            return None
+
+        @call.follow
+        def ask(self, reference):
+            return None
+
+        @call.commit
+        def keep(self, nothing):
+            return Response(200)
+
+    class Withdrawn(Operation):
+        @foreign_phase(STARTED, window=timedelta(hours=1), worst_case=timedelta(seconds=1))
+        def call(self):
+            return None
+
+        @call.withdraw
+        def cancel(self, reference):
+            return None
+
+        @call.commit
+        def keep(self, nothing):
+            return Response(200)
+
+    assert messages_of(Followed).keys() == {"idempotency.E012"}
+    assert messages_of(Withdrawn).keys() == {"idempotency.E011"}

@@ -114,3 +114,17 @@ def test_without_the_demos_credential_there_is_no_form(client, settings):
     settings.DEMO_AUTH = False
 
     assert client.get("/").status_code == 404
+
+
+def test_a_rider_whose_bank_asks_is_led_there_and_back(browser, stand_in):
+    page = browser.submit(rider="user-3ds@example.com")
+    assert page.status_code == 202
+    assert "Your bank asks you to confirm this payment." in page.text
+    [bank] = re.findall(r'<a href="([^"]+)" target="_blank"', page.text)
+
+    requests.post(bank, {"decision": "confirm"}, timeout=10, allow_redirects=False)
+    let_time_pass(timedelta(minutes=1))
+
+    page = browser.submit(rider="user-3ds@example.com")
+    assert page.status_code == 201
+    assert (Ride.objects.count(), len(stand_in.charges("succeeded"))) == (1, 1)
