@@ -137,6 +137,7 @@ _TAKE_OVER = f"""
        foreign_reference = CASE WHEN {_STAYS} THEN foreign_reference END,
        gives_up_at       = CASE WHEN {_STAYS} THEN gives_up_at END,
        foreign_question  = CASE WHEN {_STAYS} THEN foreign_question + %(asks_anew)s ELSE 0 END,
+       foreign_sent_at   = CASE WHEN NOT %(begins_window)s THEN foreign_sent_at END,
        locked_at   = clock_timestamp(),
        last_run_at = clock_timestamp(),
        attempt     = attempt + 1,
@@ -290,6 +291,7 @@ def reopen_key(
     reviewer: str,
     reason: str,
     asks_anew: bool = False,
+    begins_window: bool = False,
 ) -> Claim | None:
     """Claim a key of the review list, to go on from `recovery_point`.
 
@@ -297,6 +299,7 @@ def reopen_key(
 
     Args:
         asks_anew: whether the foreign phase's question is to be a new one.
+        begins_window: whether that one is not sent yet, so that its window is still to begin.
     """
     claim, _ = _take_over(
         REOPEN_KEY,
@@ -305,6 +308,7 @@ def reopen_key(
         seen_token=key.lease_token,
         recovery_point=recovery_point,
         asks_anew=asks_anew,
+        begins_window=begins_window,
         said=json.dumps({"action": action, "reviewer": reviewer, "reason": reason}),
     )
     return claim
@@ -333,6 +337,7 @@ def _take_over(
     completer_attempts: int = 0,
     recovery_point: str | None = None,
     asks_anew: bool = False,
+    begins_window: bool = False,
     said: str = "{}",
     **which: Any,
 ) -> tuple[Claim | None, datetime | None]:
@@ -343,6 +348,7 @@ def _take_over(
         "event": event,
         "recovery_point": recovery_point,
         "asks_anew": int(asks_anew),
+        "begins_window": begins_window,
         "said": said,
         "lease_token": uuid4(),
         "completer_attempts": completer_attempts,

@@ -102,8 +102,8 @@ class NeedsReview(IdempotencyError):
 
 
 class ForeignRefusal(NeedsReview):
-    """The foreign system refused what it was asked, and has done nothing of it. Its sending counts
-    no longer, and where the phase `asks_anew`, a person's "run again" is a new question.
+    """The foreign system refused what it was asked, and has done nothing of it. Where the phase
+    `asks_anew`, a person's "run again" is a new question.
     """
 
 

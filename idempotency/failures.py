@@ -70,7 +70,6 @@ def _record(
     progress = Progress(
         recovery_point=None,
         keeps_pending=True,
-        was_refused=isinstance(answer, ForeignRefusal),
         last_error=described(error),
         needs_review=isinstance(answer, NeedsReview),
         run_again_in=PARKED_FOR if is_parked else completer_delay(key.completer_attempts),
@@ -198,4 +197,6 @@ def _journal_entry(answer: IdempotencyError, error: BaseException) -> JournalEnt
     entry: JournalEntry = {"event": answer.code, "error": described(error)}
     if isinstance(answer, NeedsReview):
         entry["evidence"] = answer.evidence
+    if isinstance(answer, ForeignRefusal):
+        entry["refused"] = True
     return entry

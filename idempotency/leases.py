@@ -69,8 +69,6 @@ class Progress:
     """None leaves it as it is, which is not known after a COMMIT whose answer was lost."""
     keeps_lease: bool = False
     begins_foreign_phase: bool = False
-    was_refused: bool = False
-    """Whether the foreign system has done nothing of what it was sent."""
     response: Response | None = None
     pending: Pending | None = None
     keeps_pending: bool = False
@@ -100,7 +98,8 @@ UPDATE idempotency_idempotencykey
    SET recovery_point        = COALESCE(%(recovery_point)s, recovery_point),
        locked_at             = statement_timestamp() + %(keeps_lease)s::interval,
        foreign_sent_at       = GREATEST(
-                                 CASE WHEN %(keeps_sent_at)s THEN foreign_sent_at END,
+                                 CASE WHEN %(begins_foreign_phase)s::interval IS NULL
+                                      THEN foreign_sent_at END,
                                  statement_timestamp() + %(begins_foreign_phase)s::interval),
        run_after             = GREATEST(
                                  CASE WHEN %(pending)s::interval IS NULL THEN run_after END,
@@ -144,7 +143,6 @@ def write_progress(lease: Lease, progress: Progress) -> Lease:
         "recovery_point": progress.recovery_point,
         "keeps_lease": NOW if progress.keeps_lease else None,
         "begins_foreign_phase": NOW if progress.begins_foreign_phase else None,
-        "keeps_sent_at": not (progress.begins_foreign_phase or progress.was_refused),
         "run_again_in": progress.run_again_in or NOW,
         "pending": NOW if pending else None,
         "keeps_pending": progress.keeps_pending,

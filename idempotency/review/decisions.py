@@ -89,7 +89,8 @@ def run_again(decision: Decision) -> Outcome:
 def _asks_anew(phase: Phase, key: IdempotencyKey) -> bool:
     if not (isinstance(phase, ForeignPhase) and phase.asks_anew):
         return False
-    was_refused = key.foreign_sent_at is None and not key.is_pending
+    ended = [entry for entry in key.journal if entry["event"] == NeedsReview.code]
+    was_refused = bool(ended) and ended[-1].get("refused", False)
     return isinstance(phase, UndoPhase) or was_refused
 
 
@@ -183,6 +184,8 @@ def _claim(
             reviewer=storable_text(decision.reviewer),
             reason=storable_text(decision.reason),
             asks_anew=asks_anew,
+            # Of what is undone, the time of the first sending says how much is known.
+            begins_window=asks_anew and not isinstance(operation.phase_at(point), UndoPhase),
         )
         if claim is None:
             raise ReviewRefused("Somebody else has decided on this request in the meantime.")

@@ -14,9 +14,11 @@ from proof.model.states import (
     ANSWER_LOST,
     BAD_CARD,
     DECLINES,
+    FINE,
     NOT_DELIVERED,
     NOWHERE,
     REFUSED,
+    SAVED_ERRORS,
     STRIPE_FORGETS,
     Attempt,
     Ledger,
@@ -65,7 +67,10 @@ def reviewed(state: State, attempt: Attempt) -> Way:
     """A person has a request of the review list run again."""
     yield state, ON_THE_WAY
     if state.is_under_review and state.point in attempt.known_points:
-        yield from worked_on(claimed(state), attempt)
+        again = claimed(state)
+        if state.was_refused:
+            again = replace(again, since_sent=None, is_asked_anew=True)
+        yield from worked_on(replace(again, was_refused=False), attempt)
 
 
 def reaped(state: State) -> Way:
@@ -95,6 +100,9 @@ def worked_on(state: State, attempt: Attempt) -> Way:
         yield let_go(state), "parked"
         return
     if state.point != CHARGE_CREATED:
+        if state.since_sent is None:
+            state = replace(state, since_sent=timedelta(0), since_locked=timedelta(0))
+            yield state, ON_THE_WAY
         state, outcome = paid_for(state, attempt)
         yield state, ON_THE_WAY
         if outcome is None:
@@ -113,12 +121,15 @@ def paid_for(state: State, attempt: Attempt) -> tuple[State, str | None]:
     """Sent, or looked up where it is too late for that; None where the outcome is not known. What
     Stripe refuses for ever is for a person, whatever it has of the ride.
     """
+    assert state.since_sent is not None
     if not -conf.current().clock_tolerance <= state.since_sent < RESEND_WINDOW:
         return state, state.ledger
     if attempt.weather in NOT_DELIVERED:
         return state, None
     if attempt.weather == REFUSED:
-        return state, Ledger.NOTHING
+        return replace(state, was_refused=True), Ledger.NOTHING
+    if state.is_asked_anew:
+        return asked_anew(state, attempt)
     was_saved = state.saved
     if was_saved is Saved.NOTHING:
         state = executed(state, attempt)
@@ -128,6 +139,17 @@ def paid_for(state: State, attempt: Attempt) -> tuple[State, str | None]:
         return state, state.ledger
     is_repeated = was_saved is Saved.ERROR  # so the key says nothing, but the ledger may
     return state, state.ledger if is_repeated and state.ledger is not Ledger.NOTHING else None
+
+
+def asked_anew(state: State, attempt: Attempt) -> tuple[State, str | None]:
+    """The weather strikes what makes the old key useless; then what that has led to is looked for,
+    and only where there is nothing the new question is sent.
+    """
+    if attempt.weather in (*ANSWER_LOST, *SAVED_ERRORS):
+        return state, None
+    if state.ledger is Ledger.NOTHING:
+        state = executed(state, replace(attempt, weather=FINE))
+    return state, state.ledger
 
 
 def executed(state: State, attempt: Attempt) -> State:
@@ -180,7 +202,7 @@ def aged(state: State, by: timedelta) -> State:
         age=state.age + by,
         since_locked=state.since_locked + by,
         since_claimed=state.since_claimed + by,
-        since_sent=state.since_sent + by,
+        since_sent=None if state.since_sent is None else state.since_sent + by,
     )
 
 

@@ -70,7 +70,11 @@ class State(Seen):
     age: timedelta = timedelta(0)
     since_locked: timedelta = timedelta(0)
     since_claimed: timedelta = timedelta(0)
-    since_sent: timedelta = timedelta(0)
+    since_sent: timedelta | None = timedelta(0)
+    """None where a new question has not been sent yet."""
+    was_refused: bool = False
+    """Why it is under review: Stripe has refused it, so a person's decision asks anew."""
+    is_asked_anew: bool = False
 
     @property
     def seen(self) -> Seen:

@@ -154,7 +154,7 @@ class Simulation:
             self.tally.count_replay()
         retry_after = response.headers.get("Retry-After", "")
         return Answer(
-            is_retryable=response.status_code == 409 or response.status_code >= 500,
+            is_retryable=response.status_code in (202, 409) or response.status_code >= 500,
             retry_after_seconds=int(retry_after)
             if retry_after.isdigit()
             else FIRST_BACK_OFF_SECONDS,
