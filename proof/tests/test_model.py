@@ -6,6 +6,7 @@ goes wrong until it can be read. `STEPS=100000` is the long form.
 
 import logging
 import os
+import re
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from functools import partial
@@ -31,8 +32,11 @@ MOST_NUMBERS = 20  # of short stories
 
 Tell = Callable[[int, int], None]
 
-SOON_CAUGHT = {"final_on_timeout": "told card_declined", "reap_unfinished": "there is (no row)"}
-"""Bugs, each with what the model is surprised by."""
+SOON_CAUGHT = {
+    "final_on_timeout": r"told card_declined|refused, and still open at Stripe",
+    "reap_unfinished": r"there is \(no row\)",
+}
+"""Bugs, each with what surprises the model, as a regular expression."""
 
 TOLD = {
     *("booked", "card_declined", "outcome_unknown", "needs_review", "parked", "key_expired"),
@@ -75,7 +79,7 @@ def test_a_planted_bug_makes_a_short_story(name: str, surprise: str, tell_storie
         next(bug for bug in BUGS if bug.name == name).plant(bed)
         story = story_of(tell_stories)
 
-    assert surprise in story
+    assert re.search(surprise, story)
     assert story.count("state.") <= SHORT + 2, story
 
 
