@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 RIDERS = 100
 BAD_CARDS = 10
+ASKED = 10
 RIDES_TO_AN_ENROLMENT = 3
 # Stripe's clock is another machine's: of a run it is wrong by so much, from beginning to end.
 CLOCKS_AHEAD_SECONDS = (0, -600, 600, -3600, 3600, -4 * 3600, 4 * 3600)
@@ -88,12 +89,12 @@ def run(
 ) -> "outcome.Outcome":
     # Only now: they import models.
     from idempotency.testing.histories import recorded_histories
-    from proof.chaos import enrolling, verdict
+    from proof.chaos import enrolling, nemeses, verdict
     from proof.chaos.clients import Clients, a_ride, wait_until_up
     from proof.chaos.people import make_riders
 
     kinds = (*[a_ride] * RIDES_TO_AN_ENROLMENT, enrolling.an_enrolment)
-    clients = Clients(options.port, make_riders(RIDERS, BAD_CARDS), seed, kinds)
+    clients = Clients(options.port, make_riders(RIDERS, BAD_CARDS, ASKED), seed, kinds)
     enrolling.make_courses()
     began_at = time.monotonic()
     with recorded_histories():
@@ -102,6 +103,7 @@ def run(
             world.stand_in.set_clock(CLOCKS_AHEAD_SECONDS[seed % len(CLOCKS_AHEAD_SECONDS)])
             load(world, schedule, clients, options)
             world.end_faults()
+            nemeses.banks_decide(world, random.Random(seed))  # noqa: S311
             seconds = verdict.wait_for_keys()
             verdict.tell_everybody(clients)
             seconds_of_jobs = verdict.wait_for_jobs()

@@ -1,7 +1,10 @@
 import os
+from dataclasses import replace
 from datetime import timedelta
 
 from django.apps import AppConfig
+
+ASK_AGAIN_IN, GIVE_UP_AFTER = timedelta(seconds=1), timedelta(seconds=15)
 
 
 class ChaosConfig(AppConfig):
@@ -13,7 +16,7 @@ class ChaosConfig(AppConfig):
 
     def ready(self) -> None:
         from rides.operations import CreateRide
-        from rides.payments import charging, client
+        from rides.payments import charging, client, statuses
 
         client.CONNECT_TIMEOUT_SECONDS = 0.5  # type: ignore[assignment]
         client.CALL_TIMEOUT_SECONDS = 1.3  # type: ignore[assignment]
@@ -21,6 +24,10 @@ class ChaosConfig(AppConfig):
         charging.LOOKUP_SECONDS = 1  # type: ignore[attr-defined]
         CreateRide.isolation = os.environ.get("PROOF_ISOLATION", CreateRide.isolation)
         CreateRide.charge_rider.window = timedelta(seconds=10)
+        for status, meaning in statuses.PAYMENTS.items():
+            statuses.PAYMENTS[status] = replace(
+                meaning, ask_again_in=ASK_AGAIN_IN, gives_up_after=GIVE_UP_AFTER
+            )
         self.hurry_enrolments()
         worst_case = timedelta(seconds=1.3 + 1 + 1.3)
         CreateRide.charge_rider.worst_case = CreateRide.take_back_charge.worst_case = worst_case

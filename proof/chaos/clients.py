@@ -160,7 +160,9 @@ def send(port: int, booking: Booking, patience: float) -> Answer:
         connection.request("POST", request.path, urlencode(request.fields), headers)
         response = connection.getresponse()
         body = response.read()
-    return Answer(response.status, body, "Idempotent-Replayed" in response.headers)
+    is_replay = "Idempotent-Replayed" in response.headers
+    is_pending = response.status == HTTPStatus.ACCEPTED and "Retry-After" in response.headers
+    return Answer(response.status, body, is_replay, is_pending)
 
 
 def wait_until_up(port: int, within_seconds: float = PATIENCE_SECONDS) -> None:

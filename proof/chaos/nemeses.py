@@ -6,18 +6,20 @@ import random
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from functools import partial
 
 from django.db import connections
 
 from idempotency.tests.ledger import Fault
 from proof.chaos.world import World
+from sandbox.stripe.control import ControlError
 
 Nemesis = Callable[[World, random.Random], None]
 
 KEYS_AGE_SECONDS = 40.0  # Stripe's 24 hours, where the window of 20 is 10 s
 MOST_AT_ONCE = 3
-RIDERS_THAT_PAY = 90  # the first ones of a run; the last ones' cards are declined
+RIDERS_THAT_PAY = 80  # the first ones of a run; the others are asked by their bank, or declined
 PAUSE_SECONDS = (0.3, 1.5)
 SKIPPED_SECONDS = 0.05
 STALL_SECONDS = 1.5  # longer than the client waits
@@ -26,7 +28,9 @@ FAULT_SECONDS = (0.5, 2.0)
 FAULTS = (
     *("conflict", "rate_limit", "reset_before", "reset_after", "latency", "error_before"),
     *("error_after", "decline", "stall", "malformed_json", "hostile_decline"),
+    "processing",
 )
+CONFIRMED = 0.6  # of the payments that wait for a bank, or for a rider at its page
 CALLS_THAT_FAIL = (3, 8)
 LEDGER_FAULTS = ("ledger: error", "ledger: reset")  # those that leave an outcome open
 
@@ -81,6 +85,13 @@ def stripe_forgets_keys(world: World, dice: random.Random) -> None:
     world.stand_in.prune_keys(older_than_seconds=KEYS_AGE_SECONDS)
 
 
+def banks_decide(world: World, dice: random.Random) -> None:
+    """What waits for a bank, or for a rider at its page, succeeds or fails now, however late."""
+    for payment in world.stand_in.payment_intents()["waiting"]:
+        with suppress(ControlError):  # it was withdrawn meanwhile
+            world.stand_in.settle(payment, succeeds=dice.random() < CONFIRMED)
+
+
 def replace_customer(world: World, dice: random.Random) -> None:
     """A rider gets another customer at Stripe, with a card that pays as the first one did."""
     from rides import payments  # only now: they import models
@@ -108,7 +119,12 @@ NEMESES: dict[str, Nemesis] = {
     "PostgreSQL switched over": switch_over,
     "backends terminated": terminate_backends,
     **{f"Stripe: {kind}": partial(stripe_fails, kind) for kind in FAULTS},
-    **{f"the ledger: {fault.name.lower()}": partial(ledger_fails, fault) for fault in Fault},
+    **{
+        f"the ledger: {fault.name.lower()}": partial(ledger_fails, fault)
+        for fault in Fault
+        if fault is not Fault.PENDING  # whoever enrols pays at once, or not
+    },
+    "banks decide": banks_decide,
     "Stripe forgets keys": stripe_forgets_keys,
     "a rider's customer replaced": replace_customer,
 }

@@ -6,10 +6,13 @@ from rides import payments
 from rides.models import User
 
 
-def make_riders(count: int, bad_cards: int) -> list[str]:
-    """Create the tables and the riders; some of them have a card that is declined."""
+def make_riders(count: int, bad_cards: int, asked: int = 0) -> list[str]:
+    """Create the tables and the riders: first those whose card pays, then those `asked` by their
+    bank, then those whose card is declined.
+    """
     call_command("migrate", verbosity=0, interactive=False)
-    sources = ["tok_visa"] * (count - bad_cards) + ["tok_chargeCustomerFail"] * bad_cards
+    sources = ["tok_visa"] * (count - asked - bad_cards)
+    sources += ["tok_threeDSecure2Required"] * asked + ["tok_chargeCustomerFail"] * bad_cards
     return [make_rider(f"rider-{n}@example.com", source) for n, source in enumerate(sources)]
 
 

@@ -100,7 +100,13 @@ class Console:
             for intent in intents
             if intent["status"] not in ("succeeded", "canceled")
         ]
-        return {"count": by_status.total(), "by_status": by_status, "open": still_open}
+        waiting = [each["id"] for each in intents if each["status"] in bank.UNDER_WAY]
+        return {
+            "count": by_status.total(),
+            "by_status": by_status,
+            "open": still_open,
+            "waiting": waiting,
+        }
 
     def _count_calls(self, request: Request) -> Reply:
         api = self._api
