@@ -201,9 +201,9 @@ def looks_before_the_key_is_useless(bed: Bed) -> None:
     make_key_useless = seams.MAKE_KEY_USELESS.value
     seen: list[Payment] = []
 
-    def look_and_make_key_useless(ride: Any, key: Any, **options: Any) -> bool:
+    def look_and_make_key_useless(ride: Any, key: Any) -> bool:
         seen[:] = charging.payments_of(ride)
-        make_key_useless(ride, key, **options)
+        make_key_useless(ride, key)
         return True
 
     replace(bed, seams.MAKE_KEY_USELESS, look_and_make_key_useless)

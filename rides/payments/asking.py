@@ -79,17 +79,16 @@ def find(
             raise
 
 
-def cancel(payment_id: str, idempotency_key: str) -> None:
+def cancel(payment_id: str) -> None:
     """Cancel a payment; one that cannot be canceled, or is so already, stays as it is.
+
+    Under a key that is drawn for this call: to cancel twice is to cancel once, and a key of its own
+    would only repeat an error that was saved under it.
 
     Raises: stripe.StripeError, for `verdict` to judge; Indeterminate.
     """
     try:
-        ask(
-            client().v1.payment_intents.cancel,
-            payment_id,
-            options={"idempotency_key": idempotency_key},
-        )
+        ask(client().v1.payment_intents.cancel, payment_id)
     except stripe.StripeError as error:
         if error.code != "payment_intent_unexpected_state":
             raise

@@ -87,7 +87,7 @@ def _found_of_earlier(ride: Ride, question: int) -> Charge | Pending | None:
     last_call_at = time.monotonic() + LAST_CALL_SECONDS
     for number in range(question):
         key = question_key(foreign_key_of(ride), number)
-        make_key_useless(ride, key, cancelled_under=str(key))
+        make_key_useless(ride, key)
     found = find_charge(ride)
     if found is None and time.monotonic() > last_call_at:
         raise Indeterminate("There was no time to ask anew.")
@@ -109,7 +109,7 @@ def withdraw(ride: Ride, payment_id: str) -> Charge | Pending:
     NeedsReview.
     """
     with judging():
-        cancel(payment_id, f"{foreign_key_of(ride)}:withdraw:{payment_id}")
+        cancel(payment_id)
     return follow(ride, payment_id)
 
 

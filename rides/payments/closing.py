@@ -15,9 +15,8 @@ def close_payment(ride: Ride, payment_id: str) -> Refund | None:
 
     Raises: Indeterminate, to be called again; NeedsReview.
     """
-    key = f"{foreign_key_of(ride)}:close:{payment_id}"
     with judging():
-        cancel(payment_id, key)
+        cancel(payment_id)
     payment = read_payment(payment_id)
     if payment.status == "canceled":
         return None
@@ -26,4 +25,4 @@ def close_payment(ride: Ride, payment_id: str) -> Refund | None:
     if refunds := refunds_of(payment_id):
         return refunds[0]
     with judging():
-        return refund_rest(payment, f"{key}:refund")
+        return refund_rest(payment, f"{foreign_key_of(ride)}:close:{payment_id}")

@@ -1,15 +1,20 @@
 """Refunds at Stripe: those that a payment has, and one more."""
 
+import itertools
+import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Self
 
+import stripe
+
 from rides.payments.asking import ask, judging, pages
-from rides.payments.client import client
+from rides.payments.client import client, is_saved_refusal
 from rides.payments.shapes import LATEST, Payment, is_amount, is_id, unexpected
 from rides.payments.statuses import REFUNDS, Outcome
 
 PAGE = 100
+SAVED_ERRORS_SECONDS = 2  # what is only repeated is there at once
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -75,10 +80,25 @@ def refunds_of(payment_id: str) -> list[Refund]:
 
 
 def refund_rest(payment: Payment, idempotency_key: str) -> Refund:
-    """Refund what is left of a payment.
+    """Refund what is left of a payment whose refunds have been looked at.
+
+    A key under which an error was saved only repeats it, and as that was before the look, which
+    shows no refund of it, the next one asks anew.
 
     Raises: stripe.StripeError, for `verdict` to judge; Indeterminate, NeedsReview.
     """
+    until = time.monotonic() + SAVED_ERRORS_SECONDS
+    for number in itertools.count():
+        try:
+            return _refund(payment, f"{idempotency_key}:{number}" if number else idempotency_key)
+        except stripe.StripeError as error:
+            is_saved = is_saved_refusal(error) and (error.http_status or 0) >= 500
+            if not is_saved or time.monotonic() > until:
+                raise
+    raise AssertionError("counting has no end")
+
+
+def _refund(payment: Payment, idempotency_key: str) -> Refund:
     made = ask(
         client().v1.refunds.create,
         {

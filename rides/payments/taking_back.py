@@ -80,7 +80,7 @@ def take_back(
     Raises: Indeterminate, to be called again; NeedsReview.
     """
     last_call_at = time.monotonic() + LAST_CALL_SECONDS
-    is_made = make_key_useless(ride, foreign_key_of(ride), cancelled_under=str(idempotency_key))
+    is_made = make_key_useless(ride, foreign_key_of(ride))
     taken_back = []
     for payment in payments_of(ride):
         if time.monotonic() > last_call_at:
@@ -108,7 +108,7 @@ def _take_back(payment: Payment, idempotency_key: UUID, question: int) -> TakenB
     if payment.status == "succeeded":
         return _refund_once(payment, idempotency_key, question)
     if payment.status != "canceled":
-        cancel(payment.id, f"{idempotency_key}:cancel:{payment.id}")
+        cancel(payment.id)
         payment = read_payment(payment.id)
     if payment.status == "succeeded":
         raise Indeterminate("A payment changed while it was being taken back.")

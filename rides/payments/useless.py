@@ -13,14 +13,11 @@ from rides.payments.keys import PLACEHOLDER, bears_key_of, marks_of
 from rides.payments.shapes import is_id, not_asked_for
 
 
-def make_key_useless(ride: Ride, key: UUID, *, cancelled_under: str) -> bool:
+def make_key_useless(ride: Ride, key: UUID) -> bool:
     """Have Stripe refuse the ride's charge under this key from now on.
 
     By a payment that takes no money, unconfirmed and without a customer, under the key itself: a
     charge under it is another question, which Stripe refuses for as long as it knows the key.
-
-    Args:
-        cancelled_under: what the key is made of under which that payment is canceled.
 
     Returns: whether Stripe did not know the key. If it did, what came under it is to be looked for.
 
@@ -43,7 +40,7 @@ def make_key_useless(ride: Ride, key: UUID, *, cancelled_under: str) -> bool:
             return False
         raise not_asked_for(answer.data)
     with judging():
-        cancel(answer.data["id"], f"{cancelled_under}:cancel:{answer.data['id']}")
+        cancel(answer.data["id"])
     return True
 
 

@@ -10,6 +10,7 @@ import stripe
 from django.core.management import CommandError
 from django.db import transaction
 
+from idempotency.exceptions import Indeterminate
 from idempotency.foreign_keys import question_key
 from idempotency.models import StagedJob
 from idempotency.testing.clock import let_time_pass
@@ -240,6 +241,35 @@ def test_one_that_was_paid_in_the_meantime_is_given_back_once(stand_in):
 
     assert first == again
     assert left_with_us(stand_in) == 0
+
+
+@pytest.mark.parametrize("fault", ["error_before", "error_after"])
+def test_an_error_that_stripe_saves_of_the_closing_does_not_last(stand_in, fault):
+    ask(rider=RIDER_WITH_BAD_CARD)
+    stand_in.add_fault(fault, times=1, path="POST /v1/payment_intents/")
+    with pytest.raises(Indeterminate):
+        run_the_job()
+
+    payment, _ = run_the_job()
+
+    assert client().v1.payment_intents.retrieve(payment).status == "canceled"
+
+
+@pytest.mark.parametrize("fault", ["error_before", "error_after"])
+def test_an_error_that_stripe_saves_of_the_refund_does_not_last(stand_in, fault):
+    ask(rider=RIDER_WITH_BAD_CARD)
+    client().v1.payment_intents.confirm(
+        arguments_of_the_job()["payment_id"],
+        {"payment_method": "pm_card_visa", "return_url": "http://127.0.0.1:1/"},
+    )
+    stand_in.add_fault(fault, times=1, path="POST /v1/refunds")
+    with pytest.raises(Indeterminate):
+        run_the_job()
+
+    run_the_job()
+
+    assert left_with_us(stand_in) == 0
+    assert len(client().v1.refunds.list().data) == 1
 
 
 def test_the_job_leaves_a_record_of_what_it_gave_back(stand_in):
