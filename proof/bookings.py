@@ -31,9 +31,7 @@ from idempotency.workers.completing import complete_due_keys
 from proof.invariants import (
     OF_A_BOOKING,
     a_good_card_pays_in_the_end,
-    a_refusal_takes_no_money,
     no_payment_is_on_a_foreign_ride,
-    no_unknown_outcome_is_final,
     past_the_window_nothing_is_sent,
     the_same_question_is_asked,
 )
@@ -98,13 +96,12 @@ def never_confirmed_of(booking: Experiment) -> Experiment:
         assert booking.ask(key).is_pending
         let_key_age(key, PAYMENTS["requires_action"].gives_up_after)
 
-    without_a_charge = (each for each in OF_A_BOOKING if each is not no_unknown_outcome_is_final)
     return replace(
         booking,
         prepare=prepare,
         attempt=lambda _: complete_due_keys(MOST_KEYS),
         lose_answer=None,
-        invariants=(*without_a_charge, a_refusal_takes_no_money),
+        invariants=OF_A_BOOKING,
     )
 
 

@@ -7,8 +7,9 @@ page of another site.
 
 import json
 import os
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable
+from itertools import chain
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -93,18 +94,17 @@ class Console:
         }
 
     def _payment_intents(self, request: Request) -> Reply:
-        intents = list(self._api.ledger.newest_first("payment_intent"))
-        by_status = Counter(intent["status"] for intent in intents)
-        still_open = [
-            intent["metadata"].get("foreign_key")
-            for intent in intents
-            if intent["status"] not in ("succeeded", "canceled")
-        ]
-        waiting = [each["id"] for each in intents if each["status"] in bank.UNDER_WAY]
+        by_key: defaultdict[str, list[str]] = defaultdict(list)
+        waiting = []
+        for intent in self._api.ledger.newest_first("payment_intent"):
+            by_key[str(intent["metadata"].get("foreign_key"))].append(intent["status"])
+            if intent["status"] in bank.UNDER_WAY:
+                waiting.append(intent["id"])
+        by_status = Counter(chain.from_iterable(by_key.values()))
         return {
             "count": by_status.total(),
             "by_status": by_status,
-            "open": still_open,
+            "by_key": by_key,
             "waiting": waiting,
         }
 

@@ -72,8 +72,8 @@ class StandIn:
         return self._list(f"charges{query}", "charges")
 
     def payment_intents(self) -> dict[str, Any]:
-        """`count`, the counts `by_status`; of those that can still be paid, as `open`, the
-        `foreign_key` in their metadata; and the ids of those that wait for a bank, as `waiting`.
+        """`count`, and the counts `by_status`; their statuses `by_key`, the `foreign_key` in their
+        metadata; and the ids of those that wait for a bank, as `waiting`.
         """
         return self._call("GET", "payment_intents")
 
