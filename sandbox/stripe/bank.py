@@ -9,11 +9,14 @@ from urllib.parse import parse_qs, urlencode
 
 from sandbox.stripe.errors import StripeError
 from sandbox.stripe.ledger import Ledger, Resource
+from sandbox.stripe.resources import disputes
 from sandbox.stripe.resources.confirming import BANK_PAGE, settle
 from sandbox.stripe.resources.refunds import settle_refund
 from sandbox.stripe.wire import Answer, Request
 
-UNDER_WAY = ("requires_action", "processing", "pending")
+UNDER_WAY = ("requires_action", "processing", "pending", *disputes.UNDER_WAY)
+
+SETTLED = {"pi": "payment_intent", "re": "refund", "du": "dispute"}
 
 PAGE = """<!doctype html>
 <html lang="en"><meta charset="utf-8"><title>Your bank</title>
@@ -46,12 +49,14 @@ def answer(ledger: Ledger, request: Request) -> Answer:
 
 
 def decide(ledger: Ledger, object_id: str, succeeds: bool) -> Resource | None:
-    """End a payment, or a refund, that is under way; None where it is not."""
-    waiting = _waiting(ledger, object_id)
+    """End a payment, a refund or a dispute that is under way; None where it is not."""
+    waiting = _waiting(ledger, object_id) or _may_fail(ledger, object_id, succeeds)
     if waiting is None:
         return None
     if waiting["object"] == "refund":
         settled = settle_refund(ledger, waiting, succeeds=succeeds)
+    elif waiting["object"] == "dispute":
+        settled = disputes.settle_dispute(ledger, waiting, succeeds=succeeds)
     else:
         settled = settle(ledger, waiting, succeeds=succeeds)
     ledger.commit(ledger.charged_under(object_id))
@@ -59,12 +64,24 @@ def decide(ledger: Ledger, object_id: str, succeeds: bool) -> Resource | None:
 
 
 def _waiting(ledger: Ledger, object_id: str) -> Resource | None:
-    kind = "refund" if object_id.startswith("re_") else "payment_intent"
+    found = _found(ledger, object_id)
+    return found if found and found["status"] in UNDER_WAY else None
+
+
+def _may_fail(ledger: Ledger, object_id: str, succeeds: bool) -> Resource | None:
+    """Return a refund that has succeeded, and is to fail all the same."""
+    found = _found(ledger, object_id)
+    if found is None or succeeds:
+        return None
+    return found if (found["object"], found["status"]) == ("refund", "succeeded") else None
+
+
+def _found(ledger: Ledger, object_id: str) -> Resource | None:
+    kind = SETTLED.get(object_id.partition("_")[0])
     try:
-        found = ledger.get(kind, object_id)
+        return ledger.get(kind, object_id) if kind else None
     except StripeError:
         return None
-    return found if found["status"] in UNDER_WAY else None
 
 
 def _back_to_the_shop(intent: Resource) -> Answer:

@@ -1,4 +1,5 @@
-"""The control API under `/_sandbox/`: faults, the ledger of charges, the clock, pruning, reset.
+"""The control API under `/_sandbox/`: faults, the ledger of charges, what a bank or the dashboard
+does, the clock, pruning, reset.
 
 It is what tests and demos use to arrange failures and to count what was really charged; Stripe has
 nothing like it. JSON in, JSON out, no credentials, never delayed by a fault, and refused to the
@@ -16,8 +17,10 @@ from urllib.parse import parse_qs, urlsplit
 from sandbox.stripe import bank
 from sandbox.stripe.api import StripeAPI
 from sandbox.stripe.clock import CLOCK
+from sandbox.stripe.errors import StripeError
 from sandbox.stripe.faults import InvalidFault
 from sandbox.stripe.ledger import Resource
+from sandbox.stripe.resources import disputes, refunds
 from sandbox.stripe.resources.confirming import BANK_PAGE
 from sandbox.stripe.shapes import present
 from sandbox.stripe.wire import Answer, Request
@@ -26,7 +29,7 @@ PREFIX = "/_sandbox/"
 LOCAL_NAMES = ("127.0.0.1", "localhost", "::1")
 CHARGE_FIELDS = (
     *("id", "amount", "amount_refunded", "currency", "customer", "payment_intent"),
-    *("payment_method", "status", "description", "metadata", "created"),
+    *("payment_method", "status", "description", "metadata", "created", "disputed"),
 )
 
 Reply = dict[str, Any]
@@ -50,6 +53,8 @@ class Console:
             "GET payment_intents": self._payment_intents,
             "GET calls": self._count_calls,
             "POST settle": self._settle,
+            "POST disputes": self._dispute,
+            "POST refunds": self._refund,
             "POST clock": self._set_clock,
             "POST age": self._age,
             "POST prune": self._prune,
@@ -124,8 +129,39 @@ class Console:
             raise BadRequest("succeeds: must be true or false")
         settled = bank.decide(self._api.ledger, str(given.get("id")), given["succeeds"])
         if settled is None:
-            raise BadRequest("id: must be that of a payment or a refund that is under way")
+            raise BadRequest("id: must be that of a payment, refund or dispute that is under way")
         return {"id": settled["id"], "status": settled["status"]}
+
+    def _dispute(self, request: Request) -> Reply:
+        given = _read_json(request)
+        status = given.get("status", "needs_response")
+        if status not in disputes.UNDER_WAY:
+            raise BadRequest(f"status: must be one of {', '.join(disputes.UNDER_WAY)}")
+        charge = self._charge_that_succeeded(given)
+        dispute = disputes.open_dispute(self._api.ledger, charge, status=status)
+        self._api.ledger.commit(None)
+        return {"id": dispute["id"]}
+
+    def _refund(self, request: Request) -> Reply:
+        """As somebody does in the dashboard: without a key, and without our metadata."""
+        given = _read_json(request)
+        fields = {"reason": "requested_by_customer", "status": given.get("status", "succeeded")}
+        charge = self._charge_that_succeeded(given)
+        try:
+            refund = refunds.refund(self._api.ledger, charge, given.get("amount"), fields)
+        except StripeError as error:
+            raise BadRequest(str(error)) from error
+        self._api.ledger.commit(None)
+        return {"id": refund["id"]}
+
+    def _charge_that_succeeded(self, given: Reply) -> Resource:
+        try:
+            charge = self._api.ledger.get("charge", str(given.get("charge")))
+        except StripeError as error:
+            raise BadRequest(f"charge: {error}") from error
+        if charge["status"] != "succeeded":
+            raise BadRequest("charge: must be one that succeeded")
+        return charge
 
     def _set_clock(self, request: Request) -> Reply:
         seconds = _read_json(request).get("ahead_seconds", 0)

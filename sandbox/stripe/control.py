@@ -78,7 +78,9 @@ class StandIn:
         return self._call("GET", "payment_intents")
 
     def settle(self, object_id: str, *, succeeds: bool) -> str:
-        """End a payment or a refund that is under way, as a bank or a rider at its page does.
+        """End a payment, refund or dispute that is under way, as a bank or a rider does.
+
+        A dispute succeeds for us where it is won. A refund that succeeded may still fail.
 
         Returns: the status that it has then.
 
@@ -88,6 +90,29 @@ class StandIn:
         settled = self._call("POST", "settle", {"id": object_id, "succeeds": succeeds})
         status: str = settled["status"]
         return status
+
+    def dispute(self, charge_id: str, *, status: str = "needs_response") -> str:
+        """Have the rider's bank dispute a charge; return the dispute's id, for `settle`.
+
+        Raises:
+            ControlError: there is no such charge that succeeded.
+        """
+        disputed: str = self._call("POST", "disputes", {"charge": charge_id, "status": status})[
+            "id"
+        ]
+        return disputed
+
+    def refund(
+        self, charge_id: str, *, amount: int | None = None, status: str = "succeeded"
+    ) -> str:
+        """Refund a charge in the dashboard, whole or in part; return the refund's id.
+
+        Raises:
+            ControlError: there is no such charge, or not so much is left of it.
+        """
+        asked = {"charge": charge_id, "amount": amount, "status": status}
+        refunded: str = self._call("POST", "refunds", asked)["id"]
+        return refunded
 
     def calls(self) -> dict[str, Any]:
         """Since the start or the last reset: `calls` by method and path, `replays`, `mismatches`.

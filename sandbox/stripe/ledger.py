@@ -1,4 +1,5 @@
-"""The objects that the stand-in holds: customers, payment methods, intents, charges, refunds.
+"""The objects that the stand-in holds: customers, payment methods, intents, charges, and what of
+these goes back: refunds, disputes.
 
 In the order of their creation, each as its JSON. What a call changes is committed as one, together
 with the answer saved under its idempotency key, so that a restart sees all of a call or nothing.
@@ -22,6 +23,7 @@ KINDS = {
     "pi": "payment_intent",
     "ch": "charge",
     "re": "refund",
+    "du": "dispute",
 }
 
 PAYMENTS_KEPT_SECONDS = 3 * 24 * 3_600

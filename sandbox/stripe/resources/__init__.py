@@ -1,7 +1,14 @@
 """The endpoints, one module for each of Stripe's resources, joined here into one table."""
 
 from sandbox.stripe.calls import Endpoint
-from sandbox.stripe.resources import charges, customers, payment_intents, payment_methods, refunds
+from sandbox.stripe.resources import (
+    charges,
+    customers,
+    disputes,
+    payment_intents,
+    payment_methods,
+    refunds,
+)
 
 # Keyed by method and path, `{id}` standing for the id in the URL.
 ENDPOINTS: dict[str, Endpoint] = (
@@ -10,4 +17,5 @@ ENDPOINTS: dict[str, Endpoint] = (
     | payment_intents.ENDPOINTS
     | charges.ENDPOINTS
     | refunds.ENDPOINTS
+    | disputes.ENDPOINTS
 )

@@ -19,32 +19,40 @@ def _create(call: Call) -> Resource:
     amount = call.parameters.integer("amount")
     if amount is not None and amount < 1:
         raise invalid("Invalid positive integer", param="amount")
-    charge = _read_charge(call)
+    fields = {"metadata": metadata, "reason": reason}
+    status = "pending" if call.must_wait else "succeeded"
+    return refund(call.ledger, _read_charge(call), amount, fields | {"status": status})
+
+
+def refund(ledger: Ledger, charge: Resource, amount: int | None, fields: Resource) -> Resource:
+    """Refund an amount of a charge, or what is left of it.
+
+    Raises:
+        Failed: so much is not left.
+    """
     remaining = charge["amount"] - charge.get("amount_refunded", 0)
     amount = remaining if amount is None else amount
     _require_refundable(charge, amount, remaining)
-    refund = {
+    _require_undisputed(ledger, charge)
+    made = fields | {
         "id": new_id("re"),
         "object": "refund",
         "amount": amount,
         "charge": charge["id"],
         "created": int(CLOCK.now()),
         "currency": charge["currency"],
-        "metadata": metadata,
         "payment_intent": charge["payment_intent"],
-        "reason": reason,
-        "status": "pending" if call.must_wait else "succeeded",
     }
     refunded = charge["amount"] - remaining + amount
-    call.ledger.put(refund)
-    call.ledger.put(
-        charge | {"amount_refunded": refunded, "refunded": refunded == charge["amount"]}
-    )
-    return refund
+    ledger.put(made)
+    ledger.put(charge | {"amount_refunded": refunded, "refunded": refunded == charge["amount"]})
+    return made
 
 
 def settle_refund(ledger: Ledger, refund: Resource, *, succeeds: bool) -> Resource:
-    """End a refund that is under way; one that fails is the charge's no longer."""
+    """End a refund that is under way, or let one fail that had succeeded, as a card's may for
+    thirty days. One that fails is the charge's no longer.
+    """
     settled = refund | {"status": "succeeded" if succeeds else "failed"}
     if not succeeds:
         settled["failure_reason"] = "lost_or_stolen_card"
@@ -89,6 +97,17 @@ def _require_refundable(charge: Resource, amount: int, remaining: int) -> None:
             "invalid_request_error",
             f"Refund amount ({amount}) is greater than unrefunded amount on charge ({remaining})",
             param="amount",
+        )
+
+
+def _require_undisputed(ledger: Ledger, charge: Resource) -> None:
+    disputes = ledger.newest_first("dispute", charge=charge["id"])
+    if not all(dispute["is_charge_refundable"] for dispute in disputes):
+        raise Failed(
+            400,
+            "invalid_request_error",
+            f"Charge {charge['id']} has been charged back; cannot issue a refund.",
+            code="charge_disputed",
         )
 
 
