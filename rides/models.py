@@ -15,6 +15,10 @@ from django.db import models
 from django.db.models import Q
 from django.db.models.functions import Lower, Now
 
+from rides.reversals.rows import Dispute, Refund
+
+__all__ = ["AuditRecord", "Dispute", "ReconciledUntil", "Refund", "Ride", "User"]
+
 
 class UserManager(BaseUserManager["User"]):
     """Creates riders, who have a customer at Stripe, and staff, who need none."""
@@ -167,6 +171,8 @@ class AuditRecord(models.Model):
         REVIEWED_ADOPT = "review.adopt"
         REVIEWED_UNDO = "review.undo"
         REVIEWED_CLOSE = "review.close"
+        REFUNDED_AGAIN = "review.refund_again"
+        SETTLED_BY_HAND = "review.settle"
 
     action = models.CharField(max_length=50)
     created_at = models.DateTimeField(db_default=Now(), editable=False)
@@ -191,3 +197,18 @@ class AuditRecord(models.Model):
 
     def __str__(self) -> str:
         return f"{self.action} {self.resource_type} {self.resource_id}"
+
+
+class ReconciledUntil(models.Model):
+    """Where the last `reconcile --since-last` ended: what began before it had ended by then."""
+
+    id = models.PositiveSmallIntegerField(primary_key=True, default=1)
+    until = models.DateTimeField()
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(condition=Q(id=1), name="reconciled_until_is_one_row"),
+        ]
+
+    def __str__(self) -> str:
+        return self.until.isoformat()

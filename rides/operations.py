@@ -5,7 +5,6 @@ Stripe-like Idempotency Keys in Postgres". Recovery points are strings that outl
 in the database may stand at any of them.
 """
 
-from dataclasses import asdict
 from datetime import timedelta
 from functools import cached_property
 
@@ -27,6 +26,7 @@ from idempotency.parameters import readable_parameters
 from rides import payments
 from rides.forms import DemoRideForm, RideForm
 from rides.models import AuditRecord, Ride
+from rides.reversals.recording import record_refunds_of_cancelled
 from rides.tasks import close_payment, send_ride_receipt
 
 RIDE_CREATED = "ride_created"
@@ -161,9 +161,10 @@ class CreateRide(Operation):
 
     def cancelled(self, account: payments.Account) -> Response:
         Ride.objects.filter(public_id=self.ride.public_id).update(cancelled_at=Now())
+        record_refunds_of_cancelled(self.ride, account.refunds)
         AuditRecord.objects.create(
             action=AuditRecord.Action.RIDE_CANCELLED,
-            data=asdict(account),
+            data=account.for_the_record(),
             resource_id=self.ride.pk,
             resource_type="ride",
             user=self.user,

@@ -7,6 +7,8 @@ from idempotency.support.compat import task
 from rides import payments
 from rides.formats import amount, place
 from rides.models import AuditRecord, Ride
+from rides.reversals import rows
+from rides.reversals.recording import Sighting, record
 
 
 @task()
@@ -37,6 +39,7 @@ def close_payment(*, ride_id: int, payment_id: str, settling: Settling) -> None:
     refund = payments.close_payment(ride, payment_id)
     with settling():
         if refund is not None:
+            record(rows.Refund, [Sighting(refund, ride=ride)])
             AuditRecord.objects.create(
                 action=AuditRecord.Action.CHARGE_REFUNDED,
                 data={"refund": refund.id, "payment_intent": payment_id, "status": refund.status},

@@ -47,6 +47,8 @@ DELETE FROM django_tasks_database_dbtaskresult;
 DELETE FROM idempotency_stagedjob;
 DELETE FROM idempotency_jobdelivery;
 DELETE FROM rides_auditrecord;
+DELETE FROM rides_refund;
+DELETE FROM rides_dispute;
 DELETE FROM rides_ride;
 DELETE FROM idempotency_idempotencykey;
 DELETE FROM idempotency_testing_history;

@@ -11,6 +11,7 @@ from rides.payments.client import WORST_CASE, CardDeclined
 from rides.payments.clocks import stripes_clock_ahead
 from rides.payments.closing import close_payment
 from rides.payments.customers import CustomerUnavailable, create_customer, customer_exists
+from rides.payments.disputes import Dispute
 from rides.payments.reading import (
     charges_between,
     charges_by_id,
@@ -18,8 +19,10 @@ from rides.payments.reading import (
     read_charge,
 )
 from rides.payments.refunding import refund_charge
-from rides.payments.refunds import Refund
+from rides.payments.refunds import Refund, refund_again
+from rides.payments.reversals import Reversal, find_reversal, reversals_between
 from rides.payments.shapes import LedgerCharge
+from rides.payments.statuses import Outcome
 from rides.payments.taking_back import DISPUTED, Account, TakenBack, take_back
 
 __all__ = [
@@ -29,8 +32,11 @@ __all__ = [
     "CardDeclined",
     "Charge",
     "CustomerUnavailable",
+    "Dispute",
     "LedgerCharge",
+    "Outcome",
     "Refund",
+    "Reversal",
     "TakenBack",
     "charge",
     "charges_between",
@@ -40,9 +46,12 @@ __all__ = [
     "customer_exists",
     "find_charge",
     "find_ledger_charge",
+    "find_reversal",
     "follow",
     "read_charge",
+    "refund_again",
     "refund_charge",
+    "reversals_between",
     "stripes_clock_ahead",
     "take_back",
     "withdraw",

@@ -8,8 +8,8 @@ from rides.payments.shapes import LedgerCharge, unexpected
 from rides.payments.statuses import Outcome
 
 
-def refund_charge(charge: LedgerCharge) -> str:
-    """Refund what is left of a charge, once however often it is asked for; return its status.
+def refund_charge(charge: LedgerCharge) -> Refund:
+    """Refund what is left of a charge, once however often it is asked for.
 
     Raises: Indeterminate, to be asked for again; NeedsReview.
     """
@@ -31,4 +31,4 @@ def refund_charge(charge: LedgerCharge) -> str:
             status=refund.status,
             charge=charge.id,
         )
-    return f"refund {refund.status}"
+    return refund

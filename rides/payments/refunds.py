@@ -3,71 +3,41 @@
 import itertools
 import time
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from typing import Any, Self
+from typing import Any
 
 import stripe
+from stripe.params import RefundCreateParams
 
+from idempotency.foreign_keys import installation_mark
 from rides.payments.asking import ask, judging, pages
 from rides.payments.client import client, is_saved_refusal
-from rides.payments.shapes import LATEST, Payment, is_amount, is_id, unexpected
-from rides.payments.statuses import REFUNDS, Outcome
+from rides.payments.reversals import Reversal
+from rides.payments.shapes import LedgerCharge, Payment
+from rides.payments.statuses import REFUNDS
 
 PAGE = 100
 SAVED_ERRORS_SECONDS = 2  # what is only repeated is there at once
 
+INSTEAD_OF = "instead_of"
+"""In the metadata of a refund that was made because another one failed: that one's id."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Refund:
-    """Money on its way back, in minor units of `currency`."""
+class Refund(Reversal):
+    """Money on its way back. Its `reason` is why it failed, where it did."""
 
-    id: str
-    status: str
-    amount_cents: int
-    currency: str
-    payment_intent_id: str | None
-    charge_id: str | None
-    failure: str | None
-    created_at: datetime
-
-    @property
-    def outcome(self) -> Outcome:
-        return REFUNDS[self.status]
+    KIND = "refund"
+    STATUSES = REFUNDS
+    REASON = "failure_reason"
 
     @classmethod
-    def of(cls, refund: dict[str, Any]) -> Self:
-        """Raises: NeedsReview."""
-        created: Any = refund.get("created")
-        failure: Any = refund.get("failure_reason")
-        fits = (
-            is_id(refund.get("id"))
-            and refund.get("status") in REFUNDS
-            and is_amount(refund.get("amount"))
-            and isinstance(refund.get("currency"), str)
-            and isinstance(failure, str | None)
-            and is_amount(created)
-            and created < LATEST
-            and all(
-                refund.get(name) is None or is_id(refund[name])
-                for name in ("payment_intent", "charge")
-            )
-        )
-        if not fits:
-            raise unexpected(
-                "A refund is not what was asked for.",
-                refund=refund.get("id"),
-                status=refund.get("status"),
-            )
-        return cls(
-            id=refund["id"],
-            status=refund["status"],
-            amount_cents=refund["amount"],
-            currency=refund["currency"],
-            payment_intent_id=refund.get("payment_intent"),
-            charge_id=refund.get("charge"),
-            failure=failure,
-            created_at=datetime.fromtimestamp(created, UTC),
-        )
+    def service(cls) -> Any:
+        return client().v1.refunds
+
+    @property
+    def is_ours(self) -> bool:
+        """Whether this service made it: what is made in the dashboard bears no mark."""
+        return "foreign_key" in self.metadata
 
 
 def refunds_of(payment_id: str) -> list[Refund]:
@@ -82,32 +52,51 @@ def refunds_of(payment_id: str) -> list[Refund]:
 def refund_rest(payment: Payment, idempotency_key: str) -> Refund:
     """Refund what is left of a payment whose refunds have been looked at.
 
-    A key under which an error was saved only repeats it, and as that was before the look, which
-    shows no refund of it, the next one asks anew.
-
     Raises: stripe.StripeError, for `verdict` to judge; Indeterminate, NeedsReview.
+    """
+    wanted: RefundCreateParams = {
+        "payment_intent": payment.id,
+        "reason": "requested_by_customer",
+        "metadata": payment.metadata,
+    }
+    return _refund(wanted, idempotency_key)
+
+
+def refund_again(failed: Refund, charge: LedgerCharge) -> Refund:
+    """Make another refund in the place of one that failed, once however often it is asked for.
+
+    Its key is made of the failed one's id, so each failure has one of its own. Once Stripe has
+    removed the key, the refund itself is found by what it bears.
+
+    Raises: Indeterminate, to be asked for again; NeedsReview.
+    """
+    listed = pages(client().v1.refunds.list, limit=PAGE, charge=charge.id)
+    for each in (Refund.of(each) for page in listed for each in page):
+        if each.metadata.get(INSTEAD_OF) == failed.id:
+            return each
+    wanted: RefundCreateParams = {
+        "charge": charge.id,
+        "amount": failed.amount_cents,
+        "reason": "requested_by_customer",
+        "metadata": {**charge.metadata, INSTEAD_OF: failed.id},
+    }
+    with judging():
+        return _refund(wanted, f"{installation_mark()}:refund:instead_of:{failed.id}")
+
+
+def _refund(wanted: RefundCreateParams, idempotency_key: str) -> Refund:
+    """A key under which an error was saved only repeats it. That was before the look, which shows
+    no refund of it, so the next key asks anew.
     """
     until = time.monotonic() + SAVED_ERRORS_SECONDS
     for number in itertools.count():
+        key = f"{idempotency_key}:{number}" if number else idempotency_key
         try:
-            return _refund(payment, f"{idempotency_key}:{number}" if number else idempotency_key)
+            made = ask(client().v1.refunds.create, wanted, options={"idempotency_key": key})
+            break
         except stripe.StripeError as error:
-            is_saved = is_saved_refusal(error) and (error.http_status or 0) >= 500
-            if not is_saved or time.monotonic() > until:
+            if not is_saved_refusal(error) or time.monotonic() > until:
                 raise
-    raise AssertionError("counting has no end")
-
-
-def _refund(payment: Payment, idempotency_key: str) -> Refund:
-    made = ask(
-        client().v1.refunds.create,
-        {
-            "payment_intent": payment.id,
-            "reason": "requested_by_customer",
-            "metadata": payment.metadata,
-        },
-        options={"idempotency_key": idempotency_key},
-    )
     if not made.is_replay:
         return Refund.of(made.data)
     with judging():  # a saved answer is of then; what became of the refund is asked of itself

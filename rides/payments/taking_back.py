@@ -8,8 +8,9 @@ be made between the two.
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import timedelta
+from typing import Any
 from uuid import UUID
 
 import stripe
@@ -45,6 +46,8 @@ class TakenBack:
     refunded_cents: int
     currency: str
     is_under_way: bool = False
+    refunds: tuple[Refund, ...] = ()
+    """All that it has, those that failed included."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -57,6 +60,17 @@ class Account:
 
     payments: list[TakenBack]
     is_complete: bool
+
+    @property
+    def refunds(self) -> list[Refund]:
+        return [refund for payment in self.payments for refund in payment.refunds]
+
+    def for_the_record(self) -> dict[str, Any]:
+        """Return it as JSON, without the refunds, which are rows of their own."""
+        kept = asdict(replace(self, payments=[replace(each, refunds=()) for each in self.payments]))
+        for payment in kept["payments"]:
+            del payment["refunds"]
+        return kept
 
 
 def take_back(
@@ -132,9 +146,13 @@ def _refund_once(payment: Payment, idempotency_key: UUID, question: int) -> Take
         if made.outcome is Outcome.REFUSED:
             raise _refund_failed(made)
         back[made.outcome] += left
+        refunds = [made, *refunds]
     is_under_way = back[Outcome.UNDER_WAY] > 0
     said = "refund pending" if is_under_way else "refund succeeded"
-    return _taken_back(payment, said, payment.amount_received_cents, is_under_way=is_under_way)
+    taken_back = _taken_back(
+        payment, said, payment.amount_received_cents, is_under_way=is_under_way
+    )
+    return replace(taken_back, refunds=tuple(refunds))
 
 
 def _refund_failed(refund: Refund) -> NeedsReview:
@@ -142,7 +160,7 @@ def _refund_failed(refund: Refund) -> NeedsReview:
         "The refund did not reach the rider. Another one is made if you run the request again.",
         refund=refund.id,
         status=refund.status,
-        reason=refund.failure,
+        reason=refund.reason,
         payment_intent=refund.payment_intent_id,
     )
 

@@ -50,6 +50,9 @@ class Reconciled:
     others: int = 0
     rides: int = 0
     open_requests: int = 0
+    refunds: int = 0
+    disputes: int = 0
+    open_rows: int = 0
     discrepancies: list[Discrepancy] = field(default_factory=list)
 
 

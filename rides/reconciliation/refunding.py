@@ -17,6 +17,8 @@ from rides.formats import amount
 from rides.models import AuditRecord, User
 from rides.payments import LedgerCharge
 from rides.reconciliation.comparing import with_their_rides
+from rides.reversals import rows
+from rides.reversals.recording import Sighting, record
 
 logger = logging.getLogger(__name__)
 
@@ -37,10 +39,11 @@ def refund_unclaimed(charge_id: str, *, reason: str, reviewer: str) -> str:
     charge = _unclaimed(charge_id)
     _refuse_while_a_retry_may_come(charge)
     left = amount(charge.amount_cents - charge.refunded_cents, charge.currency)
-    status = payments.refund_charge(charge)
+    refund = payments.refund_charge(charge)
+    record(rows.Refund, [Sighting(refund, ride=None)])
     _record(charge, reason=reason, reviewer=reviewer)
     logger.info("refunded an unclaimed charge charge=%s reviewer=%s", charge.id, reviewer)
-    return f"{charge.id}: {left}, {status}"
+    return f"{charge.id}: {left}, refund {refund.status}"
 
 
 def _unclaimed(charge_id: str) -> LedgerCharge:

@@ -21,6 +21,10 @@ class Kind(StrEnum):
     TWO_CHARGES = "two charges for one key"
     NOT_REFUNDED = "cancelled, not refunded"
     NOT_CANCELLED = "refunded, not cancelled"
+    REFUND_FAILED = "refund failed"
+    DISPUTED = "disputed"
+    DISPUTE_LOST = "dispute lost"
+    NOT_AT_STRIPE = "not at Stripe any more"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -71,7 +71,7 @@ def test_reconcile_prints_nothing_that_steers_a_terminal(monkeypatch, option):
     detail = "\x1b[2J\x9b1A \u202egnp.exe\ncharges=0 rides=0 discrepancies=0"
     off = Discrepancy(kind=Kind.CHARGE_WITHOUT_RIDE, ride_id=None, charge_id="ch_1", detail=detail)
     report = Reconciled(discrepancies=[off], charges=1, rides=0, open_requests=0)
-    monkeypatch.setattr("rides.management.commands.reconcile.reconcile", lambda *_, **__: report)
+    monkeypatch.setattr("rides.management.commands.reconcile.look", lambda *_, **__: report)
     printed = io.StringIO()
 
     with pytest.raises(CommandError):

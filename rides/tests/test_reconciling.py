@@ -291,7 +291,10 @@ def run(*arguments: str) -> str:
 def test_the_command_says_what_was_compared(booked):
     booked()
 
-    assert run() == "charges=1 rides=1 open_requests=0 others=0 discrepancies=0\n"
+    assert run() == (
+        "charges=1 rides=1 open_requests=0 others=0 refunds=0 disputes=0 "
+        "open_rows=0 discrepancies=0\n"
+    )
 
 
 def test_the_command_fails_with_a_table_when_something_is_off(booked):

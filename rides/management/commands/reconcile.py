@@ -20,8 +20,11 @@ from idempotency.exceptions import Indeterminate, NeedsReview
 from idempotency.management.printing import ending_with_the_reader
 from idempotency.support.described import described
 from idempotency.support.storable import escaped
+from rides import payments
 from rides.clocks import clock_warnings
 from rides.reconciliation.comparing import Reconciled, reconcile
+from rides.reconciliation.going_back import REFUND_MAY_FAIL_FOR, GoingBack
+from rides.reconciliation.position import keep_end, last_end
 from rides.reconciliation.refunding import RefundRefused, refund_unclaimed
 
 logger = logging.getLogger(__name__)
@@ -64,6 +67,17 @@ class Command(BaseCommand):
             help="After a loss of commits: the last one that was kept. Looks further on both "
             "sides, by what Stripe's clock may differ.",
         )
+        beginning.add_argument(
+            "--since-last",
+            action="store_true",
+            help="From where the last such run ended, however long ago. For every night.",
+        )
+        parser.add_argument(
+            "--all-open",
+            action="store_true",
+            help="Ask Stripe for every refund and dispute that is not settled, whatever its age, "
+            "too. --since-last does so by itself.",
+        )
         parser.add_argument(
             "--to", dest="end", type=moment, metavar="TIME", help="Not included (default: now)."
         )
@@ -84,21 +98,20 @@ class Command(BaseCommand):
         if options["refund"] is not None:
             self.refund(options["refund"], options["reason"], options["reviewer"])
             return
-        end = end or database_time()
-        if options["since"]:
-            start, end = since(options["since"], end)
-        start = start or end - DEFAULT_RANGE
+        until = end or database_time()
+        start, end = range_of(start, until, options)
         if start >= end:
             raise CommandError(f"--from {start} is not before --to {end}.", returncode=2)
         try:
-            with tqdm(unit=" charges and rides", disable=None) as progress:
-                report = reconcile(start, end, advance=progress.update)
+            report = look(start, end, **options)
         except (Indeterminate, NeedsReview) as error:
             said = described(error)
             raise CommandError(f"Stripe did not show its ledger: {said}", returncode=2) from error
         with ending_with_the_reader():
             for line in [as_json_text(start, end, report)] if as_json else lines(report):
                 self.stdout.write(escaped(line))  # what stands at Stripe may say anything
+        if options["since_last"]:
+            keep_end(until)
         if report.discrepancies:
             raise CommandError(f"{len(report.discrepancies)} off, from {start} to {end}.")
 
@@ -113,8 +126,37 @@ class Command(BaseCommand):
             ) from error
 
 
+def look(
+    start: datetime, end: datetime, *, since_last: bool, all_open: bool, **_: Any
+) -> Reconciled:
+    """Compare charges and rides, and then look at what takes the money of rides back.
+
+    Raises: Indeterminate, NeedsReview, where Stripe does not show its ledger.
+    """
+    with tqdm(unit=" charges and rides", disable=None) as progress:
+        report = reconcile(start, end, advance=progress.update)
+    goes_back = GoingBack(report)
+    may_have_failed_since = start - REFUND_MAY_FAIL_FOR if since_last else start
+    goes_back.look_at(payments.Refund, may_have_failed_since, end)
+    goes_back.look_at(payments.Dispute, start, end)
+    if since_last or all_open:
+        goes_back.look_at_open_rows()
+    goes_back.finish()
+    return report
+
+
+def range_of(
+    start: datetime | None, end: datetime, options: dict[str, Any]
+) -> tuple[datetime, datetime]:
+    """Return the range that the options ask for, as far as it reaches by Stripe's clock."""
+    kept_until = options["since"] or (last_end() if options["since_last"] else None)
+    if kept_until:
+        return since(kept_until, end)
+    return start or end - DEFAULT_RANGE, end
+
+
 def since(kept_until: datetime, now: datetime) -> tuple[datetime, datetime]:
-    """Return the range of a loss of commits, with what Stripe's clock may differ on both sides."""
+    """Return the range since a moment, with what Stripe's clock may differ on both sides."""
     difference = conf.current().provider_clock_difference
     return kept_until - difference, now + difference
 
@@ -135,7 +177,8 @@ def lines(report: Reconciled) -> Iterator[str]:
         yield f"{off.kind:<25}{off.ride_id or '-':>10}  {off.charge_id or '-':<30}{off.detail}"
     yield (
         f"charges={report.charges} rides={report.rides} open_requests={report.open_requests} "
-        f"others={report.others} discrepancies={len(report.discrepancies)}"
+        f"others={report.others} refunds={report.refunds} disputes={report.disputes} "
+        f"open_rows={report.open_rows} discrepancies={len(report.discrepancies)}"
     )
 
 

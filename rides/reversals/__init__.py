@@ -1,0 +1,1 @@
+"""Refunds and disputes as rows of the rides' history, and what a person decides on open ones."""

@@ -1,0 +1,118 @@
+"""Writing down what Stripe shows of refunds and disputes, and whether it is settled with that."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from django.db import transaction
+from django.db.models.functions import Now
+
+from idempotency.support.storable import storable_text
+from rides import payments
+from rides.models import Ride
+from rides.payments import Outcome
+from rides.reconciliation.rules import is_open as has_open_request
+from rides.reversals import rows
+from rides.reversals.rows import Reversal
+
+LONGEST_REASON = 255
+CHANGED = ("ride", "status", "reason", "settled_at", "settled_by", "settled_note")
+
+
+@dataclass(frozen=True, slots=True)
+class Sighting:
+    """A refund or dispute as Stripe has it, and the ride whose money it takes, if it is known."""
+
+    seen: payments.Reversal
+    ride: Ride | None
+    gives_all_back: bool = False
+    """Whether nothing of the charge is left with us, by whatever refunds."""
+
+
+def record(kind: type[Reversal], sightings: Sequence[Sighting]) -> list[Reversal]:
+    """Write down what was seen, in one transaction; return the rows.
+
+    What has ended well is settled with that, and what was so is open again where it failed after
+    all. A person's decision stands, unless the money was taken back since.
+    """
+    ids = [each.seen.id for each in sightings]
+    with transaction.atomic():
+        found = kind._default_manager.select_for_update().filter(stripe_id__in=ids).order_by("pk")
+        known = {row.stripe_id: row for row in found}
+        made, changed = [], []
+        for each in sightings:
+            row = known.get(each.seen.id)
+            if row is None:
+                made.append(_made_of(kind, each))
+            elif _bring_up_to_date(row, each):
+                changed.append(row)
+        # Of two processes that see it for the first time, one writes it down.
+        kind._default_manager.bulk_create(made, ignore_conflicts=True)
+        kind._default_manager.bulk_update(changed, CHANGED)
+    return [*made, *known.values()]
+
+
+def record_refunds_of_cancelled(ride: Ride, refunds: Iterable[payments.Refund]) -> None:
+    """Write down the refunds of a ride that was just cancelled, all of whose money is back."""
+    ride.refresh_from_db(fields=["cancelled_at"])
+    record(rows.Refund, [Sighting(refund, ride, gives_all_back=True) for refund in refunds])
+
+
+def is_settled_by_itself(sighting: Sighting) -> bool:
+    """Say whether a refund or a dispute has ended with the money where it should be."""
+    seen, ride = sighting.seen, sighting.ride
+    is_cancelled = ride is not None and ride.cancelled_at is not None
+    if isinstance(seen, payments.Refund):
+        if seen.outcome is Outcome.REFUSED:
+            return sighting.gives_all_back
+        return seen.outcome is Outcome.PAID and (
+            seen.is_ours or is_cancelled or not _pays_for(ride, seen.charge_id)
+        )
+    keeps_money_of_cancelled = is_cancelled and not sighting.gives_all_back
+    return seen.outcome is Outcome.PAID and not keeps_money_of_cancelled
+
+
+def _pays_for(ride: Ride | None, charge_id: str | None) -> bool:
+    """Say whether the ride is flown for that charge, or may be yet."""
+    if ride is None:
+        return False
+    if ride.stripe_charge_id is None:
+        return has_open_request(ride)
+    return ride.stripe_charge_id == charge_id
+
+
+def _made_of(kind: type[Reversal], sighting: Sighting) -> Reversal:
+    seen = sighting.seen
+    own: dict[str, Any] = {}
+    if isinstance(seen, payments.Refund):
+        own["is_ours"] = seen.is_ours
+    return kind(
+        ride=sighting.ride,
+        stripe_id=seen.id,
+        stripe_payment_intent_id=seen.payment_intent_id,
+        stripe_charge_id=seen.charge_id,
+        amount_cents=seen.amount_cents,
+        currency=seen.currency,
+        status=seen.status,
+        reason=_reason_of(seen),
+        made_at=seen.created_at,
+        settled_at=Now() if is_settled_by_itself(sighting) else None,
+        **own,
+    )
+
+
+def _bring_up_to_date(row: Reversal, sighting: Sighting) -> bool:
+    """Have the row say what was seen; return whether it differs from before."""
+    seen = sighting.seen
+    before = (row.ride_id, row.status, row.reason, row.is_open)
+    is_taken_since = seen.outcome is Outcome.REFUSED and seen.status != row.status
+    is_settled = is_settled_by_itself(sighting)
+    if is_taken_since or (row.settled_by == "" and is_settled is row.is_open):
+        row.settled_at, row.settled_by, row.settled_note = Now() if is_settled else None, "", ""
+    row.ride = sighting.ride or row.ride
+    row.status, row.reason = seen.status, _reason_of(seen)
+    return before != (row.ride_id, row.status, row.reason, row.is_open)
+
+
+def _reason_of(seen: payments.Reversal) -> str:
+    return storable_text(seen.reason)[:LONGEST_REASON]

@@ -1,0 +1,73 @@
+"""A charge that the rider's bank disputes: no ride is booked with it, and the bank decides."""
+
+import pytest
+from django.core.management import CommandError
+
+from idempotency.testing.clock import let_time_pass
+from idempotency.workers.completing import complete_due_keys
+from rides.models import AuditRecord, Ride
+from rides.payments.client import client
+from rides.tests.booking import CHARGING, ask, the_key
+from rides.tests.going_back import the_charge
+from rides.tests.reviewing import PAST_THE_WINDOW, put_on_the_list, review
+
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("riders")]
+
+DECIDES = "This ride was cancelled. Your bank disputes the payment for it, and decides about it."
+
+
+@pytest.fixture(autouse=True)
+def credential(settings) -> None:
+    settings.IDEMPOTENCY = {
+        **settings.IDEMPOTENCY,
+        "AUTHENTICATE": "rides.authentication.demo_rider",
+    }
+
+
+@pytest.fixture
+def disputed(stand_in, riders):
+    """A charge whose answer nobody heard, and that is disputed since; its id."""
+    stand_in.add_fault("reset_after", times=2, path=CHARGING)
+    assert ask().status_code == 503
+    charge = the_charge(stand_in)
+    stand_in.dispute(charge)
+    return charge
+
+
+def test_a_look_up_that_finds_it_puts_the_request_before_a_person(disputed, stand_in):
+    let_time_pass(PAST_THE_WINDOW)
+
+    complete_due_keys(10)
+
+    key = the_key()
+    assert key.is_under_review
+    assert key.last_error == "The rider's bank disputes the payment for this ride."
+    assert key.journal[-1]["evidence"]["charge"] == disputed
+    assert Ride.objects.get().stripe_charge_id is None
+
+
+def test_a_retry_inside_the_window_books_no_ride_with_it(disputed):
+    answer = ask()
+
+    assert (answer.status_code, answer.json()["code"]) == (503, "needs_review")
+
+
+def test_it_is_not_adopted(disputed):
+    put_on_the_list()
+
+    with pytest.raises(CommandError, match="its dispute is True, not False"):
+        review("adopt", disputed)
+
+    assert the_key().is_under_review
+
+
+def test_an_undo_of_it_ends_and_says_that_the_bank_decides(disputed, stand_in):
+    put_on_the_list()
+
+    assert review("undo").startswith("finished with 409")
+
+    answer = ask()
+    assert (answer.status_code, answer.json()["error"]) == (409, DECIDES)
+    assert client().v1.refunds.list().data == []
+    [payment] = AuditRecord.objects.get(action="ride.cancelled").data["payments"]
+    assert (payment["outcome"], payment["refunded_cents"]) == ("disputed", 0)
