@@ -25,7 +25,8 @@ from idempotency.admin.lists import (
 )
 from idempotency.admin.timeline import Trace
 from rides.formats import amount, place
-from rides.models import AuditRecord, Ride, User
+from rides.models import AuditRecord, Dispute, Refund, Ride, User
+from rides.reversals.rows import Reversal
 
 UUID_TEXT = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
@@ -75,7 +76,9 @@ class RideAdmin(ReadOnlyAdmin):
         return Q(idempotency_key__idempotency_key=term)
 
     def traces_of(self, ride: Ride) -> Iterator[Trace]:
-        """Lead from the key's page to the ride's audit records."""
+        """Lead from the key's page to what took the ride's money back, and to its records."""
+        for row in (*ride.refunds.order_by("made_at"), *ride.disputes.order_by("made_at")):
+            yield Trace(kind=str(row._meta.verbose_name), link=link_to(row), remark=standing(row))
         yield Trace(kind="audit", link=self.audit(ride))
 
     @admin.display(description="origin")
@@ -100,6 +103,72 @@ class RideAdmin(ReadOnlyAdmin):
         query = {"resource_type": "ride", "resource_id": ride.pk}
         url = reverse("admin:rides_auditrecord_changelist", query=query)
         return format_html('<a href="{}">Audit records of ride {}</a>', url, ride.pk)
+
+
+OpenFilter = choices(
+    "open",
+    {
+        "open": ("Open", Q(settled_at__isnull=True)),
+        "settled": ("Settled", Q(settled_at__isnull=False)),
+    },
+)
+
+
+def standing(row: Reversal) -> str:
+    """Say what Stripe last said of a refund or a dispute, and who has settled it."""
+    if row.is_open:
+        return f"{row.status}, open"
+    return f"{row.status}, settled by {row.settled_by}" if row.settled_by else row.status
+
+
+OF_A_REVERSAL = (
+    *("stripe_id", "of_ride", "amount", "standing", "reason", "made", "seen"),
+    *("stripe_charge_id", "stripe_payment_intent_id"),
+    *("settled", "settled_by", "settled_note"),
+)
+
+
+class ReversalAdmin(ReadOnlyAdmin):
+    """What took a ride's money back, and whether it is settled; the review list has the open."""
+
+    list_display = ("stripe_id", "made", "of_ride", "amount", "standing", "reason")
+    list_filter = (OpenFilter,)
+    list_select_related = ("ride",)
+    search_help_text = "Its id at Stripe, a charge (ch_…), a payment (pi_…), or a ride's number"
+    readonly_fields = ("of_ride", "amount", "standing", "made", "seen", "settled")
+    made, seen, settled = moment_of("made_at"), moment_of("seen_at"), moment_of("settled_at")
+
+    def matching(self, term: str) -> Q:
+        if is_id(term):
+            return Q(ride_id=term)
+        charge = Q(stripe_charge_id=term) | Q(stripe_payment_intent_id=term)
+        return Q(stripe_id=term) | charge
+
+    @admin.display(description="ride")
+    def of_ride(self, row: Reversal) -> SafeString | str:
+        return link_to(row.ride) if row.ride else "unknown"
+
+    @admin.display(description="amount")
+    def amount(self, row: Reversal) -> str:
+        return amount(row.amount_cents, row.currency)
+
+    @admin.display(description="standing")
+    def standing(self, row: Reversal) -> str:
+        return standing(row)
+
+
+@admin.register(Refund)
+class RefundAdmin(ReversalAdmin):
+    """Money that was sent back, by this service or in the dashboard."""
+
+    fields = (*OF_A_REVERSAL, "is_ours")
+
+
+@admin.register(Dispute)
+class DisputeAdmin(ReversalAdmin):
+    """Money that a rider's bank asks back."""
+
+    fields = OF_A_REVERSAL
 
 
 ActionFilter = choices(

@@ -8,4 +8,8 @@ class RidesConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
+        from idempotency.review import rows
         from rides import checks  # noqa: F401 - importing it registers the checks
+        from rides.reversals.review import BESIDE
+
+        rows.register(BESIDE)

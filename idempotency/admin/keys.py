@@ -33,6 +33,7 @@ from idempotency.models import (
 )
 from idempotency.parameters import readable_parameters
 from idempotency.review.pages import ReviewPages
+from idempotency.review.row_pages import RowPages
 
 MOST_USERS = 20
 """Of one name, or of one e-mail address: usually there is one."""
@@ -164,8 +165,10 @@ class ReviewList(KeysetChangeList):
 
 
 @admin.register(RequestUnderReview)
-class RequestUnderReviewAdmin(ReadOnlyAdmin):
-    """What the system could not finish by itself: since when, why, and how often it tried."""
+class RequestUnderReviewAdmin(RowPages, ReadOnlyAdmin):
+    """What the system could not finish by itself: since when, why, and how often it tried. And what
+    of the project's waits beside the requests.
+    """
 
     list_display = ("since", "last_error", "recovery_point", "attempt", "user", "created")
     list_select_related = ("user",)

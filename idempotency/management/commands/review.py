@@ -4,6 +4,7 @@ from argparse import ArgumentParser
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
+from django.forms import Form
 
 from idempotency.exceptions import IdempotencyError, ReviewRefused
 from idempotency.management.printing import ending_with_the_reader
@@ -12,12 +13,13 @@ from idempotency.parameters import readable_parameters
 from idempotency.review import decisions
 from idempotency.review.decisions import Decision, said_of
 from idempotency.review.forms import DECISIONS, DecisionForm
+from idempotency.review.rows import find_open_row, open_rows, row_decisions
 from idempotency.support.described import described
 from idempotency.support.storable import escaped
 
 
 class Command(BaseCommand):
-    help = "List the requests that the system could not finish by itself, and decide on them."
+    help = "List what waits for a person, requests and what stands beside them, and decide on it."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         actions = parser.add_subparsers(dest="action", metavar="ACTION")
@@ -26,6 +28,13 @@ class Command(BaseCommand):
         show.add_argument("request", help="As the list names it, or its number.")
         for form in DECISIONS.values():
             self._add_decision(actions.add_parser(form.slug, help=form.consequence), form)
+        for slug, row_form in row_decisions().items():
+            decide = actions.add_parser(slug, help=row_form.consequence)
+            decide.add_argument("row", help="As `list` names it.")
+            decide.add_argument(
+                "--reason", required=True, help=str(row_form.base_fields["reason"].help_text)
+            )
+            _add_reviewer(decide)
 
     def _add_decision(self, parser: ArgumentParser, form: type[DecisionForm]) -> None:
         parser.add_argument("request", help="As `list` and `show` name it, such as 1450-3fa2c1d9.")
@@ -35,9 +44,7 @@ class Command(BaseCommand):
             elif name != "lease_token":
                 default = {"default": field.initial} if field.initial else {"required": True}
                 parser.add_argument(f"--{name}", help=str(field.help_text), **default)
-        parser.add_argument(
-            "--reviewer", default=getpass.getuser(), help="Who decides (default: %(default)s)."
-        )
+        _add_reviewer(parser)
 
     def handle(self, *, action: str | None, **options: Any) -> None:
         with ending_with_the_reader():
@@ -45,6 +52,8 @@ class Command(BaseCommand):
                 self._list()
             elif action == "show":
                 self._show(options["request"])
+            elif action in row_decisions():
+                self._decide_on_row(action, **options)
             else:
                 self._decide(str(action), options)
 
@@ -62,7 +71,11 @@ class Command(BaseCommand):
                 f"{_name_of(key)}  since {key.needs_review_at:%Y-%m-%d %H:%M}  "
                 f"{key.recovery_point}  attempts={key.attempt}  {key.last_error}"
             )
-        self._print(f"needs_review={count}")
+        rows = 0
+        for waiting in open_rows():
+            rows += 1
+            self._print(f"{waiting.name}  since {waiting.since:%Y-%m-%d %H:%M}  {waiting.said}")
+        self._print(f"needs_review={count}" + (f" beside={rows}" if rows else ""))
 
     def _show(self, name: str) -> None:
         key = _find(name)
@@ -100,6 +113,26 @@ class Command(BaseCommand):
             raise CommandError(described(error)) from error
         self._print(said_of(outcome))
 
+    def _decide_on_row(
+        self, action: str, *, row: str, reason: str, reviewer: str, **_: Any
+    ) -> None:
+        waiting = find_open_row(row)
+        if waiting is None:
+            raise CommandError(f"{row!r} does not wait for a decision.")
+        form = row_decisions()[action]({"reason": reason, "state": waiting.state})
+        if not form.is_valid():
+            raise CommandError(_complaints(form))
+        try:
+            self._print(form.decide(waiting, reviewer=reviewer))
+        except (ReviewRefused, IdempotencyError) as error:
+            raise CommandError(described(error)) from error
+
+
+def _add_reviewer(parser: ArgumentParser) -> None:
+    parser.add_argument(
+        "--reviewer", default=getpass.getuser(), help="Who decides (default: %(default)s)."
+    )
+
 
 def _name_of(key: IdempotencyKey) -> str:
     """The request as it stands now: its number, and the beginning of its lease's token."""
@@ -122,5 +155,5 @@ def _find(name: str) -> IdempotencyKey:
     return key
 
 
-def _complaints(form: DecisionForm) -> str:
+def _complaints(form: Form) -> str:
     return " ".join(f"{name}: {' '.join(map(str, said))}" for name, said in form.errors.items())
