@@ -97,7 +97,9 @@ def judge_open(seen: Reversal, ride: Ride | None) -> Iterator[Discrepancy]:
         elif seen.outcome is Outcome.PAID and not (ride and is_open(ride)):
             yield _off(Kind.NOT_CANCELLED, seen, ride)
     elif seen.outcome is Outcome.PAID:
-        yield _off(Kind.NOT_REFUNDED, seen, ride)
+        is_cancelled = ride is not None and ride.cancelled_at is not None
+        kind = Kind.NOT_REFUNDED if is_cancelled else Kind.CHARGE_WITHOUT_RIDE
+        yield _off(kind, seen, ride)
     else:
         is_lost = seen.outcome is Outcome.REFUSED
         yield _off(Kind.DISPUTE_LOST if is_lost else Kind.DISPUTED, seen, ride)

@@ -54,27 +54,27 @@ def record(kind: type[Reversal], sightings: Sequence[Sighting]) -> list[Reversal
 
 def record_refunds_of_cancelled(ride: Ride, refunds: Iterable[payments.Refund]) -> None:
     """Write down the refunds of a ride that was just cancelled, all of whose money is back."""
-    ride.refresh_from_db(fields=["cancelled_at"])
-    record(rows.Refund, [Sighting(refund, ride, gives_all_back=True) for refund in refunds])
+    sightings = [Sighting(refund, ride, gives_all_back=True) for refund in refunds]
+    if sightings:
+        ride.refresh_from_db(fields=["cancelled_at"])
+        record(rows.Refund, sightings)
 
 
 def is_settled_by_itself(sighting: Sighting) -> bool:
     """Say whether a refund or a dispute has ended with the money where it should be."""
-    seen, ride = sighting.seen, sighting.ride
-    is_cancelled = ride is not None and ride.cancelled_at is not None
+    seen = sighting.seen
+    is_flown_for = _pays_for(sighting.ride, seen.charge_id)
     if isinstance(seen, payments.Refund):
         if seen.outcome is Outcome.REFUSED:
             return sighting.gives_all_back
-        return seen.outcome is Outcome.PAID and (
-            seen.is_ours or is_cancelled or not _pays_for(ride, seen.charge_id)
-        )
-    keeps_money_of_cancelled = is_cancelled and not sighting.gives_all_back
-    return seen.outcome is Outcome.PAID and not keeps_money_of_cancelled
+        return seen.outcome is Outcome.PAID and (seen.is_ours or not is_flown_for)
+    # The money is with us then, and should be, or has gone back by a refund.
+    return seen.outcome is Outcome.PAID and (is_flown_for or sighting.gives_all_back)
 
 
 def _pays_for(ride: Ride | None, charge_id: str | None) -> bool:
     """Say whether the ride is flown for that charge, or may be yet."""
-    if ride is None:
+    if ride is None or ride.cancelled_at is not None:
         return False
     if ride.stripe_charge_id is None:
         return has_open_request(ride)

@@ -9,6 +9,7 @@ from django.db import IntegrityError
 
 from idempotency.models import IdempotencyKey
 from rides.models import Dispute, ReconciledUntil, Refund, Ride
+from rides.payments import statuses
 from rides.reconciliation.position import LONGEST_WAIT, keep_end, last_end
 from rides.tests.booking import CHARGING, ask, run
 from rides.tests.factories import IdempotencyKeyFactory
@@ -210,6 +211,17 @@ def test_a_run_that_stripe_did_not_answer_does_not_count(old, stand_in):
 
     assert failure.value.returncode == 2
     assert last_end() is None
+
+
+def test_a_status_that_stripe_does_not_document_is_not_believed(old, stand_in, monkeypatch):
+    dispute = stand_in.dispute(old)
+    monkeypatch.delitem(statuses.DISPUTES, "needs_response")
+
+    with pytest.raises(CommandError, match="A dispute is not what was asked for") as failure:
+        run("reconcile", NIGHTLY)
+
+    assert failure.value.returncode == 2
+    assert not Dispute.objects.filter(stripe_id=dispute).exists()
 
 
 def test_another_range_does_not_count_as_a_nightly_run(old):

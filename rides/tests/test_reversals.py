@@ -159,6 +159,25 @@ def test_a_dispute_that_is_won_for_a_cancelled_ride_leaves_money_that_is_not_our
     assert standings() == [("won", "open")]
 
 
+def test_a_dispute_that_is_won_for_a_lost_ride_leaves_money_that_is_not_ours(booked, stand_in):
+    Ride.objects.all().delete()
+    stand_in.settle(stand_in.dispute(booked), succeeds=True)
+
+    assert reconciled().count("charge without ride") == 2  # of the charge, and of the dispute
+    assert standings() == [("won", "open")]
+
+
+def test_once_that_money_is_refunded_it_is_settled(booked, stand_in):
+    stand_in.settle(stand_in.dispute(booked), succeeds=True)
+    Ride.objects.update(cancelled_at=Now())
+    reconciled()
+    stand_in.refund(booked)
+
+    reconciled()
+
+    assert sorted(standings()) == [("succeeded", "settled"), ("won", "settled")]
+
+
 def test_a_refund_of_the_dashboard_is_settled_once_its_ride_is_cancelled(booked, stand_in):
     stand_in.refund(booked)
     reconciled()
