@@ -257,7 +257,15 @@ class Attempt:
             takes_back_attempt=self.lease.is_completers,
             journal=[entry | {"pending": True}],
         )
-        in_transaction(lambda: write_progress(self.lease, progress))
+        kept = as_it_was(pending.kept)
+
+        def commit() -> None:
+            write_progress(self.lease, progress)
+            if pending.kept is not None:
+                self.begin_untouched()
+                self.operation.record_pending(kept())
+
+        in_transaction(commit, isolation=self.operation.isolation)
         return pending
 
     def _outcome_step(self, phase: ForeignPhase, method_name: str | None, outcome: Any) -> Step:

@@ -174,6 +174,14 @@ class Operation:
             409, "This request was cancelled: what was done for it was undone.", code="cancelled"
         )
 
+    def record_pending(self, kept: Any) -> None:
+        """Write down what came with a `Pending`, in the transaction that commits it. It may run
+        again after a roll-back.
+
+        Args:
+            kept: what the foreign phase gave to the `Pending`.
+        """
+
     def record_review(self, action: str, *, reviewer: str, reason: str) -> None:
         """Keep an audit record of a person's decision, in the decision's own transaction."""
 

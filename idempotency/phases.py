@@ -77,6 +77,7 @@ class Pending:
         answer: the body of the 202, as JSON: what the client needs to go on. It is never logged.
         ask_again_in: when the completer, or a retry, asks the next time.
         gives_up_after: how long after it was first pending it is withdrawn.
+        kept: what the operation's `record_pending` gets, to write it down in the same commit.
 
     Raises: `UnsendableAnswer`, where it is made, for an answer that cannot be stored or sent;
     `PendingMisused` for times that cannot be kept, or a reference that is none.
@@ -87,6 +88,7 @@ class Pending:
     _: KW_ONLY
     ask_again_in: timedelta
     gives_up_after: timedelta
+    kept: Any = field(default=None, repr=False, compare=False)
     text: str = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:

@@ -26,7 +26,8 @@ from idempotency.parameters import readable_parameters
 from rides import payments
 from rides.forms import DemoRideForm, RideForm
 from rides.models import AuditRecord, Ride
-from rides.reversals.recording import record_refunds_of_cancelled
+from rides.reversals import rows
+from rides.reversals.recording import Sighting, record, record_refunds_of_cancelled
 from rides.tasks import close_payment, send_ride_receipt
 
 RIDE_CREATED = "ride_created"
@@ -171,6 +172,10 @@ class CreateRide(Operation):
         )
         message = f"This ride was cancelled. {said_of(account)}"
         return Response.error(409, message, code="ride_cancelled")
+
+    def record_pending(self, refunds: list[payments.Refund]) -> None:
+        """Write down the refunds of an undoing that is under way."""
+        record(rows.Refund, [Sighting(refund, self.ride) for refund in refunds])
 
     def record_review(self, action: str, *, reviewer: str, reason: str) -> None:
         """Note a decision in the ride's record, where there is a ride yet."""

@@ -23,7 +23,7 @@ from idempotency.phases import ForeignPhase, UndoPhase
 
 FOR_THE_AUTHOR = {
     *("name", "renamed_from", "params_form", "transient_fields", "isolation"),
-    *("may_go_on", "clean_up", "cancelled", "record_review"),
+    *("may_go_on", "clean_up", "cancelled", "record_pending", "record_review"),
 }
 """What an operation may have of its own among the names of `Operation`."""
 

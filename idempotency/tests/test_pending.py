@@ -5,6 +5,7 @@ import logging
 from datetime import timedelta
 
 import pytest
+from django.contrib.sessions.models import Session
 from django.db import IntegrityError, connection
 from django.db.models import F
 from django.test.utils import CaptureQueriesContext
@@ -65,6 +66,17 @@ class Transfer(Operation):
     def keep(self, payment):
         return Response(201, {"payment": payment})
 
+    def record_pending(self, kept):
+        Session.objects.update_or_create(
+            session_key=str(self.key.foreign_key),
+            defaults={"session_data": kept.pop(), "expire_date": timezone.now()},
+        )
+        recording_pending()
+
+
+def recording_pending():
+    """Replaced by tests."""
+
 
 def what_became_of(payment):
     if payment["status"] in ("pending", "fixed"):
@@ -73,6 +85,7 @@ def what_became_of(payment):
             {"status": payment["status"], "secret": SECRET},
             ask_again_in=ASKS_AGAIN_IN,
             gives_up_after=GIVES_UP_AFTER,
+            kept=[payment["status"]],
         )
     if payment["status"] == "succeeded":
         return payment["id"]
@@ -135,6 +148,31 @@ def test_the_client_gets_what_it_needs_to_go_on(send):
     assert answer.status_code == 202
     assert answer.json() == {"status": "pending", "secret": SECRET}
     assert answer.headers["Retry-After"] == "600"
+
+
+def test_what_comes_with_it_is_written_down_in_the_same_commit(send, monkeypatch):
+    conflicts = ["40P01", "40001"]
+    monkeypatch.setattr(
+        f"{__name__}.recording_pending", lambda: conflicts and raise_in_sql(conflicts.pop())
+    )
+
+    assert send().status_code == 202
+
+    assert Session.objects.get().session_data == "pending"
+    assert conflicts == []
+
+
+def test_where_that_fails_nothing_of_it_is_committed(send, stored, monkeypatch):
+    monkeypatch.setattr(f"{__name__}.recording_pending", lambda: raise_in_sql("22012"))
+
+    assert send().status_code == 500
+
+    assert (Session.objects.count(), stored().is_pending) == (0, False)
+
+
+def raise_in_sql(code):
+    with connection.cursor() as cursor:
+        cursor.execute(f"DO $$ BEGIN RAISE SQLSTATE '{code}'; END $$")
 
 
 def test_it_is_kept_with_the_answer_and_the_lease_is_let_go(pending):

@@ -107,6 +107,7 @@ def take_back(
             {"message": "This ride is being cancelled, and what was paid for it is refunded."},
             ask_again_in=REFUND_ASKED_ABOUT_IN,
             gives_up_after=LONGEST_REFUND,
+            kept=[refund for each in taken_back for refund in each.refunds],
         )
     if not is_made and not taken_back and is_remembered:
         # A call may be under way, or have ended in an error that says nothing.

@@ -7,7 +7,7 @@ from django.core.management import CommandError
 
 from idempotency.testing.clock import let_time_pass
 from idempotency.workers.completing import complete_due_keys
-from rides.models import Ride
+from rides.models import Refund, Ride
 from rides.payments.client import client
 from rides.payments.taking_back import REFUND_ASKED_ABOUT_IN
 from rides.tests.booking import ask, the_key
@@ -45,6 +45,8 @@ def told():
 def test_until_then_the_rider_is_told_that_it_is_being_refunded(under_way):
     assert told() == (202, "This ride is being cancelled, and what was paid for it is refunded.")
     assert Ride.objects.get().cancelled_at is None
+    refund = Refund.objects.get()
+    assert (refund.stripe_id, refund.status, refund.is_open) == (under_way, "pending", True)
     assert the_key().needs_review_at is None
 
 
@@ -56,6 +58,7 @@ def test_once_it_has_come_the_ride_is_cancelled(under_way, stand_in):
 
     assert told() == (409, NOT_CHARGED)
     assert Ride.objects.get().cancelled_at is not None
+    assert not Refund.objects.get().is_open
     assert len(client().v1.refunds.list().data) == 1
 
 
