@@ -11,17 +11,22 @@ LONGEST_WAIT = timedelta(days=31)
 """For a request that stays open: so far, and no further, does it hold the next run back."""
 
 
-def last_end() -> datetime | None:
+def kept_position() -> datetime | None:
     """Return where the last run ended; None before the first one."""
     row = ReconciledUntil.objects.first()
     return row.until if row else None
 
 
-def keep_end(end: datetime) -> None:
-    """Keep where a run has ended: before whatever was still open by then, which the next run sees
-    with its end.
+def keep_position(until: datetime) -> None:
+    ReconciledUntil.objects.update_or_create(id=1, defaults={"until": until})
+
+
+def position_after(end: datetime) -> datetime:
+    """Return where a run until `end` will have ended: before whatever is still open, which the
+    next run sees with its end.
+
+    To be asked before the run looks: what ends meanwhile is open to it, and for the next one too.
     """
     unfinished = IdempotencyKey.objects.exclude(recovery_point=FINISHED)
     oldest: datetime | None = unfinished.aggregate(oldest=Min("created_at"))["oldest"]
-    until = max(min(oldest or end, end), end - LONGEST_WAIT)
-    ReconciledUntil.objects.update_or_create(id=1, defaults={"until": until})
+    return max(min(oldest or end, end), end - LONGEST_WAIT)

@@ -10,7 +10,8 @@ from django.db import IntegrityError
 from idempotency.models import IdempotencyKey
 from rides.models import Dispute, ReconciledUntil, Refund, Ride
 from rides.payments import statuses
-from rides.reconciliation.position import LONGEST_WAIT, keep_end, last_end
+from rides.reconciliation.comparing import Reconciled
+from rides.reconciliation.position import LONGEST_WAIT, kept_position, position_after
 from rides.tests.booking import CHARGING, ask, run
 from rides.tests.factories import IdempotencyKeyFactory
 from rides.tests.going_back import DAY, off, reconciled, standings, the_charge
@@ -145,7 +146,7 @@ def test_the_first_run_looks_at_a_day_and_keeps_where_it_ended(stand_in, riders)
 
     run("reconcile", NIGHTLY)
 
-    assert before <= last_end() <= datetime.now(UTC) + timedelta(seconds=1)
+    assert before <= kept_position() <= datetime.now(UTC) + timedelta(seconds=1)
 
 
 def test_nothing_is_missed_however_long_ago_the_last_run_was(old, stand_in):
@@ -210,7 +211,7 @@ def test_a_run_that_stripe_did_not_answer_does_not_count(old, stand_in):
         run("reconcile", NIGHTLY)
 
     assert failure.value.returncode == 2
-    assert last_end() is None
+    assert kept_position() is None
 
 
 def test_a_status_that_stripe_does_not_document_is_not_believed(old, stand_in, monkeypatch):
@@ -227,17 +228,32 @@ def test_a_status_that_stripe_does_not_document_is_not_believed(old, stand_in, m
 def test_another_range_does_not_count_as_a_nightly_run(old):
     reconciled("--from", "2020-01-01")
 
-    assert last_end() is None
+    assert kept_position() is None
 
 
 def test_the_next_run_begins_before_a_request_that_is_still_open(stand_in, riders):
     stand_in.add_fault("processing", times=1, path=CHARGING)
     assert ask().status_code == 202
-    now = datetime.now(UTC)
 
-    keep_end(now + timedelta(minutes=1))
+    reconciled(NIGHTLY)
 
-    assert last_end() == IdempotencyKey.objects.get().created_at
+    assert kept_position() == IdempotencyKey.objects.get().created_at
+
+
+def test_a_request_that_ends_while_the_run_looks_is_seen_by_the_next_one(
+    stand_in, riders, monkeypatch
+):
+    stand_in.add_fault("processing", times=1, path=CHARGING)
+    ask()
+    began = IdempotencyKey.objects.get().created_at
+    monkeypatch.setattr(
+        "rides.management.commands.reconcile.look",
+        lambda *where, **options: IdempotencyKey.objects.all().delete() and Reconciled(),
+    )
+
+    reconciled(NIGHTLY)
+
+    assert kept_position() == began
 
 
 def test_a_request_that_stays_open_holds_the_next_run_back_for_a_month_only(db):
@@ -245,9 +261,7 @@ def test_a_request_that_stays_open_holds_the_next_run_back_for_a_month_only(db):
     now = datetime.now(UTC)
     IdempotencyKey.objects.filter(pk=key.pk).update(created_at=now - timedelta(days=90))
 
-    keep_end(now)
-
-    assert last_end() == now - LONGEST_WAIT
+    assert position_after(now) == now - LONGEST_WAIT
 
 
 def test_there_is_one_position(db):

@@ -24,7 +24,7 @@ from rides import payments
 from rides.clocks import clock_warnings
 from rides.reconciliation.comparing import Reconciled, reconcile
 from rides.reconciliation.going_back import REFUND_MAY_FAIL_FOR, GoingBack
-from rides.reconciliation.position import keep_end, last_end
+from rides.reconciliation.position import keep_position, kept_position, position_after
 from rides.reconciliation.refunding import RefundRefused, refund_unclaimed
 
 logger = logging.getLogger(__name__)
@@ -102,6 +102,7 @@ class Command(BaseCommand):
         start, end = range_of(start, until, options)
         if start >= end:
             raise CommandError(f"--from {start} is not before --to {end}.", returncode=2)
+        position = position_after(until)
         try:
             report = look(start, end, **options)
         except (Indeterminate, NeedsReview) as error:
@@ -111,7 +112,7 @@ class Command(BaseCommand):
             for line in [as_json_text(start, end, report)] if as_json else lines(report):
                 self.stdout.write(escaped(line))  # what stands at Stripe may say anything
         if options["since_last"]:
-            keep_end(until)
+            keep_position(position)
         if report.discrepancies:
             raise CommandError(f"{len(report.discrepancies)} off, from {start} to {end}.")
 
@@ -149,7 +150,7 @@ def range_of(
     start: datetime | None, end: datetime, options: dict[str, Any]
 ) -> tuple[datetime, datetime]:
     """Return the range that the options ask for, as far as it reaches by Stripe's clock."""
-    kept_until = options["since"] or (last_end() if options["since_last"] else None)
+    kept_until = options["since"] or (kept_position() if options["since_last"] else None)
     if kept_until:
         return since(kept_until, end)
     return start or end - DEFAULT_RANGE, end
