@@ -58,7 +58,7 @@ def _in_any_form(secret: str) -> re.Pattern[str]:
 
 def secrets() -> Iterator[str]:
     """Yield each secret of this process, in each way in which it is written somewhere."""
-    for value in (os.environ.get(name, "") for name in SECRET_VARIABLES):
+    for value in (os.environ.get(name, "").strip() for name in SECRET_VARIABLES):
         yield value
         password = _password_in(value)
         yield from (password, unquote(password))

@@ -50,16 +50,43 @@ def refuse_to_start(reason: str) -> NoReturn:
     raise SystemExit(f"Rocket Rides does not start: {reason} (.env.example explains each variable)")
 
 
+def text(name: str) -> str:
+    """Return what the variable holds, without the spaces and line ends around it: a secret that is
+    mounted from a file often has one at its end.
+    """
+    return str(env.str(name, default="")).strip()
+
+
+def secret(name: str) -> str:
+    """Return a secret as it stands; one that begins with a `$` names no other variable."""
+    return os.environ.get(name, "").strip()
+
+
+def credential(name: str) -> str:
+    """Return a secret that is sent in the head of a request.
+
+    Raises: SystemExit, in one line without the secret, where a head cannot carry it.
+    """
+    held = secret(name)
+    if not is_word_of_a_head(held):
+        refuse_to_start(f"{name} holds a space, a control character or a letter that is not ASCII")
+    return held
+
+
+def is_word_of_a_head(word: str) -> bool:
+    return word.isascii() and word.isprintable() and " " not in word
+
+
 def namespace(name: str, *, default: str) -> UUID:
     """Return the UUID that the variable holds, or `default` where it holds nothing.
 
     Raises: SystemExit, in one line, for anything else.
     """
-    text = env.str(name, default="") or default
+    held = text(name) or default
     try:
-        return UUID(text)
+        return UUID(held)
     except ValueError:
-        refuse_to_start(f"{name} is {text!r}, which is not a UUID")
+        refuse_to_start(f"{name} is {held!r}, which is not a UUID")
 
 
 def number(name: str, allowed: range, *, default: int = 0) -> int:
@@ -67,20 +94,20 @@ def number(name: str, allowed: range, *, default: int = 0) -> int:
 
     Raises: SystemExit, in one line, for anything else than a whole number in `allowed`.
     """
-    text = env.str(name, default="")
+    held = text(name)
     try:
-        value = int(text) if text else default
+        value = int(held) if held else default
     except ValueError:
         value = allowed.start - 1
     if value not in allowed:
         bounds = f"from {allowed.start} to {allowed.stop - 1}"
-        refuse_to_start(f"{name} is {text!r}, which is not a whole number {bounds}")
+        refuse_to_start(f"{name} is {held!r}, which is not a whole number {bounds}")
     return value
 
 
 def configured_database_url() -> str:
     """Return the URL of libpq's, or nothing where the embedded server is to be used."""
-    return str(env.str("DATABASE_URL", default=""))
+    return text("DATABASE_URL")
 
 
 def boolean(name: str, *, default: bool) -> bool:
@@ -88,17 +115,17 @@ def boolean(name: str, *, default: bool) -> bool:
 
     Raises: SystemExit, in one line, for a word that is neither yes nor no.
     """
-    text = env.str(name, default="").strip().lower()
-    if not text:
+    word = text(name).lower()
+    if not word:
         return default
-    if text not in (*YES, *NO):
-        refuse_to_start(f"{name} is {text!r}, which is neither true nor false")
-    return text in YES
+    if word not in (*YES, *NO):
+        refuse_to_start(f"{name} is {word!r}, which is neither true nor false")
+    return word in YES
 
 
 def words(name: str) -> list[str]:
     """Return what the variable lists between commas; spaces around them mean nothing."""
-    return [word.strip() for word in env.str(name, default="").split(",") if word.strip()]
+    return [word.strip() for word in text(name).split(",") if word.strip()]
 
 
 def one_of(name: str, allowed: Collection[str], *, default: str) -> str:
@@ -106,10 +133,10 @@ def one_of(name: str, allowed: Collection[str], *, default: str) -> str:
 
     Raises: SystemExit, in one line, for any other.
     """
-    word = env.str(name, default="").strip().upper() or default
+    word = text(name).upper() or default
     if word not in allowed:
         refuse_to_start(f"{name} is {word!r}, which is none of {', '.join(allowed)}")
-    return str(word)
+    return word
 
 
 def web_address(name: str) -> str:
@@ -117,10 +144,10 @@ def web_address(name: str) -> str:
 
     Raises: SystemExit, in one line, for anything else.
     """
-    text = str(env.str(name, default=""))
-    if text and not _has_host(text, schemes=("http", "https")):
+    url = text(name)
+    if url and not (is_word_of_a_head(url) and _has_host(url, schemes=("http", "https"))):
         refuse_to_start(f"{name} is not an address such as https://api.example.com")
-    return text
+    return url
 
 
 def broker(name: str) -> str:
@@ -128,10 +155,10 @@ def broker(name: str) -> str:
 
     Raises: SystemExit, in one line without the URL, which may have a password.
     """
-    text = str(env.str(name, default=""))
-    if text and not _has_host(text, schemes=("redis", "rediss", "amqp", "amqps")):
+    url = text(name)
+    if url and not _has_host(url, schemes=("redis", "rediss", "amqp", "amqps")):
         refuse_to_start(f"{name} is not a URL such as redis://host:6379/0 or amqp://host:5672//")
-    return text
+    return url
 
 
 def mail(name: str) -> dict[str, Any]:
@@ -139,7 +166,7 @@ def mail(name: str) -> dict[str, Any]:
 
     Raises: SystemExit, in one line without the URL, which may have a password.
     """
-    url = str(env.str(name, default=""))
+    url = text(name)
     if not url:
         return {}
     try:

@@ -4,7 +4,6 @@ With nothing set the project runs on its sandbox: an embedded PostgreSQL and a s
 With `DEBUG` off it assumes nothing, and refuses to start while a variable that it needs is missing.
 """
 
-import os
 import warnings
 from datetime import timedelta
 from ipaddress import ip_network
@@ -20,12 +19,15 @@ from rocketrides.environment import (
     boolean,
     broker,
     configured_database_url,
+    credential,
     env,
     mail,
     namespace,
     number,
     one_of,
     refuse_to_start,
+    secret,
+    text,
     web_address,
     words,
 )
@@ -40,7 +42,7 @@ if not DEBUG:
         *("SECRET_KEY", "DATABASE_URL", "STRIPE_API_KEY", "ALLOWED_HOSTS"),
         "FOREIGN_KEY_NAMESPACE",
     )
-    missing = [name for name in required if not os.environ.get(name)]
+    missing = [name for name in required if not secret(name)]
     if missing:
         refuse_to_start(f"DEBUG is off and these variables are not set: {', '.join(missing)}")
     if DEMO_AUTH:
@@ -50,7 +52,7 @@ if not DEBUG:
 # such a value has a lower-case name here. The page is searched for them besides.
 DEFAULT_EXCEPTION_REPORTER = "rocketrides.debugging.ReporterWithoutSecrets"
 
-SECRET_KEY = os.environ.get("SECRET_KEY") or "for-the-sandbox-only-" + "x" * 40
+SECRET_KEY = secret("SECRET_KEY") or "for-the-sandbox-only-" + "x" * 40
 ALLOWED_HOSTS = words("ALLOWED_HOSTS")  # empty with DEBUG on: localhost only
 CSRF_TRUSTED_ORIGINS = words("CSRF_TRUSTED_ORIGINS")
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = not DEBUG
@@ -60,7 +62,7 @@ SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = not DEBUG
 PORT = number("PORT", PORTS, default=5000)
 
 database_url = configured_database_url()
-STRIPE_API_KEY = env.str("STRIPE_API_KEY", default="")
+STRIPE_API_KEY = credential("STRIPE_API_KEY")
 STRIPE_API_BASE = web_address("STRIPE_API_BASE")
 
 if DEMO_AUTH and STRIPE_API_KEY.startswith(("sk_live_", "rk_live_")):
@@ -162,7 +164,7 @@ IDEMPOTENCY: dict[str, Any] = {
         "REDELIVERY_AFTER",
         "JOB_LIMIT",
     )
-    if os.environ.get(f"{name}_SECONDS")
+    if text(f"{name}_SECONDS")
 }
 IDEMPOTENCY["AUTHENTICATE"] = (
     "rides.authentication.demo_rider" if DEMO_AUTH else "rides.authentication.session_rider"
@@ -195,9 +197,7 @@ BODY_SECONDS = number("BODY_SECONDS", SECONDS, default=10)
 # Asked to stop: how long it only says so, and how long the requests in hand may then take. None is
 # the worst case of the operations' foreign calls.
 STOP_NOTICE_SECONDS = number("STOP_NOTICE_SECONDS", SECONDS, default=0)
-STOP_GRACE_SECONDS = (
-    number("STOP_GRACE_SECONDS", SECONDS) if os.environ.get("STOP_GRACE_SECONDS") else None
-)
+STOP_GRACE_SECONDS = number("STOP_GRACE_SECONDS", SECONDS) if text("STOP_GRACE_SECONDS") else None
 
 # --- PostgreSQL, and the queue in it --------------------------------------------------------------
 

@@ -8,7 +8,7 @@ import stripe
 from django.conf import settings
 
 from idempotency.exceptions import ForeignRefusal, Indeterminate, NeedsReview
-from rides.payments.transport import CurlClient
+from rides.payments.transport import CurlClient, NotSendable
 
 # The client writes an id for its telemetry into the user's home folder and sends it with each call.
 stripe.enable_telemetry = False
@@ -123,6 +123,8 @@ def verdict(error: stripe.StripeError) -> Exception:
 
 
 def _symptom(error: stripe.StripeError) -> str:
+    if isinstance(error, NotSendable):
+        return str(error)
     if error.http_status is None:
         return "connection failed"
     return f"HTTP {error.http_status}, request {error.request_id or 'unknown'}"

@@ -20,6 +20,12 @@ MAX_ANSWER_BYTES = 1024 * 1024
 NOT_TRUSTED = (pycurl.E_PEER_FAILED_VERIFICATION, pycurl.E_SSL_CACERT_BADFILE)
 
 
+class NotSendable(stripe.APIConnectionError):
+    """What was to be sent cannot stand in a request's head: nothing was sent. It is ours to mend,
+    after which the same request can be sent.
+    """
+
+
 class CurlClient(stripe.HTTPClient):
     """Sends what Stripe's client writes. Each thread keeps a handle, and so an open connection.
 
@@ -45,10 +51,11 @@ class CurlClient(stripe.HTTPClient):
         **_: Any,
     ) -> tuple[str, int, Mapping[str, str]]:
         """Raises: stripe.APIConnectionError, which says whether to try again."""
+        lines = _lines_of_head(url, headers or {})
         head, body = _Head(), _Body()
         curl = self._handle()
         curl.setopt(pycurl.URL, url)
-        curl.setopt(pycurl.HTTPHEADER, [f"{k}: {v}" for k, v in (headers or {}).items()])
+        curl.setopt(pycurl.HTTPHEADER, lines)
         curl.setopt(pycurl.HEADERFUNCTION, head.read_line)
         curl.setopt(pycurl.WRITEFUNCTION, body.take)
         _set_method(curl, method, post_data)
@@ -81,6 +88,23 @@ class CurlClient(stripe.HTTPClient):
         # As bytes, since pycurl refuses a text with a letter that is not ASCII.
         curl.setopt(pycurl.CAINFO, os.fsencode(stripe.ca_bundle_path))
         return curl
+
+
+def _lines_of_head(url: str, headers: Mapping[str, str]) -> list[str]:
+    """Return the fields as lines. A line end in one would end the field, or the whole head, and
+    what follows would be read as a request of its own, with neither key nor length.
+
+    Raises: NotSendable, which names what cannot be sent without its value, which may be a secret.
+    """
+    if not (url.isascii() and url.isprintable()):
+        raise NotSendable("The address of the call has a character that no head can carry.")
+    lines = []
+    for name, value in headers.items():
+        line = f"{name}: {value}"
+        if not (line.isascii() and line.isprintable()):
+            raise NotSendable(f"The field {name!a} has a character that no head can carry.")
+        lines.append(line)
+    return lines
 
 
 class _Head:

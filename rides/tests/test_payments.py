@@ -225,6 +225,19 @@ def test_a_wrong_api_key_of_ours_leaves_the_charge_to_be_sent_again(ride, settin
     assert stand_in.charges() == []
 
 
+@pytest.mark.parametrize("api_key", ["sk_test_sandbox\n", "sk_test_sandboxé", "sk\r\n\r\nGET /"])
+def test_an_api_key_that_no_head_can_carry_sends_nothing_and_can_be_mended(
+    ride, settings, stand_in, api_key
+):
+    settings.STRIPE_API_KEY = api_key
+    with pytest.raises(Indeterminate, match="'Authorization' has a character"):
+        charge(ride)
+    assert CHARGING not in stand_in.calls()["calls"]
+
+    settings.STRIPE_API_KEY = "sk_test_sandbox"
+    assert charge(ride).id == stand_in.charges()[0]["id"]
+
+
 @pytest.mark.parametrize(
     ("status", "body"),
     [

@@ -11,7 +11,7 @@ import pycurl
 import pytest
 import stripe
 
-from rides.payments.transport import CurlClient
+from rides.payments.transport import CurlClient, NotSendable
 
 ANSWER = b"HTTP/1.1 200 OK\r\nRequest-Id: req_1\r\nContent-Length: 2\r\n\r\n{}"
 CALL_TIMEOUT_SECONDS = 0.5
@@ -23,6 +23,7 @@ class Peer:
     def __init__(self) -> None:
         self.requests = 0
         self.connections = 0
+        self.heads: list[list[bytes]] = []
         self.reply: Callable[[socket.socket], None] = lambda peer: peer.sendall(ANSWER)
         self.listener = socket.create_server(("127.0.0.1", 0))
         self.url = f"http://127.0.0.1:{self.listener.getsockname()[1]}/v1/payment_intents"
@@ -37,8 +38,9 @@ class Peer:
 
     def _serve(self, connection: socket.socket) -> None:
         with suppress(OSError), connection:
-            while connection.recv(65536).endswith(b"amount=2000"):
+            while (request := connection.recv(65536)).endswith(b"amount=2000"):
                 self.requests += 1
+                self.heads.append(request.partition(b"\r\n\r\n")[0].split(b"\r\n"))
                 self.reply(connection)
 
 
@@ -62,6 +64,46 @@ def test_calls_of_a_thread_share_a_connection(peer, post):
         ("{}", 200, "req_1")
     ] * 3
     assert (peer.requests, peer.connections) == (3, 1)
+
+
+def test_the_head_on_the_wire_has_each_field_on_a_line_and_the_length(peer, post):
+    post()
+
+    [head] = peer.heads
+    assert head[0] == b"POST /v1/payment_intents HTTP/1.1"
+    assert {b"Idempotency-Key: k", b"Content-Length: 11"} <= set(head)
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"Authorization": "Bearer canary\n"},
+        {"Authorization": "Bearer canary\r\nX-Other: 1"},
+        {"Authorization": "Bearer canary\x00"},
+        {"Authorization": "Bearer canary\x7f"},
+        {"Authorization": "Bearer canaryé"},
+        {"Authorization": "Bearer canary\ud800"},
+        {"X-Other: canary\n": "1"},
+    ],
+)
+def test_a_field_that_no_head_can_carry_is_never_sent(peer, fields):
+    sender = CurlClient(connect_timeout=1, call_timeout=CALL_TIMEOUT_SECONDS)
+
+    with pytest.raises(NotSendable) as refusal:
+        sender.request("post", peer.url, fields, "amount=2000")
+
+    assert not refusal.value.should_retry
+    assert "Bearer" not in str(refusal.value)
+    assert peer.connections == 0
+
+
+def test_an_address_that_no_head_can_carry_is_never_asked(peer):
+    sender = CurlClient(connect_timeout=1, call_timeout=CALL_TIMEOUT_SECONDS)
+
+    with pytest.raises(NotSendable):
+        sender.request("post", f"{peer.url}é", {}, "amount=2000")
+
+    assert peer.connections == 0
 
 
 def test_threads_do_not_wait_for_each_other(peer, post):

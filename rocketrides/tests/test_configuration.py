@@ -136,6 +136,30 @@ def test_a_configured_process_never_imports_the_sandbox(debug: str) -> None:
     assert (result.stdout.strip(), result.stderr) == ("[]", "")
 
 
+def test_a_line_end_after_a_value_is_no_part_of_it() -> None:
+    names = "SECRET_KEY, settings.STRIPE_API_KEY, settings.DATABASES['default']['NAME']"
+    mounted = {name: f" {value}\n" for name, value in PRODUCTION.items()}
+
+    assert setting(names, **mounted) == setting(names, **PRODUCTION)
+
+
+def test_a_secret_of_nothing_but_a_line_end_is_missing() -> None:
+    result = run(MANAGE, **{**PRODUCTION, "STRIPE_API_KEY": "\n"})
+
+    [line] = result.stderr.splitlines()
+    assert "not set: STRIPE_API_KEY" in line
+
+
+@pytest.mark.parametrize("key", ["sk_test_canary\nX-Field: 1", "sk_test_canary é", "canary\x7f"])
+def test_a_key_that_no_head_can_carry_is_one_line_without_it(key: str) -> None:
+    result = run(MANAGE, **{**PRODUCTION, "STRIPE_API_KEY": key})
+
+    assert result.returncode == 1
+    [line] = result.stderr.splitlines()
+    assert "STRIPE_API_KEY holds a" in line
+    assert "canary" not in line
+
+
 def test_a_stripe_key_means_stripe_itself() -> None:
     assert setting("STRIPE_API_BASE", **PRODUCTION) == "https://api.stripe.com"
 
@@ -251,6 +275,7 @@ def test_a_number_that_is_none_is_one_line_that_names_it(name: str, text: str) -
         ("EMAIL_URL", "smtp://user:canary@:nope", "not a URL"),
         ("EMAIL_URL", "smtp:canary", "not a URL"),
         ("STRIPE_API_BASE", "api.stripe.com", "not an address"),
+        ("STRIPE_API_BASE", "https://api.stripe.com/é", "not an address"),
         ("TASKS_BROKER_URL", "redis:canary", "not a URL"),
         ("TRUSTED_PROXIES", "proxy", "names no network"),
         ("DATABASE_POOL_SIZE", "many", "not a whole number"),
@@ -317,7 +342,10 @@ def test_env_example_lists_every_variable_that_is_read() -> None:
         BASE_DIR / "rocketrides" / name for name in ("settings.py", "environment.py", "cores.py")
     ]
     text = "".join(source.read_text() for source in sources)
-    readers = r"env\.\w+|environ\.get|namespace|number|boolean|words|one_of|web_address|broker|mail"
+    readers = (
+        r"env\.\w+|environ\.get|text|secret|credential|namespace|number|boolean|words|one_of"
+        r"|web_address|broker|mail"
+    )
     found = re.findall(rf'\b(?:{readers})\(\s*"(\w+)"', text)
     read = set(found)
     paces = {f"{name}_SECONDS" for name in re.findall(r'"(\w+)"', pace_names(text))}
