@@ -14,7 +14,7 @@ from typing import Any, ParamSpec
 import stripe
 
 from idempotency.exceptions import Indeterminate
-from rides.payments.client import client, verdict
+from rides.payments.client import client, is_missing, verdict
 from rides.payments.shapes import is_id, unexpected
 
 Sent = ParamSpec("Sent")
@@ -74,7 +74,7 @@ def find(
         try:
             return ask(retrieve, object_id, parameters).data
         except stripe.InvalidRequestError as error:
-            if error.http_status == 404 and error.code == "resource_missing":
+            if is_missing(error):
                 return None
             raise
 

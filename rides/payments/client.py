@@ -17,6 +17,7 @@ CONNECT_TIMEOUT_SECONDS = 4
 CALL_TIMEOUT_SECONDS = 16  # connecting included
 RETRIES = 1  # by Stripe's client, with the same idempotency key
 RETRY_PAUSE_SECONDS = 0.5  # what Stripe's client sleeps before its first retry, at most
+LONGEST_RETRY_AFTER_SECONDS = 3600
 LOOKUP_SECONDS = 10  # after which no further page of a rider's payments is asked for
 
 _CALL_SECONDS = (1 + RETRIES) * CALL_TIMEOUT_SECONDS + RETRIES * RETRY_PAUSE_SECONDS
@@ -24,6 +25,21 @@ _CALL_SECONDS = (1 + RETRIES) * CALL_TIMEOUT_SECONDS + RETRIES * RETRY_PAUSE_SEC
 # begins no call that could take longer.
 WORST_CASE = timedelta(seconds=_CALL_SECONDS + LOOKUP_SECONDS + _CALL_SECONDS)
 LAST_CALL_SECONDS = LOOKUP_SECONDS + _CALL_SECONDS  # after the first one began
+
+
+# Codes of errors that concern who asks, and not what is asked for (Stripe's docs, "Error codes").
+OURS_TO_MEND = (
+    "account_invalid",
+    "api_key_expired",
+    "livemode_mismatch",
+    "platform_api_key_expired",
+    "secret_key_required",
+    "testmode_charges_only",
+    "tls_version_unsupported",
+)
+# Stripe has no code for these.
+WORDS_OF_ANOTHER_MODE = "a similar object exists in "
+WORDS_OF_A_WRONG_VERSION = "Invalid Stripe API version"
 
 
 class CardDeclined(Exception):
@@ -60,10 +76,15 @@ def _transport(connect_timeout: float, call_timeout: float) -> CurlClient:
 
 def within(error: stripe.StripeError) -> dict[str, Any] | None:
     """Return the payment inside a card error."""
+    intent = _told(error).get("payment_intent")
+    return intent if isinstance(intent, dict) else None
+
+
+def _told(error: stripe.StripeError) -> dict[str, Any]:
+    """Return the fields of Stripe's error object; none where the answer is no error of Stripe's."""
     body = error.json_body if isinstance(error.json_body, dict) else {}
     told = body.get("error")
-    intent = told.get("payment_intent") if isinstance(told, dict) else None
-    return intent if isinstance(intent, dict) else None
+    return told if isinstance(told, dict) else {}
 
 
 def is_replay(error: stripe.StripeError) -> bool:
@@ -81,6 +102,30 @@ def is_saved_refusal(error: stripe.StripeError) -> bool:
     return is_replay(error) and not isinstance(error, stripe.CardError)
 
 
+def is_missing(error: stripe.StripeError) -> bool:
+    """Say whether there is no object of the id in the address; not whether the address is one."""
+    return (
+        error.http_status == 404
+        and error.code == "resource_missing"
+        and not concerns_every_request(error)
+    )
+
+
+def concerns_every_request(error: stripe.StripeError) -> bool:
+    """Say whether it refuses us, and not this request: we are set up wrongly. By an error that is
+    none of Stripe's, an address that it does not have, a key of another mode, a wrong version.
+    """
+    said = str(error.user_message)
+    return (
+        _told(error).get("type") not in ("invalid_request_error", "idempotency_error")
+        or error.http_status in (401, 403)
+        or (error.http_status == 404 and not error.code)
+        or error.code in OURS_TO_MEND
+        or WORDS_OF_ANOTHER_MODE in said
+        or WORDS_OF_A_WRONG_VERSION in said
+    )
+
+
 def drop_connection() -> None:
     """Close this thread's connection to Stripe: what comes over it cannot be believed."""
     _transport(CONNECT_TIMEOUT_SECONDS, CALL_TIMEOUT_SECONDS).drop_connection()
@@ -90,19 +135,20 @@ def verdict(error: stripe.StripeError) -> Exception:
     """Return what an error of Stripe's client means for the charge (Stripe's docs, "Errors").
 
     Indeterminate is the rule and the others are its exceptions: a timeout, a reset, an answer that
-    cannot be read, 409 (the first sending still runs), 429 and 5xx leave the charge unknown, and
-    401 and 403 charged nothing but are ours to mend, after which the same request can succeed.
+    cannot be read, 409 (the first sending still runs), 429 and 5xx leave the charge unknown. What
+    concerns every request charged nothing, and is ours to mend: after that the same can succeed.
     """
-    reason = error.error
-    if isinstance(error, stripe.CardError) and reason and reason.type == "card_error":
-        left_behind = within(error) or {}
-        payment_id = left_behind.get("id")
+    kind_of_error = _told(error).get("type")
+    if isinstance(error, stripe.CardError) and kind_of_error == "card_error":
+        payment_id = (within(error) or {}).get("id")
+        said = error.user_message
         return CardDeclined(
-            error.user_message or "The payment did not go through.",
+            said if said and isinstance(said, str) else "The payment did not go through.",
             payment_id=payment_id if isinstance(payment_id, str) else None,
         )
     is_conflict = error.http_status == 409
     is_refused = isinstance(error, stripe.InvalidRequestError | stripe.IdempotencyError)
+    is_refused = is_refused and not concerns_every_request(error)
     is_saved = is_saved_refusal(error) and (error.http_status or 0) < 500
     if (is_refused or is_saved) and not is_conflict:
         # A key that was used for another question may have a payment under it.
@@ -111,7 +157,7 @@ def verdict(error: stripe.StripeError) -> Exception:
             "The payment processor refuses this request, and would refuse it again.",
             evidence={
                 "http_status": error.http_status,
-                "code": error.code or (reason and reason.type),
+                "code": error.code or kind_of_error,
                 "message": error.user_message,
                 "request_id": error.request_id,
             },
@@ -132,4 +178,6 @@ def _symptom(error: stripe.StripeError) -> str:
 
 def _retry_after_seconds(error: stripe.StripeError) -> int | None:
     value = (error.headers or {}).get("Retry-After", "")
-    return int(value[:5]) if value.isascii() and value.isdigit() else None
+    if not (value.isascii() and value.isdigit()):
+        return None
+    return min(max(int(value[:5]), 1), LONGEST_RETRY_AFTER_SECONDS)

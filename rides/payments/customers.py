@@ -2,7 +2,7 @@
 
 import stripe
 
-from rides.payments.client import client
+from rides.payments.client import client, is_missing
 
 
 class CustomerUnavailable(Exception):
@@ -28,7 +28,7 @@ def customer_exists(customer_id: str) -> bool:
     try:
         customer = client().v1.customers.retrieve(customer_id)
     except stripe.StripeError as error:
-        if error.http_status == 404:
+        if is_missing(error):
             return False
         raise CustomerUnavailable(str(error)) from error
     return not getattr(customer, "deleted", False)

@@ -121,7 +121,9 @@ def test_what_is_no_payment_leaves_the_charge_unknown(ride, answering, status, b
         [],
         None,
         "declined",
+        "invalid_client",
         {"type": "card_error", "message": 5},
+        {"type": "invalid_request_error", "code": {"a": 1}, "message": ["no"]},
         {"type": 5, "message": None},
         {"type": ["card_error"], "code": {"a": 1}},
         {"type": "card_error", "payment_intent": "pi_1"},
@@ -163,13 +165,22 @@ def test_a_list_of_another_shape_ends_no_request(ride, answering, listing):
         payments.find_charge(ride)
 
 
+@pytest.mark.parametrize(
+    ("status", "body"),
+    [
+        (200, intent(latest_charge={"amount_refunded": 0})),
+        (200, intent(last_payment_error="card_declined")),
+        (402, b'{"error": "text"}'),
+        (402, b'{"error": null}'),
+    ],
+)
 @pytest.mark.django_db(transaction=True)
-def test_a_client_is_told_that_it_is_not_known(riders, answering, settings):
+def test_a_client_is_told_that_it_is_not_known(riders, answering, settings, status, body):
     settings.IDEMPOTENCY = {
         **settings.IDEMPOTENCY,
         "AUTHENTICATE": "rides.authentication.demo_rider",
     }
-    answering(200, intent(latest_charge={"amount_refunded": 0}))
+    answering(status, body)
 
     headers = {"Authorization": RIDER, "Idempotency-Key": KEY}
     form = "application/x-www-form-urlencoded"

@@ -10,7 +10,7 @@ import pytest
 import stripe
 
 from idempotency import Pending, conf
-from idempotency.exceptions import Indeterminate, NeedsReview
+from idempotency.exceptions import ForeignRefusal, Indeterminate, NeedsReview
 from idempotency.foreign_keys import installation_mark
 from rides import payments
 from rides.models import Ride, User
@@ -155,6 +155,25 @@ def test_a_decline_names_the_payment_that_it_leaves_open(rider_with_bad_card, st
     assert declined.value.payment_id == stand_in.charges()[0]["payment_intent"]
 
 
+@pytest.mark.parametrize("message", [None, "", 5, ["no"], {}])
+def test_a_decline_without_words_is_told_in_ours(ride, answering, message):
+    answering(402, json.dumps({"error": {"type": "card_error", "message": message}}).encode())
+
+    with pytest.raises(payments.CardDeclined, match=r"^The payment did not go through\.$"):
+        charge(ride)
+
+
+@pytest.mark.parametrize("failure", [None, {}, {"message": None}])
+def test_a_payment_without_a_method_and_without_an_error_did_not_go_through(
+    ride, answering, failure
+):
+    unpaid = {"status": "requires_payment_method", "amount_received": 0, "latest_charge": None}
+    answering(200, intent(ride, **unpaid, last_payment_error=failure))
+
+    with pytest.raises(payments.CardDeclined, match=r"^The payment did not go through\.$"):
+        charge(ride)
+
+
 # Not known: the same key may be sent again.
 
 
@@ -216,6 +235,19 @@ def test_a_rate_limit_leaves_a_charge_open_and_says_when_to_come_back(ride, stan
     assert unknown.value.retry_after_seconds == 7
 
 
+@pytest.mark.parametrize(
+    ("said", "seconds"),
+    [("0", 1), ("-5", None), ("soon", None), ("9" * 30, 3600), ("9" * 5000, 3600), ("٣", None)],
+)
+def test_when_to_come_back_is_said_within_bounds(ride, answering, said, seconds):
+    answering(429, refusal("Too many."), Retry_After=said.encode().decode("iso-8859-1"))
+
+    with pytest.raises(Indeterminate, match="HTTP 429") as unknown:
+        charge(ride)
+
+    assert unknown.value.retry_after_seconds == seconds
+
+
 def test_a_wrong_api_key_of_ours_leaves_the_charge_to_be_sent_again(ride, settings, stand_in):
     settings.STRIPE_API_KEY = ""
 
@@ -247,8 +279,9 @@ def test_an_api_key_that_no_head_can_carry_sends_nothing_and_can_be_mended(
         (200, b"<html>"),
         (402, b"<html>Pay for your proxy</html>"),
         (402, b'{"error": {"type": "api_error", "message": "Pay for your proxy"}}'),
-        (403, b'{"error": {"type": "invalid_request_error", "message": "Not yours"}}'),
         (404, b"<html>Not Found</html>"),
+        (400, b'{"error": {"type": "proxy_error", "message": "Bad Request"}}'),
+        (400, b'{"error": "invalid_request"}'),
         (503, b""),
     ],
 )
@@ -257,6 +290,61 @@ def test_an_answer_that_decides_nothing_leaves_the_charge_unknown(ride, answerin
 
     with pytest.raises(Indeterminate):
         charge(ride)
+
+
+# A refusal of us, and not of the request, is ours to mend: the same request can succeed then.
+
+
+def refusal(message: str, **fields: str) -> bytes:
+    error = {"type": "invalid_request_error", "message": message, **fields}
+    return json.dumps({"error": error}).encode()
+
+
+REFUSALS_OF_US = {
+    "no key": (401, refusal("You did not provide an API key.")),
+    "key that has ended": (401, refusal("Expired API Key.", code="api_key_expired")),
+    "key without the right": (403, refusal("Not yours.")),
+    "address that is not there": (404, refusal("Unrecognized request URL (POST: /v2/x).")),
+    "key of another mode": (
+        400,
+        refusal(
+            "No such customer: 'cus_1'; a similar object exists in live mode, but a test mode key "
+            "was used to make this request.",
+            code="resource_missing",
+            param="customer",
+        ),
+    ),
+    "object of another mode": (400, refusal("Not in this mode.", code="livemode_mismatch")),
+    "version that is not there": (400, refusal("Invalid Stripe API version: 2011-2-9.")),
+    "version, without a type": (400, b'{"error": {"message": "Invalid Stripe API version: 1."}}'),
+}
+
+
+@pytest.mark.parametrize(("status", "body"), REFUSALS_OF_US.values(), ids=REFUSALS_OF_US)
+def test_a_refusal_of_us_leaves_the_charge_to_be_sent_again(ride, answering, status, body):
+    answering(status, body)
+
+    with pytest.raises(Indeterminate, match=f"HTTP {status}"):
+        charge(ride)
+
+
+def test_what_another_mode_has_is_not_said_to_be_missing(ride, answering):
+    message = "No such charge: 'ch_1'; a similar object exists in live mode, but a test mode key"
+    answering(404, refusal(message, code="resource_missing"))
+
+    with pytest.raises(Indeterminate):
+        payments.find_ledger_charge("ch_1")
+    with pytest.raises(payments.CustomerUnavailable):
+        payments.customer_exists("cus_1")
+
+
+def test_what_is_asked_for_at_a_wrong_address_is_not_said_to_be_missing(ride, answering):
+    answering(404, refusal("Unrecognized request URL (GET: /v2/x)."))
+
+    with pytest.raises(Indeterminate):
+        payments.find_ledger_charge("ch_1")
+    with pytest.raises(payments.CustomerUnavailable):
+        payments.customer_exists("cus_1")
 
 
 # Stripe repeats an error that it saved, so it is asked what it did.
@@ -287,7 +375,7 @@ def test_a_saved_error_behind_which_nothing_stands_stays_unknown(ride, stand_in)
 def test_a_customer_that_stripe_does_not_know_needs_a_person(stand_in, db):
     ride = RideFactory(user__stripe_customer_id="cus_unknown")
 
-    with pytest.raises(NeedsReview) as refusal:
+    with pytest.raises(ForeignRefusal) as refusal:
         charge(ride)
 
     evidence = refusal.value.evidence
