@@ -24,6 +24,10 @@ Sent = ParamSpec("Sent")
 UNREADABLE = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
 
 
+class TooManyToLookThrough(Indeterminate):
+    """The time for a list was up before its end."""
+
+
 @dataclass(frozen=True, slots=True)
 class Answer:
     """What Stripe answered: the JSON of an object, and the fields of the head."""
@@ -107,10 +111,12 @@ def pages(
         limit: how many objects a page has at most.
         until: when, on the monotonic clock, no further page is asked for.
 
-    Raises: Indeterminate, NeedsReview.
+    Raises: TooManyToLookThrough, Indeterminate, NeedsReview.
     """
     after: dict[str, str] = {}
     while True:
+        if time.monotonic() > until:
+            raise TooManyToLookThrough("The payment processor shows too many to look through.")
         with judging():
             page = ask(list_objects, {"limit": limit, **parameters, **after}).data
         objects = page.get("data")
@@ -123,6 +129,4 @@ def pages(
             return
         if after.get("starting_after") == objects[-1]["id"]:
             raise Indeterminate("The payment processor shows the same page again and again.")
-        if time.monotonic() > until:
-            raise Indeterminate("The payment processor shows too many objects to look through.")
         after = {"starting_after": objects[-1]["id"]}

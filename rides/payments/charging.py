@@ -3,6 +3,9 @@
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import datetime, timedelta
+from functools import partial
+from itertools import chain
 from typing import Any
 
 import stripe
@@ -14,7 +17,7 @@ from idempotency.exceptions import Indeterminate, NeedsReview
 from idempotency.foreign_keys import installation_mark, question_key
 from rides.formats import amount
 from rides.models import Ride
-from rides.payments.asking import ask, cancel, find, judging, pages
+from rides.payments.asking import TooManyToLookThrough, ask, cancel, find, judging, pages
 from rides.payments.client import (
     LAST_CALL_SECONDS,
     LOOKUP_SECONDS,
@@ -32,7 +35,11 @@ from rides.payments.shapes import Payment, is_id, not_asked_for, unexpected
 from rides.payments.statuses import PAYMENTS, Outcome
 from rides.payments.useless import make_key_useless
 
-PAGE = 50  # payments, each with its charge: some 300 KB of the 1 MiB that an answer may have
+PAGE = 100  # payments, each with its charge: some 600 KB of the 1 MiB that an answer may have
+
+# Under one question's key nothing is sent later than this after the first time, with a reserve: a
+# phase's window is shorter, since Stripe may forget the key then.
+LONGEST_SENDING = timedelta(hours=24)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -137,47 +144,85 @@ def wanted(ride: Ride) -> PaymentIntentCreateParams:
 def find_charge(ride: Ride) -> Charge | Pending | None:
     """Ask Stripe what became of the ride's payment, and send nothing; None if it knows of none.
 
+    A payment that stands is the answer, even where the time was up before all was looked through:
+    whatever else bears its key is for `reconcile` to find.
+
     Raises: CardDeclined, Indeterminate, NeedsReview.
     """
-    found = list(payments_of(ride))
+    found: list[Payment] = []
+    try:
+        found.extend(payments_of(ride))
+    except TooManyToLookThrough:
+        if not any(_stands(payment) for payment in found):
+            raise
     return _judged(found, ride) if found else None
 
 
 def payments_of(ride: Ride) -> Iterator[Payment]:
-    """Yield the payments under the ride's foreign key, newest first, each read with its charge.
+    """Yield the payments under the ride's foreign key, each read with its charge.
 
     They are where they must be if they are anywhere: at the customer that was asked, and not before
     the oldest request that can have sent this key. After a loss of rows a payment is older than the
     ride, by `RETENTION` at most; and Stripe's clock is not the database's. To the newest there is
-    no bound, which could only hide a payment where Stripe's clock is ahead.
+    no bound, which would hide a payment that a person made by hand. Of a customer with more than a
+    page, those from the time of the sending come first.
 
     By listing, not by Stripe's search: that lags behind by up to a minute, and a payment that it
     does not show yet must not pass for one that was never made (Stripe's docs, "Search").
 
     Raises: Indeterminate, NeedsReview.
     """
-    first = ride.created_at - conf.current().lookup_span
-    listed = pages(
+    for intent in chain.from_iterable(_pages_of(ride)):
+        metadata = intent.get("metadata") or {}
+        if not isinstance(metadata, dict):
+            raise not_asked_for(intent)
+        if bears_key_of(ride, metadata) and PLACEHOLDER not in metadata:
+            yield Payment.of(intent)
+
+
+def _pages_of(ride: Ride) -> Iterator[list[dict[str, Any]]]:
+    listed = partial(
+        pages,
         client().v1.payment_intents.list,
         limit=PAGE,
         until=time.monotonic() + LOOKUP_SECONDS,
         customer=customer_of(ride),
-        created={"gte": int(first.timestamp())},
         expand=["data.latest_charge"],
     )
-    for page in listed:
-        for intent in page:
-            metadata = intent.get("metadata") or {}
-            if not isinstance(metadata, dict):
-                raise not_asked_for(intent)
-            if bears_key_of(ride, metadata) and PLACEHOLDER not in metadata:
-                yield Payment.of(intent)
+    first = ride.created_at - conf.current().lookup_span
+    whole = listed(created=_span(first))
+    newest = next(whole)
+    sent_at = ride.idempotency_key.foreign_sent_at if ride.idempotency_key else None
+    if len(newest) < PAGE or sent_at is None:
+        yield newest
+        yield from whole
+        return
+    for span in _spans_by_likelihood(first, sent_at):
+        yield from listed(created=span)
+
+
+def _spans_by_likelihood(first: datetime, sent_at: datetime) -> Iterator[dict[str, int]]:
+    """Yield the parts of the time from `first` on: around the sending, before it, after it."""
+    apart = conf.current().provider_clock_difference
+    begin, end = max(first, sent_at - apart), sent_at + LONGEST_SENDING + apart
+    yield _span(begin, end)
+    yield _span(first, begin)
+    yield _span(end)
+
+
+def _span(begin: datetime, end: datetime | None = None) -> dict[str, int]:
+    span = {"gte": int(begin.timestamp())}
+    return span | {"lt": int(end.timestamp())} if end else span
+
+
+def _stands(payment: Payment) -> bool:
+    return payment.status == "succeeded" and not payment.refunded_cents
 
 
 def _judged(found: list[Payment], ride: Ride) -> Charge | Pending:
     """Return what the one payment that stands comes to, or raise what they are otherwise."""
     paid = [payment for payment in found if payment.status == "succeeded"]
-    kept = [payment for payment in paid if not payment.refunded_cents]
+    kept = [payment for payment in paid if _stands(payment)]
     if len(kept) > 1 or (paid and not kept):
         what = "more than one payment" if kept else "a payment that was refunded"
         raise NeedsReview(

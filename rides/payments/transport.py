@@ -9,6 +9,7 @@ import threading
 from collections.abc import Mapping
 from io import BytesIO
 from typing import Any
+from weakref import WeakSet
 
 import pycurl
 import stripe
@@ -16,6 +17,11 @@ from django.utils.datastructures import CaseInsensitiveMapping
 
 # A page of payments has some 300 KB. What does not end would be read until the time is up: 4.7 GB.
 MAX_ANSWER_BYTES = 1024 * 1024
+
+_own_handles: WeakSet[pycurl.Curl] = WeakSet()
+_handles_lock = threading.Lock()
+_left_to_the_parent: list[list[pycurl.Curl]] = []
+"""Kept, so that no finalizer in a forked process ends a connection that its parent uses."""
 
 NOT_TRUSTED = (pycurl.E_PEER_FAILED_VERIFICATION, pycurl.E_SSL_CACERT_BADFILE)
 
@@ -71,14 +77,20 @@ class CurlClient(stripe.HTTPClient):
 
     def drop_connection(self) -> None:
         """Have this thread's next call open a connection of its own."""
-        if hasattr(self._handles, "curl"):
+        if self._has_handle():
             self._handles.curl.close()
             del self._handles.curl
 
     def _handle(self) -> pycurl.Curl:
-        if not hasattr(self._handles, "curl"):
+        if not self._has_handle():
             self._handles.curl = self._new_handle()
+            with _handles_lock:
+                _own_handles.add(self._handles.curl)
         return self._handles.curl
+
+    def _has_handle(self) -> bool:
+        """Say whether this thread has a handle that this process opened."""
+        return getattr(self._handles, "curl", None) in _own_handles
 
     def _new_handle(self) -> pycurl.Curl:
         curl = pycurl.Curl()
@@ -88,6 +100,31 @@ class CurlClient(stripe.HTTPClient):
         # As bytes, since pycurl refuses a text with a letter that is not ASCII.
         curl.setopt(pycurl.CAINFO, os.fsencode(stripe.ca_bundle_path))
         return curl
+
+
+# Parent and child would read each other's answers from one connection.
+
+
+def _hold_handles() -> None:
+    _handles_lock.acquire()
+    _left_to_the_parent.append(list(_own_handles))
+
+
+def _go_on_in_the_parent() -> None:
+    _left_to_the_parent.pop()
+    _handles_lock.release()
+
+
+def _begin_in_the_child() -> None:
+    _own_handles.clear()
+    _handles_lock.release()
+
+
+os.register_at_fork(
+    before=_hold_handles,
+    after_in_parent=_go_on_in_the_parent,
+    after_in_child=_begin_in_the_child,
+)
 
 
 def _lines_of_head(url: str, headers: Mapping[str, str]) -> list[str]:

@@ -29,7 +29,8 @@ from rides.reconciliation.rules import (
 
 RIDES_AT_A_TIME = 500
 COLUMNS = (
-    *("amount_cents", "currency", "stripe_charge_id", "cancelled_at", "created_at", "foreign_key"),
+    *("amount_cents", "currency", "stripe_charge_id", "stripe_customer_id", "foreign_key"),
+    *("cancelled_at", "created_at"),
     *(
         f"idempotency_key__{column}"
         for column in ("recovery_point", "response_code", "needs_review_at")

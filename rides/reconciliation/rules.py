@@ -18,6 +18,7 @@ class Kind(StrEnum):
     CHARGE_WITHOUT_RIDE = "charge without ride"
     RIDE_WITHOUT_CHARGE = "ride without charge"
     AMOUNT_DIFFERS = "amount differs"
+    PAID_BY_ANOTHER = "another's charge"
     TWO_CHARGES = "two charges for one key"
     NOT_REFUNDED = "cancelled, not refunded"
     NOT_CANCELLED = "refunded, not cancelled"
@@ -106,11 +107,21 @@ def _judge_recorded(charge: LedgerCharge, ride: Ride) -> Iterator[Discrepancy]:
     if (charge.amount_cents, charge.currency) != (ride.amount_cents, ride.currency):
         fare = amount(ride.amount_cents, ride.currency)
         yield _off(Kind.AMOUNT_DIFFERS, charge, ride, f"{_charged(charge)}, the fare is {fare}")
+    if different := list(_differences(charge, ride)):
+        yield _off(Kind.PAID_BY_ANOTHER, charge, ride, "; ".join(different))
     if ride.cancelled_at and not charge.is_refunded:
         yield _off(Kind.NOT_REFUNDED, charge, ride, f"{_charged(charge)}, and not refunded")
     if charge.refunded_cents and not ride.cancelled_at and not is_open(ride):
         refunded = amount(charge.refunded_cents, charge.currency)
         yield _off(Kind.NOT_CANCELLED, charge, ride, f"{refunded} refunded")
+
+
+def _differences(charge: LedgerCharge, ride: Ride) -> Iterator[str]:
+    """Yield in what the charge is another ride's. What an old ride did not keep is not compared."""
+    if ride.stripe_customer_id and charge.customer_id != ride.stripe_customer_id:
+        yield f"charged to {charge.customer_id}, the ride is {ride.stripe_customer_id}'s"
+    if ride.foreign_key and charge.foreign_key != str(ride.foreign_key):
+        yield f"charged for key {charge.foreign_key}, the ride's is {ride.foreign_key}"
 
 
 def _off(kind: Kind, charge: LedgerCharge, ride: Ride | None, detail: str) -> Discrepancy:

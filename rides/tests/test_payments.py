@@ -3,6 +3,7 @@
 import json
 import socket
 import threading
+from contextlib import suppress
 from datetime import timedelta
 from uuid import uuid4
 
@@ -580,6 +581,57 @@ def test_a_look_up_that_takes_too_long_is_left_for_later(ride, rider, stand_in, 
 
     with pytest.raises(Indeterminate, match="too many"):
         payments.find_charge(ride)
+
+
+@pytest.fixture
+def crowded(ride, rider, stand_in, monkeypatch):
+    """A ride of two days ago, whose rider has made more payments since than can be looked through
+    in the time that there is.
+    """
+    monkeypatch.setattr(charging, "PAGE", 2)
+    monkeypatch.setattr(charging, "LOOKUP_SECONDS", 1)
+    two_days_ago = ride.created_at - timedelta(days=2)
+    Ride.objects.update(created_at=two_days_ago)
+    ride.idempotency_key.foreign_sent_at = two_days_ago
+    ride.idempotency_key.save()
+
+    def pay_and_go_on(*, declined: bool = False) -> Ride:
+        stand_in.set_clock(-2 * 24 * 3600)
+        if declined:
+            stand_in.add_fault("decline", times=1)
+        with suppress(payments.CardDeclined):
+            charge(ride)
+        stand_in.set_clock(0)
+        for _ in range(20):
+            client.client().v1.payment_intents.create(
+                {"amount": 2000, "currency": "usd", "customer": rider.stripe_customer_id}
+            )
+        stand_in.add_fault("latency", path=LISTING, seconds=0.2)
+        return Ride.objects.get()
+
+    return pay_and_go_on
+
+
+def test_a_payment_is_found_however_many_its_rider_has_made_since(crowded, stand_in):
+    found = payments.find_charge(crowded())
+
+    assert found.id == stand_in.charges()[0]["id"]
+
+
+def test_what_is_no_payment_is_not_believed_before_all_was_looked_through(crowded, monkeypatch):
+    ride = crowded(declined=True)
+    with pytest.raises(Indeterminate, match="too many"):
+        payments.find_charge(ride)
+
+    monkeypatch.setattr(charging, "LOOKUP_SECONDS", 10)
+    with pytest.raises(payments.CardDeclined):
+        payments.find_charge(ride)
+
+
+def test_of_many_payments_each_is_read_once(crowded, monkeypatch):
+    monkeypatch.setattr(charging, "LOOKUP_SECONDS", 10)
+
+    assert len(list(charging.payments_of(crowded()))) == 1
 
 
 def test_a_look_up_of_a_declined_card_is_definite(rider_with_bad_card):

@@ -220,6 +220,39 @@ def test_a_currency_that_differs_is_found(booked):
     assert off() == [(Kind.AMOUNT_DIFFERS, ride.pk, ride.stripe_charge_id)]
 
 
+def test_the_charges_of_two_rides_that_were_swapped_are_found(booked):
+    one, other = booked(), booked()
+    Ride.objects.filter(pk=one.pk).update(stripe_charge_id=None)
+    Ride.objects.filter(pk=other.pk).update(stripe_charge_id=one.stripe_charge_id)
+    Ride.objects.filter(pk=one.pk).update(stripe_charge_id=other.stripe_charge_id)
+
+    assert set(off()) == {
+        (Kind.PAID_BY_ANOTHER, one.pk, other.stripe_charge_id),
+        (Kind.PAID_BY_ANOTHER, other.pk, one.stripe_charge_id),
+    }
+
+
+def test_a_charge_of_another_customers_is_found(booked):
+    ride = booked()
+    paid_by = ride.stripe_customer_id
+    Ride.objects.update(stripe_customer_id="cus_other")
+
+    [found] = today().discrepancies
+    assert found == Discrepancy(
+        kind=Kind.PAID_BY_ANOTHER,
+        ride_id=ride.pk,
+        charge_id=ride.stripe_charge_id,
+        detail=f"charged to {paid_by}, the ride is cus_other's",
+    )
+
+
+def test_a_ride_that_kept_neither_customer_nor_key_is_not_compared_by_them(booked):
+    booked()
+    Ride.objects.update(stripe_customer_id=None, foreign_key=None)
+
+    assert off() == []
+
+
 @pytest.mark.parametrize("recorded", [True, False])
 def test_two_charges_for_one_key_are_found(booked, stand_in, recorded):
     stand_in.add_fault("key_pruned", path=CHARGING, times=1)

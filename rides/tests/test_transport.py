@@ -1,11 +1,13 @@
 """What carries the calls to Stripe: how long, over which connection, and how often."""
 
+import os
 import shutil
 import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from functools import partial
 
 import pycurl
 import pytest
@@ -24,6 +26,7 @@ class Peer:
         self.requests = 0
         self.connections = 0
         self.heads: list[list[bytes]] = []
+        self.thread = threading.local()
         self.reply: Callable[[socket.socket], None] = lambda peer: peer.sendall(ANSWER)
         self.listener = socket.create_server(("127.0.0.1", 0))
         self.url = f"http://127.0.0.1:{self.listener.getsockname()[1]}/v1/payment_intents"
@@ -38,7 +41,8 @@ class Peer:
 
     def _serve(self, connection: socket.socket) -> None:
         with suppress(OSError), connection:
-            while (request := connection.recv(65536)).endswith(b"amount=2000"):
+            while b"amount=" in (request := connection.recv(65536)):
+                self.thread.request = request
                 self.requests += 1
                 self.heads.append(request.partition(b"\r\n\r\n")[0].split(b"\r\n"))
                 self.reply(connection)
@@ -64,6 +68,67 @@ def test_calls_of_a_thread_share_a_connection(peer, post):
         ("{}", 200, "req_1")
     ] * 3
     assert (peer.requests, peer.connections) == (3, 1)
+
+
+def fork(work: Callable[[], object]) -> int:
+    child = os.fork()
+    if not child:
+        status = 1
+        try:
+            work()
+            status = 0
+        finally:
+            os._exit(status)
+    return child
+
+
+def do_in_a_child(work: Callable[[], object]) -> None:
+    assert os.waitpid(fork(work), 0)[1] == 0
+
+
+def test_a_forked_process_has_a_connection_of_its_own_and_leaves_the_parents_open(peer, post):
+    post()
+
+    def work() -> None:
+        for _ in range(3):
+            assert post()[1] == 200
+
+    do_in_a_child(work)
+    assert (peer.requests, peer.connections) == (4, 2)
+    assert post()[1] == 200
+    assert (peer.requests, peer.connections) == (5, 2)
+
+
+def test_a_forked_process_that_drops_its_connection_leaves_the_parents_open(peer):
+    sender = CurlClient(connect_timeout=1, call_timeout=CALL_TIMEOUT_SECONDS)
+    post = partial(sender.request, "post", peer.url, {}, "amount=2000")
+    post()
+
+    do_in_a_child(sender.drop_connection)
+    post()
+
+    assert (peer.requests, peer.connections) == (2, 1)
+
+
+def test_parent_and_children_that_call_at_once_get_each_their_own_answers(peer):
+    """Two of a process's own digits go out with each call, and come back."""
+    sender = CurlClient(connect_timeout=1, call_timeout=5)
+
+    def echo(connection: socket.socket) -> None:
+        time.sleep(0.01)
+        connection.sendall(ANSWER[:-2] + peer.thread.request[-2:])
+
+    def ask_often(own: int) -> None:
+        for _ in range(20):
+            assert sender.request("post", peer.url, {}, f"amount={own}")[0] == str(own)
+
+    peer.reply = echo
+    ask_often(10)
+    children = [fork(partial(ask_often, own)) for own in (11, 12, 13)]
+    ask_often(10)
+
+    assert [os.waitpid(child, 0)[1] for child in children] == [0, 0, 0]
+    assert peer.connections == 4
 
 
 def test_the_head_on_the_wire_has_each_field_on_a_line_and_the_length(peer, post):
