@@ -14,6 +14,7 @@ from django.core.management import call_command
 from django.db import connection
 from django.test import TransactionTestCase
 
+from idempotency.support import refusals
 from rocketrides.database import database
 from rocketrides.environment import env
 from sandbox.stripe.control import StandIn
@@ -41,6 +42,12 @@ DIRECT_DATABASE_URL = env.str("DIRECT_DATABASE_URL", default="")
 """Set where DATABASE_URL leads to a pooler: the way around it (`make test-pgbouncer`)."""
 
 END_SESSIONS = "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE datname = %s"
+
+
+@pytest.fixture(autouse=True)
+def no_refusals_before() -> None:
+    """Of an earlier test, since the process counts them."""
+    refusals._rows.clear()
 
 
 @pytest.fixture

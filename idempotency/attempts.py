@@ -29,6 +29,7 @@ from idempotency.models import STARTED
 from idempotency.phases import AtomicPhase, ForeignPhase, Pending, Response
 from idempotency.staging import recording_staged_jobs
 from idempotency.stopping import call_under_way
+from idempotency.support import refusals
 from idempotency.support.afresh import as_it_was, untouched
 from idempotency.support.described import described
 from idempotency.transactions import give_connection_back, in_transaction, refuse_open_transaction
@@ -165,6 +166,8 @@ class Attempt:
             event: what the journal calls it, if not by the method that was to be called here.
         """
         refuse_open_transaction()
+        if self.lease.is_completers:
+            refusals.refuse_to_send(phase)
         if self.operation.key.foreign_sent_at is None:
             self._commit_intent()
         operation = self._prepared_for(phase)
@@ -182,8 +185,10 @@ class Attempt:
         except Exception as error:
             handler = phase.rejection_of(error)
             if handler is None:
+                refusals.note_failure(phase, error)
                 raise
             step = self._outcome_step(phase, handler, error)
+        refusals.note_answer(phase)
         entry: JournalEntry = {
             "event": event or self._way_to_ask(phase),
             "recovery_point": phase.recovery_point,

@@ -84,7 +84,7 @@ class Settings:
     )
     """Dotted paths of `() -> sequence of complaints`: what `/readyz` asks."""
 
-    readiness_warnings: tuple[str, ...] = ()
+    readiness_warnings: tuple[str, ...] = ("idempotency.support.refusals.refusal_warnings",)
     """Dotted paths of `() -> sequence of warnings`, for which `/readyz` refuses nothing."""
 
     batch_size: int = 1000

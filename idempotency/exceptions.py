@@ -80,6 +80,20 @@ class Indeterminate(IdempotencyError):
     status, code, retryable = 503, "outcome_unknown", True
 
 
+class ForeignAccessRefused(Indeterminate):
+    """The foreign system refuses whoever asks, and not what is asked for: a wrong credential, say.
+    Every request ends so until it is mended, and then this one can succeed.
+
+    `grounds` as of a `ForeignRefusal`.
+    """
+
+    def __init__(
+        self, message: str, *, grounds: str = "", retry_after_seconds: int | None = None
+    ) -> None:
+        super().__init__(message, retry_after_seconds=retry_after_seconds)
+        self.grounds = grounds
+
+
 class Postponed(IdempotencyError):
     """A phase returned `NoOp`: there was nothing that it could do yet."""
 
@@ -104,7 +118,17 @@ class NeedsReview(IdempotencyError):
 class ForeignRefusal(NeedsReview):
     """The foreign system refused what it was asked, and has done nothing of it. Where the phase
     `asks_anew`, a person's "run again" is a new question.
+
+    Args:
+        grounds: why, in a word that is the same for every request that is refused so, such as a
+            code. Once they are the same often in a row, the completer pauses; without, it does not.
     """
+
+    def __init__(
+        self, message: str, *, evidence: dict[str, Any] | None = None, grounds: str = ""
+    ) -> None:
+        super().__init__(message, evidence=evidence)
+        self.grounds = grounds
 
 
 class ParameterGone(NeedsReview):
@@ -118,6 +142,12 @@ class Parked(IdempotencyError):
     """
 
     status, code, retryable = 503, "parked", True
+
+
+class SendingPaused(Parked):
+    """The foreign system has refused so many calls of the phase in a row that the completer waits
+    before it makes the next one.
+    """
 
 
 class ConflictPersists(IdempotencyError):

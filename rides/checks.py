@@ -1,4 +1,4 @@
-"""System checks of the service: a login of the demonstration, and clocks that differ.
+"""System checks of the service: a login of the demonstration, clocks, our standing at Stripe.
 
 `manage.py check --database default` runs those that ask the database.
 """
@@ -7,12 +7,13 @@ from collections.abc import Sequence
 from typing import Any
 
 from django.conf import settings
-from django.core.checks import CheckMessage, Error, Tags, Warning, register
+from django.core.checks import CheckMessage, Error, Info, Tags, Warning, register
 from django.db.utils import ProgrammingError
 
 from rides.clocks import clock_warnings
 from rides.demo import ADMIN_EMAIL, ADMIN_PASSWORD
 from rides.models import User
+from rides.standing import standing
 
 DEMO_LOGIN = "rides.E001"
 
@@ -52,4 +53,19 @@ def check_clocks(**_: Any) -> list[CheckMessage]:
             id="rides.W001",
         )
         for message in clock_warnings()
+    ]
+
+
+@register(deploy=True)
+def check_standing_at_stripe(**_: Any) -> list[CheckMessage]:
+    """Say who we are at Stripe, in which mode and version; a warning only, as above."""
+    identity, warnings = standing()
+    told: list[CheckMessage] = [Info(f"Stripe: {identity}.", id="rides.I001")] if identity else []
+    return told + [
+        Warning(
+            message,
+            hint="Look at STRIPE_API_KEY and STRIPE_API_BASE. Bookings wait until it is mended.",
+            id="rides.W002",
+        )
+        for message in warnings
     ]

@@ -4,8 +4,6 @@ A difference is a warning and refuses nothing: leases and look-ups allow for it 
 warning before that is worth more than an instance that does not start.
 """
 
-import logging
-import threading
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -19,13 +17,6 @@ from rides import payments
 PROCESS_MAY_DIFFER = timedelta(seconds=5)
 # Look-ups at Stripe allow for hours: a minute is no harm yet, and no clock that is looked after.
 STRIPE_MAY_DIFFER = timedelta(minutes=1)
-ASK_EVERY = timedelta(minutes=5)
-
-logger = logging.getLogger(__name__)
-
-_latest: list[str] = []
-_ask_again_at = 0.0
-_lock = threading.Lock()
 
 
 def clock_warnings() -> list[str]:
@@ -34,28 +25,6 @@ def clock_warnings() -> list[str]:
     With one SELECT and one call to Stripe, so not for each request.
     """
     return list(_warnings())
-
-
-def latest_clock_warnings() -> list[str]:
-    """Return the warnings of the last few minutes, for `/readyz`: nobody waits for Stripe here."""
-    global _ask_again_at
-    with _lock:
-        is_due = time.monotonic() >= _ask_again_at
-        if is_due:
-            _ask_again_at = time.monotonic() + ASK_EVERY.total_seconds()
-    if is_due:
-        threading.Thread(target=_ask, name="clocks", daemon=True).start()
-    return _latest
-
-
-def _ask() -> None:
-    global _latest
-    try:
-        _latest = clock_warnings()
-    finally:
-        connection.close()
-    for warning in _latest:
-        logger.warning("clocks differ: %s", warning)
 
 
 def _warnings() -> Iterator[str]:

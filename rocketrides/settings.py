@@ -175,7 +175,10 @@ IDEMPOTENCY["FOREIGN_KEY_NAMESPACE"] = namespace(
     "FOREIGN_KEY_NAMESPACE", default="6f1d2f0e-52c4-4a7e-9b1c-7d3a90e4c815"
 )
 IDEMPOTENCY["FOREIGN_KEY_USER_FIELD"] = "public_id"
-IDEMPOTENCY["READINESS_WARNINGS"] = ("rides.clocks.latest_clock_warnings",)
+IDEMPOTENCY["READINESS_WARNINGS"] = (
+    "rides.watching.latest_warnings",
+    "idempotency.support.refusals.refusal_warnings",
+)
 IDEMPOTENCY["COMPLETER_RATE"] = number("COMPLETER_RATE", range(1, 100_001), default=50)
 IDEMPOTENCY["TRUSTED_PROXIES"] = tuple(words("TRUSTED_PROXIES"))
 try:

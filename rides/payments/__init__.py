@@ -12,6 +12,7 @@ from rides.payments.clocks import stripes_clock_ahead
 from rides.payments.closing import close_payment
 from rides.payments.customers import CustomerUnavailable, create_customer, customer_exists
 from rides.payments.disputes import Dispute
+from rides.payments.identity import Identity, ask_who_we_are
 from rides.payments.reading import (
     charges_between,
     charges_by_id,
@@ -33,11 +34,13 @@ __all__ = [
     "Charge",
     "CustomerUnavailable",
     "Dispute",
+    "Identity",
     "LedgerCharge",
     "Outcome",
     "Refund",
     "Reversal",
     "TakenBack",
+    "ask_who_we_are",
     "charge",
     "charges_between",
     "charges_by_id",

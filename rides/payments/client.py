@@ -7,7 +7,12 @@ from typing import Any
 import stripe
 from django.conf import settings
 
-from idempotency.exceptions import ForeignRefusal, Indeterminate, NeedsReview
+from idempotency.exceptions import (
+    ForeignAccessRefused,
+    ForeignRefusal,
+    Indeterminate,
+    NeedsReview,
+)
 from rides.payments.transport import CurlClient, NotSendable
 
 # The client writes an id for its telemetry into the user's home folder and sends it with each call.
@@ -104,21 +109,18 @@ def is_saved_refusal(error: stripe.StripeError) -> bool:
 
 def is_missing(error: stripe.StripeError) -> bool:
     """Say whether there is no object of the id in the address; not whether the address is one."""
-    return (
-        error.http_status == 404
-        and error.code == "resource_missing"
-        and not concerns_every_request(error)
-    )
+    return error.http_status == 404 and error.code == "resource_missing" and not refuses_us(error)
 
 
-def concerns_every_request(error: stripe.StripeError) -> bool:
+def refuses_us(error: stripe.StripeError) -> bool:
     """Say whether it refuses us, and not this request: we are set up wrongly. By an error that is
     none of Stripe's, an address that it does not have, a key of another mode, a wrong version.
     """
+    if error.http_status not in (400, 404):
+        return error.http_status in (401, 403)
     said = str(error.user_message)
     return (
         _told(error).get("type") not in ("invalid_request_error", "idempotency_error")
-        or error.http_status in (401, 403)
         or (error.http_status == 404 and not error.code)
         or error.code in OURS_TO_MEND
         or WORDS_OF_ANOTHER_MODE in said
@@ -136,7 +138,7 @@ def verdict(error: stripe.StripeError) -> Exception:
 
     Indeterminate is the rule and the others are its exceptions: a timeout, a reset, an answer that
     cannot be read, 409 (the first sending still runs), 429 and 5xx leave the charge unknown. What
-    concerns every request charged nothing, and is ours to mend: after that the same can succeed.
+    refuses us charged nothing, and is ours to mend: after that the same request can succeed.
     """
     kind_of_error = _told(error).get("type")
     if isinstance(error, stripe.CardError) and kind_of_error == "card_error":
@@ -148,24 +150,32 @@ def verdict(error: stripe.StripeError) -> Exception:
         )
     is_conflict = error.http_status == 409
     is_refused = isinstance(error, stripe.InvalidRequestError | stripe.IdempotencyError)
-    is_refused = is_refused and not concerns_every_request(error)
+    is_refused = is_refused and not refuses_us(error)
     is_saved = is_saved_refusal(error) and (error.http_status or 0) < 500
     if (is_refused or is_saved) and not is_conflict:
         # A key that was used for another question may have a payment under it.
-        kind = NeedsReview if is_used_otherwise(error) else ForeignRefusal
-        return kind(
-            "The payment processor refuses this request, and would refuse it again.",
-            evidence={
-                "http_status": error.http_status,
-                "code": error.code or kind_of_error,
-                "message": error.user_message,
-                "request_id": error.request_id,
-            },
-        )
-    return Indeterminate(
-        f"The payment processor gave no definite answer ({_symptom(error)}).",
-        retry_after_seconds=_retry_after_seconds(error),
-    )
+        refused = "The payment processor refuses this request, and would refuse it again."
+        evidence = {
+            "http_status": error.http_status,
+            "code": error.code or kind_of_error,
+            "message": error.user_message,
+            "request_id": error.request_id,
+        }
+        if is_used_otherwise(error):
+            return NeedsReview(refused, evidence=evidence)
+        return ForeignRefusal(refused, evidence=evidence, grounds=_grounds(error))
+    unknown = f"The payment processor gave no definite answer ({_symptom(error)})."
+    if isinstance(error, NotSendable) or refuses_us(error):
+        return ForeignAccessRefused(unknown, grounds=_grounds(error))
+    return Indeterminate(unknown, retry_after_seconds=_retry_after_seconds(error))
+
+
+def _grounds(error: stripe.StripeError) -> str:
+    """Return why, without what differs from request to request."""
+    if error.http_status is None:
+        return "not sent"
+    code = error.code if isinstance(error.code, str) else ""
+    return f"HTTP {error.http_status} {code}".strip()
 
 
 def _symptom(error: stripe.StripeError) -> str:

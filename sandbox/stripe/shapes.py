@@ -30,6 +30,18 @@ _NO_ADDRESS = dict.fromkeys(("city", "country", "line1", "line2", "postal_code",
 _BILLING_DETAILS = {"address": _NO_ADDRESS} | dict.fromkeys(("email", "name", "phone", "tax_id"))
 
 SHAPES: dict[str, dict[str, Any]] = {
+    "account": {
+        "id": None,
+        "object": "account",
+        "business_type": None,
+        "charges_enabled": True,
+        "country": "US",
+        "default_currency": "usd",
+        "details_submitted": True,
+        "email": None,
+        "payouts_enabled": True,
+        "type": "standard",
+    },
     "customer": {
         "id": None,
         "object": "customer",

@@ -2,6 +2,7 @@
 
 from sandbox.stripe.calls import Endpoint
 from sandbox.stripe.resources import (
+    accounts,
     charges,
     customers,
     disputes,
@@ -12,7 +13,8 @@ from sandbox.stripe.resources import (
 
 # Keyed by method and path, `{id}` standing for the id in the URL.
 ENDPOINTS: dict[str, Endpoint] = (
-    customers.ENDPOINTS
+    accounts.ENDPOINTS
+    | customers.ENDPOINTS
     | payment_methods.ENDPOINTS
     | payment_intents.ENDPOINTS
     | charges.ENDPOINTS
