@@ -1,11 +1,13 @@
 import getpass
 import json
 from argparse import ArgumentParser
+from functools import partial
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 from django.forms import Form
 
+from idempotency.attempts import Outcome
 from idempotency.exceptions import IdempotencyError, ReviewRefused
 from idempotency.management.printing import ending_with_the_reader
 from idempotency.models import IdempotencyKey
@@ -14,6 +16,8 @@ from idempotency.review import decisions
 from idempotency.review.decisions import Decision, said_of
 from idempotency.review.forms import DECISIONS, DecisionForm
 from idempotency.review.rows import find_open_row, open_rows, row_decisions
+
+from idempotency.review.many import decide_on_each, keys_with_reason_like, reason_of
 from idempotency.support.described import described
 from idempotency.support.storable import escaped
 
@@ -37,7 +41,10 @@ class Command(BaseCommand):
             _add_reviewer(decide)
 
     def _add_decision(self, parser: ArgumentParser, form: type[DecisionForm]) -> None:
-        parser.add_argument("request", help="As `list` and `show` name it, such as 1450-3fa2c1d9.")
+        said = "As `list` and `show` name it, such as 1450-3fa2c1d9."
+        parser.add_argument("request", help=said, nargs=None if form.argument else "?")
+        if form.argument is None:
+            self._add_many(parser)
         for name, field in form.base_fields.items():
             if name == form.argument:
                 parser.add_argument(name, help=str(field.help_text))
@@ -45,6 +52,18 @@ class Command(BaseCommand):
                 default = {"default": field.initial} if field.initial else {"required": True}
                 parser.add_argument(f"--{name}", help=str(field.help_text), **default)
         _add_reviewer(parser)
+
+    def _add_many(self, parser: ArgumentParser) -> None:
+        parser.add_argument("--all", action="store_true", help="Decide so on every request.")
+        parser.add_argument(
+            "--reason-like",
+            default="",
+            metavar="WORDS",
+            help="With --all: on those only in whose reason or evidence the words stand.",
+        )
+        parser.add_argument(
+            "--dry-run", action="store_true", help="With --all: list them, and decide nothing."
+        )
 
     def handle(self, *, action: str | None, **options: Any) -> None:
         with ending_with_the_reader():
@@ -54,6 +73,9 @@ class Command(BaseCommand):
                 self._show(options["request"])
             elif action in row_decisions():
                 self._decide_on_row(action, **options)
+
+            elif options.get("all"):
+                self._decide_on_all(str(action), options)
             else:
                 self._decide(str(action), options)
 
@@ -91,24 +113,34 @@ class Command(BaseCommand):
             self._print(f"  {entry.pop('at')}  {entry.pop('event')}  {json.dumps(entry)}")
         self._print(f"foreign system  {decisions.ask_foreign_system(key)}")
 
+    def _decide_on_all(self, action: str, options: dict[str, Any]) -> None:
+        if options["request"]:
+            raise CommandError("Name one request, or say --all.")
+        keys = list(keys_with_reason_like(options["reason_like"]))
+        if options["dry_run"]:
+            for key in keys:
+                self._print(f"{_name_of(key)}  {reason_of(key)}")
+            self._print(f"{action}={len(keys)} (nothing was done)")
+            return
+        refused = 0
+        for key, is_done, said in decide_on_each(keys, partial(_carry_out, action, options)):
+            refused += not is_done
+            self._print(f"{_name_of(key)}  {said}")
+        self._print(f"{action}={len(keys) - refused} refused={refused}")
+        if refused:
+            raise CommandError(f"{refused} of {len(keys)} decisions could not be carried out.")
+
     def _decide(self, action: str, options: dict[str, Any]) -> None:
+        if not options["request"] or options.get("reason_like") or options.get("dry_run"):
+            raise CommandError("Name one request, or say --all.")
         key = _find(options["request"])
         if not options["request"].startswith(_name_of(key)):
             raise CommandError(
                 f"Say which request you have seen, as `review show {key.pk}` names it: another one "
                 "may have its number after a failover."
             )
-        form = DECISIONS[action]({**options, "lease_token": key.lease_token})
-        if not form.is_valid():
-            raise CommandError(_complaints(form))
-        decision = Decision(
-            key_id=key.pk,
-            lease_token=key.lease_token,
-            reviewer=options["reviewer"],
-            reason=options["reason"],
-        )
         try:
-            outcome = form.carry_out(decision)
+            outcome = _carry_out(action, options, key)
         except (ReviewRefused, IdempotencyError) as error:
             raise CommandError(described(error)) from error
         self._print(said_of(outcome))
@@ -132,6 +164,22 @@ def _add_reviewer(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--reviewer", default=getpass.getuser(), help="Who decides (default: %(default)s)."
     )
+
+
+def _carry_out(action: str, options: dict[str, Any], key: IdempotencyKey) -> Outcome:
+    """Raises: `CommandError` for words that the decision's form does not take; `ReviewRefused`, or
+    the `IdempotencyError` with which the attempt ended.
+    """
+    form = DECISIONS[action]({**options, "lease_token": key.lease_token})
+    if not form.is_valid():
+        raise CommandError(_complaints(form))
+    decision = Decision(
+        key_id=key.pk,
+        lease_token=key.lease_token,
+        reviewer=options["reviewer"],
+        reason=options["reason"],
+    )
+    return form.carry_out(decision)
 
 
 def _name_of(key: IdempotencyKey) -> str:
