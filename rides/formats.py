@@ -2,28 +2,11 @@
 
 from decimal import Decimal
 
-# https://docs.stripe.com/currencies: all others have two. Of ISK amounts are in hundredths, too.
-CURRENCIES_WITHOUT_MINOR_UNITS = frozenset(
-    [
-        "bif",
-        "clp",
-        "djf",
-        "gnf",
-        "jpy",
-        "kmf",
-        "krw",
-        "mga",
-        "pyg",
-        "rwf",
-        "ugx",
-        "vnd",
-        "vuv",
-        "xaf",
-        "xof",
-        "xpf",
-    ]
-)
-CURRENCIES_OF_THOUSANDTHS = frozenset({"bhd", "jod", "kwd", "omr", "tnd"})
+from iso4217 import Currency
+
+# Stripe's minor units are those of ISO 4217 but for these
+# (https://docs.stripe.com/currencies, "Zero-decimal currencies" and "Special cases").
+DIGITS_AT_STRIPE = {"isk": 2, "mga": 0, "ugx": 2}
 
 
 def place(latitude: Decimal, longitude: Decimal) -> str:
@@ -40,6 +23,10 @@ def amount(minor_units: int, currency: str) -> str:
 
 
 def _digits(currency: str) -> int:
-    if currency.lower() in CURRENCIES_WITHOUT_MINOR_UNITS:
-        return 0
-    return 3 if currency.lower() in CURRENCIES_OF_THOUSANDTHS else 2
+    """Return how many decimals an amount has; two for what no currency is called."""
+    if (at_stripe := DIGITS_AT_STRIPE.get(currency.lower())) is not None:
+        return at_stripe
+    try:
+        return Currency(currency.upper()).exponent or 0
+    except ValueError:
+        return 2

@@ -14,10 +14,13 @@ from typing import Any, ParamSpec
 import stripe
 
 from idempotency.exceptions import Indeterminate
-from rides.payments.client import client, is_missing, verdict
+from rides.payments.client import client, is_missing, retry_after_seconds, verdict
 from rides.payments.shapes import is_id, unexpected
 
 Sent = ParamSpec("Sent")
+
+PAUSES_SECONDS = (1, 2, 4, 8, 16, 32)
+LONGEST_PAUSE_SECONDS = 60
 
 # What Stripe's client raises over an answer whose parts are not there, are of another type, or are
 # nested too deeply: it reads them as if they were as documented.
@@ -65,6 +68,20 @@ def judging() -> Iterator[None]:
         yield
     except stripe.StripeError as error:
         raise verdict(error) from error
+
+
+def patient(call: Callable[Sent, stripe.StripeObject]) -> Callable[Sent, stripe.StripeObject]:
+    """Return the call for those who have time: where Stripe's rate limit refuses it, it waits."""
+
+    def wait_and_call(*sent: Sent.args, **options: Sent.kwargs) -> stripe.StripeObject:
+        for pause in PAUSES_SECONDS:
+            try:
+                return call(*sent, **options)
+            except stripe.RateLimitError as error:
+                time.sleep(min(max(pause, retry_after_seconds(error) or 0), LONGEST_PAUSE_SECONDS))
+        return call(*sent, **options)
+
+    return wait_and_call
 
 
 def find(

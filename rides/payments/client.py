@@ -167,7 +167,7 @@ def verdict(error: stripe.StripeError) -> Exception:
     unknown = f"The payment processor gave no definite answer ({_symptom(error)})."
     if isinstance(error, NotSendable) or refuses_us(error):
         return ForeignAccessRefused(unknown, grounds=_grounds(error))
-    return Indeterminate(unknown, retry_after_seconds=_retry_after_seconds(error))
+    return Indeterminate(unknown, retry_after_seconds=retry_after_seconds(error))
 
 
 def _grounds(error: stripe.StripeError) -> str:
@@ -186,7 +186,8 @@ def _symptom(error: stripe.StripeError) -> str:
     return f"HTTP {error.http_status}, request {error.request_id or 'unknown'}"
 
 
-def _retry_after_seconds(error: stripe.StripeError) -> int | None:
+def retry_after_seconds(error: stripe.StripeError) -> int | None:
+    """Return when Stripe says to come back, within bounds; None where it does not say."""
     value = (error.headers or {}).get("Retry-After", "")
     if not (value.isascii() and value.isdigit()):
         return None

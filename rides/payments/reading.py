@@ -10,7 +10,7 @@ from typing import Any
 
 from idempotency.exceptions import ReviewRefused
 from rides.models import Ride
-from rides.payments.asking import find, pages
+from rides.payments.asking import find, pages, patient
 from rides.payments.charging import Charge, payments_of
 from rides.payments.client import client
 from rides.payments.keys import PLACEHOLDER, customer_of, foreign_key_of
@@ -59,7 +59,7 @@ def charges_between(start: datetime, end: datetime) -> Iterator[list[LedgerCharg
     Raises: Indeterminate, NeedsReview.
     """
     created = {"gte": int(start.timestamp()), "lt": int(end.timestamp())}
-    for page in pages(client().v1.charges.list, limit=PAGE, created=created):
+    for page in pages(patient(client().v1.charges.list), limit=PAGE, created=created):
         yield _succeeded(map(LedgerCharge.of, page))
 
 
@@ -68,7 +68,9 @@ def charges_by_id(charge_ids: Iterable[str]) -> list[LedgerCharge]:
 
     Raises: Indeterminate, NeedsReview.
     """
-    return _succeeded(filter(None, map(find_ledger_charge, charge_ids)))
+    retrieve = patient(client().v1.charges.retrieve)
+    found = (find(retrieve, charge_id) for charge_id in charge_ids)
+    return _succeeded(LedgerCharge.of(charge) for charge in found if charge is not None)
 
 
 def find_ledger_charge(charge_id: str) -> LedgerCharge | None:

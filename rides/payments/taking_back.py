@@ -6,22 +6,24 @@ be made between the two.
 """
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from datetime import timedelta
+from itertools import chain
 from typing import Any
 from uuid import UUID
 
 import stripe
 
 from idempotency import Pending
-from idempotency.exceptions import Indeterminate, NeedsReview
+from idempotency.exceptions import ForeignRefusal, Indeterminate, NeedsReview
+from idempotency.foreign_keys import question_key
 from rides.models import Ride
 from rides.payments.asking import cancel
 from rides.payments.charging import payments_of, read_payment
 from rides.payments.client import LAST_CALL_SECONDS, verdict
-from rides.payments.keys import foreign_key_of
+from rides.payments.keys import bears_key_of, foreign_key_of
 from rides.payments.refunds import Refund, refund_rest, refunds_of
 from rides.payments.shapes import Payment, unexpected
 from rides.payments.statuses import Outcome
@@ -88,15 +90,19 @@ def take_back(
     Args:
         idempotency_key: what the keys of these calls are made of; not the charge's, which Stripe
             then refuses for as long as it knows it.
-        question: how often a person has had it done anew: so many refunds may have failed.
+        question: how often a person has had the charge, or this, done anew: under so many more keys
+            a charge may come, and so many refunds may have failed.
         is_remembered: whether Stripe still knows whatever was sent under the charge's key.
 
     Raises: Indeterminate, to be called again; NeedsReview.
     """
     last_call_at = time.monotonic() + LAST_CALL_SECONDS
-    is_made = make_key_useless(ride, foreign_key_of(ride))
+    is_made = True
+    for number in range(question + 1):
+        is_made &= make_key_useless(ride, question_key(foreign_key_of(ride), number))
+    payments, are_listed = _payments_known(ride)
     taken_back = []
-    for payment in payments_of(ride):
+    for payment in payments:
         if time.monotonic() > last_call_at:
             raise Indeterminate("There was no time to take every payment back.")
         with _judging_changes():
@@ -114,7 +120,23 @@ def take_back(
         raise Indeterminate(
             "The payment processor has this ride's key, and shows no payment under it yet."
         )
-    return Account(payments=taken_back, is_complete=is_remembered)
+    return Account(payments=taken_back, is_complete=is_remembered and are_listed)
+
+
+def _payments_known(ride: Ride) -> tuple[Iterable[Payment], bool]:
+    """Return the ride's payments, and whether Stripe lists them: not those of a customer that it no
+    longer has. Then it is the one that the ride has recorded, if it has, and is the ride's.
+    """
+    listed = iter(payments_of(ride))
+    try:
+        first = next(listed, None)
+    except ForeignRefusal as refusal:
+        if refusal.evidence.get("code") != "resource_missing":
+            raise
+        recorded = ride.stripe_payment_intent_id
+        known = [read_payment(recorded)] if recorded else []
+        return [each for each in known if bears_key_of(ride, each.metadata)], False
+    return (chain([first], listed) if first else ()), True
 
 
 def _take_back(payment: Payment, idempotency_key: UUID, question: int) -> TakenBack:

@@ -5,13 +5,17 @@ import json
 import uuid
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from time import monotonic
+from types import SimpleNamespace
 
 import pytest
 from django.core.management import CommandError, call_command
 
+from idempotency.exceptions import Indeterminate
 from idempotency.models import IdempotencyKey
 from rides import payments
 from rides.models import Ride, User
+from rides.payments import asking
 from rides.payments.client import client
 from rides.reconciliation.comparing import Reconciled, reconcile
 from rides.reconciliation.rules import Discrepancy, Kind
@@ -251,6 +255,27 @@ def test_a_ride_that_kept_neither_customer_nor_key_is_not_compared_by_them(booke
     Ride.objects.update(stripe_customer_id=None, foreign_key=None)
 
     assert off() == []
+
+
+def test_a_rate_limit_in_the_middle_of_the_ledger_is_waited_for(booked, stand_in, monkeypatch):
+    waited: list[float] = []
+    monkeypatch.setattr(asking, "time", SimpleNamespace(monotonic=monotonic, sleep=waited.append))
+    booked()
+    stand_in.add_fault("rate_limit", path="GET /v1/charges", times=2, seconds=7)
+
+    assert off() == []
+    assert waited == [7, 7]
+
+
+def test_a_rate_limit_that_does_not_end_ends_the_run(booked, stand_in, monkeypatch):
+    waited: list[float] = []
+    monkeypatch.setattr(asking, "time", SimpleNamespace(monotonic=monotonic, sleep=waited.append))
+    stand_in.add_fault("rate_limit", path="GET /v1/charges", seconds=0)
+
+    with pytest.raises(Indeterminate, match="HTTP 429"):
+        today()
+
+    assert waited == list(asking.PAUSES_SECONDS)
 
 
 @pytest.mark.parametrize("recorded", [True, False])

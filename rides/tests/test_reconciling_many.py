@@ -69,6 +69,7 @@ def charge_of(ride: Ride, created: int) -> dict[str, object]:
         "amount_captured": ride.amount_cents,
         "created": created,
         "currency": ride.currency,
+        "customer": ride.stripe_customer_id,
         "metadata": {"foreign_key": str(ride.foreign_key)},
         "status": "succeeded",
     }

@@ -12,8 +12,10 @@ from uuid import uuid4
 import pytest
 from django.core.management import CommandError
 from django.db.models import F
+from django.db.models.functions import Now
 
-from idempotency.exceptions import Indeterminate
+from idempotency.exceptions import Indeterminate, NeedsReview
+from idempotency.models import IdempotencyKey
 from idempotency.testing.clock import let_time_pass
 from idempotency.workers.completing import complete_due_keys
 from rides import payments
@@ -78,6 +80,18 @@ def never_arrive(stand_in: StandIn) -> None:
     assert stand_in.charges() == []
 
 
+def put_on_the_list_with_its_charge() -> None:
+    """The charge is recorded, and what follows needs a person."""
+    assert ask().status_code == 201
+    IdempotencyKey.objects.update(
+        recovery_point="charge_created",
+        needs_review_at=Now(),
+        response_code=None,
+        response_body=None,
+        response_content_type=None,
+    )
+
+
 def until_past_the_window(stand_in: StandIn) -> None:
     """The rest of a day passes, on both sides, and the request is put before a person."""
     let_time_pass(PAST_THE_WINDOW)
@@ -128,7 +142,53 @@ def test_a_ride_is_undone_although_its_customer_was_deleted_at_stripe(stand_in):
     assert left_with_us(stand_in) == 0
 
 
+LISTING = "GET /v1/payment_intents"
+
+
+def test_where_stripe_lists_nothing_the_payment_that_is_recorded_is_refunded(stand_in):
+    put_on_the_list_with_its_charge()
+    stand_in.add_fault("customer_missing", path=LISTING)
+
+    review("undo")
+
+    assert left_with_us(stand_in) == 0
+    assert told() == REFUNDED
+
+
+def test_where_stripe_lists_nothing_no_payment_of_another_ride_is_refunded(stand_in):
+    put_on_the_list_with_its_charge()
+    Ride.objects.update(foreign_key=uuid4())
+    stand_in.add_fault("customer_missing", path=LISTING)
+
+    review("undo")
+
+    assert left_with_us(stand_in) == 2000
+    assert told() == NONE_SHOWN
+
+
+def test_where_stripe_lists_nothing_and_none_is_recorded_no_more_is_said_than_is_known(stand_in):
+    lose_the_answer(stand_in)
+    until_past_the_window(stand_in)
+    stand_in.add_fault("customer_missing", path=LISTING)
+
+    review("undo")
+
+    assert told() == NONE_SHOWN
+
+
 # A charge that comes later.
+
+
+def test_a_charge_that_was_asked_for_anew_and_comes_after_it_takes_no_money(stand_in):
+    never_arrive(stand_in)
+    ride = Ride.objects.get()
+    payments.take_back(ride, idempotency_key=uuid4(), question=1, is_remembered=True)
+
+    for question in (0, 1):
+        with pytest.raises((Indeterminate, NeedsReview)):
+            payments.charge(ride, question=question)
+
+    assert stand_in.charges() == []
 
 
 def test_who_was_told_that_they_are_not_charged_is_not_however_late_the_charge_comes(stand_in):

@@ -22,6 +22,7 @@ from sandbox.stripe.errors import (
     internal_error,
     invalid,
     key_in_use,
+    no_such,
     rate_limited,
 )
 from sandbox.stripe.faults import (
@@ -164,6 +165,8 @@ class StripeAPI:
             raise rate_limited(_seconds(fired, FaultKind.RATE_LIMIT))
         if FaultKind.HOSTILE_REFUSAL in fired:
             raise invalid(HOSTILE_WORDS)
+        if FaultKind.CUSTOMER_MISSING in fired and b"customer=" in request.query:
+            raise no_such("customer", "cus_missing", "customer")
         if FaultKind.CONFLICT in fired:
             raise key_in_use(request.headers.get("idempotency-key", ""))
 

@@ -29,6 +29,7 @@ class FaultKind(StrEnum):
     MALFORMED_JSON = "malformed_json"  # executed and saved, half of the body is sent
     KEY_PRUNED = "key_pruned"  # answered, then the key is removed
     HOSTILE_REFUSAL = "hostile_refusal"  # 400 in hostile words, not executed
+    CUSTOMER_MISSING = "customer_missing"  # 400 to a customer's list, as if there were none
     HOSTILE_DECLINE = "hostile_decline"  # the charge of this call is declined, in such words
 
 
@@ -37,6 +38,7 @@ ON_ARRIVAL = (
     FaultKind.RATE_LIMIT,
     FaultKind.RESET_BEFORE,
     FaultKind.HOSTILE_REFUSAL,
+    FaultKind.CUSTOMER_MISSING,
 )
 ON_EXECUTION = (
     FaultKind.LATENCY,
