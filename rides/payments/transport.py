@@ -1,8 +1,4 @@
-"""HTTP to Stripe by libcurl, in the place of `requests`, which takes a third more of our time.
-
-Stripe's own `PycurlClient` is not used: it shares one handle among all threads, its time limits
-are fixed at 30 and 80 seconds, and it does not repeat a call whose answer was cut off.
-"""
+"""HTTP to Stripe by libcurl. Why it is ours: `docs/decisions/http-client.md`."""
 
 import os
 import threading
