@@ -15,9 +15,8 @@ from idempotency.parameters import readable_parameters
 from idempotency.review import decisions
 from idempotency.review.decisions import Decision, said_of
 from idempotency.review.forms import DECISIONS, DecisionForm
-from idempotency.review.rows import find_open_row, open_rows, row_decisions
-
 from idempotency.review.many import decide_on_each, keys_with_reason_like, reason_of
+from idempotency.review.rows import find_open_row, open_rows, row_decisions
 from idempotency.support.described import described
 from idempotency.support.storable import escaped
 
