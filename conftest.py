@@ -47,7 +47,7 @@ END_SESSIONS = "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHE
 @pytest.fixture(autouse=True)
 def no_refusals_before() -> None:
     """Of an earlier test, since the process counts them."""
-    refusals._rows.clear()
+    refusals.rows.clear()
 
 
 @pytest.fixture

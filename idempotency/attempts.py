@@ -188,7 +188,8 @@ class Attempt:
                 refusals.note_failure(phase, error)
                 raise
             step = self._outcome_step(phase, handler, error)
-        refusals.note_answer(phase)
+        if refusals.rows:
+            refusals.note_answer(phase)
         entry: JournalEntry = {
             "event": event or self._way_to_ask(phase),
             "recovery_point": phase.recovery_point,

@@ -48,13 +48,13 @@ class _Row:
         return time.monotonic() < self.ends_at
 
 
-_rows: dict[Named, _Row] = {}
+rows: dict[Named, _Row] = {}
 """Without a lock: of two threads that count at once, one may count for both."""
 
 
 def note_answer(phase: Named) -> None:
     """End the phase's row."""
-    _rows.pop(phase, None)
+    rows.pop(phase, None)
 
 
 def note_failure(phase: Named, error: Exception) -> None:
@@ -63,9 +63,9 @@ def note_failure(phase: Named, error: Exception) -> None:
         if not isinstance(error, Indeterminate):
             note_answer(phase)
         return
-    row = _rows.get(phase)
+    row = rows.get(phase)
     if row is None or row.grounds != error.grounds:
-        row = _rows[phase] = _Row(error.grounds, described(error))
+        row = rows[phase] = _Row(error.grounds, described(error))
     row.count += 1
     if not row.is_long or row.pauses:
         return
@@ -78,7 +78,7 @@ def note_failure(phase: Named, error: Exception) -> None:
 
 def refuse_to_send(phase: Named) -> None:
     """Raises: `SendingPaused` while the phase pauses."""
-    row = _rows.get(phase)
+    row = rows.get(phase)
     if row is not None and row.pauses:
         raise SendingPaused(
             f"{phase.name} was refused {row.count} times in a row ({row.grounds}): {row.said}"
@@ -89,6 +89,6 @@ def refusal_warnings() -> Sequence[str]:
     """Return in words which phases are refused again and again, for `READINESS_WARNINGS`."""
     return [
         f"{phase.name} was refused {row.count} times in a row ({row.grounds})."
-        for phase, row in list(_rows.items())
+        for phase, row in list(rows.items())
         if row.is_long
     ]

@@ -101,7 +101,7 @@ def test_after_the_pause_it_makes_one_call_to_see(due, monkeypatch):
     monkeypatch.setattr(Purchase, "ends_in", ForeignRefusal)
     complete_due_keys(20)
 
-    [row] = refusals._rows.values()
+    [row] = refusals.rows.values()
     row.ends_at = 0.0
     let_time_pass(timedelta(minutes=10))
     complete_due_keys(20)
@@ -115,7 +115,7 @@ def test_once_it_is_mended_all_go_on(due, monkeypatch):
     complete_due_keys(20)
 
     monkeypatch.setattr(Purchase, "ends_in", None)
-    [row] = refusals._rows.values()
+    [row] = refusals.rows.values()
     row.ends_at = 0.0
     let_time_pass(timedelta(minutes=10))
 

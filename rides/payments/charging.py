@@ -14,7 +14,7 @@ from stripe.params import PaymentIntentCreateParams
 
 from idempotency import Pending, conf
 from idempotency.exceptions import Indeterminate, NeedsReview
-from idempotency.foreign_keys import installation_mark, question_key
+from idempotency.foreign_keys import question_key
 from rides.formats import amount
 from rides.models import Ride
 from rides.payments.asking import TooManyToLookThrough, ask, cancel, find, judging, pages
@@ -68,9 +68,11 @@ def charge(ride: Ride, *, question: int = 0) -> Charge | Pending:
 
     Raises: CardDeclined, Indeterminate, NeedsReview.
     """
-    if question and (found := _found_of_earlier(ride, question)):
-        return found
-    key = question_key(foreign_key_of(ride), question)
+    key = foreign_key_of(ride)
+    if question:
+        if found := _found_of_earlier(ride, question):
+            return found
+        key = question_key(key, question)
     try:
         answer = ask(
             client().v1.payment_intents.create,
@@ -127,6 +129,7 @@ def wanted(ride: Ride) -> PaymentIntentCreateParams:
     of it comes from a row that can be lost, no serial number, and no word that a deploy may change;
     and nothing is of one request, as its id or its address.
     """
+    marks = marks_of(ride)
     return {
         "amount": ride.amount_cents,
         "currency": ride.currency,
@@ -136,8 +139,8 @@ def wanted(ride: Ride) -> PaymentIntentCreateParams:
         # The rider who books is there to confirm the payment at their bank's page. So it is sent
         # in every sending, the completer's too: the question is the same.
         "return_url": settings.PAYMENT_RETURN_URL,
-        "description": f"{installation_mark()} {foreign_key_of(ride)}",
-        "metadata": marks_of(ride),
+        "description": f"{marks['installation']} {marks['foreign_key']}",
+        "metadata": marks,
     }
 
 
