@@ -99,12 +99,12 @@ def take_back(
     last_call_at = time.monotonic() + LAST_CALL_SECONDS
     is_made = True
     for number in range(question + 1):
+        _refuse_to_begin_after(last_call_at)
         is_made &= make_key_useless(ride, question_key(foreign_key_of(ride), number))
     payments, are_listed = _payments_known(ride)
     taken_back = []
     for payment in payments:
-        if time.monotonic() > last_call_at:
-            raise Indeterminate("There was no time to take every payment back.")
+        _refuse_to_begin_after(last_call_at)
         with _judging_changes():
             taken_back.append(_take_back(payment, idempotency_key, question))
     if under_way := [each for each in taken_back if each.is_under_way]:
@@ -121,6 +121,11 @@ def take_back(
             "The payment processor has this ride's key, and shows no payment under it yet."
         )
     return Account(payments=taken_back, is_complete=is_remembered and are_listed)
+
+
+def _refuse_to_begin_after(last_call_at: float) -> None:
+    if time.monotonic() > last_call_at:
+        raise Indeterminate("There was no time to take every payment back.")
 
 
 def _payments_known(ride: Ride) -> tuple[Iterable[Payment], bool]:
