@@ -9,6 +9,7 @@ import pytest
 from django.core.checks import run_checks
 from django.core.management import CommandError, call_command
 
+from idempotency import Pending
 from rides import payments
 from rides.checks import DEMO_LOGIN
 from rides.models import User
@@ -29,20 +30,24 @@ def seed() -> str:
     return output.getvalue()
 
 
-def charge_a_ride_of(email: str) -> payments.Charge:
+def charge_a_ride_of(email: str) -> payments.Charge | Pending:
     ride = RideFactory(user=User.objects.get(email=email))
     return payments.charge(ride)
 
 
-def test_the_first_rider_pays_and_the_second_is_declined():
+def test_the_first_rider_pays_the_second_is_declined_and_the_third_is_asked_by_the_bank():
     seed()
 
-    first, second = User.objects.exclude(is_staff=True).order_by("pk")
+    first, second, third = User.objects.exclude(is_staff=True).order_by("pk")
     assert first.email == "user@example.com"
     assert second.email == "user-bad-source@example.com"
-    assert charge_a_ride_of(first.email).amount_cents == 2000
+    assert third.email == "user-3ds@example.com"
+    paid = charge_a_ride_of(first.email)
+    assert isinstance(paid, payments.Charge)
+    assert paid.amount_cents == 2000
     with pytest.raises(payments.CardDeclined):
         charge_a_ride_of(second.email)
+    assert isinstance(charge_a_ride_of(third.email), Pending)
 
 
 def test_it_says_who_is_there():
@@ -61,7 +66,7 @@ def test_seeding_again_changes_nothing(stand_in):
     seed()
 
     assert list(User.objects.values().order_by("pk")) == users
-    assert stand_in.calls()["calls"]["POST /v1/customers"] == customers_made == 2
+    assert stand_in.calls()["calls"]["POST /v1/customers"] == customers_made == 3
 
 
 def test_riders_whom_stripe_forgot_get_new_customers(stand_in):
