@@ -25,8 +25,8 @@ class Command(BaseCommand):
         "charged, user-bad-source@example.com, whose card is declined, and user-3ds@example.com, "
         "whose bank asks, each with a customer at Stripe (or its stand-in), and the admin login "
         "admin@example.com. In any other database, create an admin with a random password, which "
-        "is printed once, where there is no admin yet. Safe to run again: what is there stays, and a customer that Stripe no longer has "
-        "is created anew."
+        "is printed once, where there is no admin yet. Safe to run again: what is there stays, and "
+        "a customer that Stripe no longer has is created anew."
     )
 
     def handle(self, *args: Any, **options: Any) -> None:
