@@ -7,6 +7,8 @@ Source: https://docs.stripe.com/payments/3d-secure/authentication-flow
 from html import escape
 from urllib.parse import parse_qs, urlencode
 
+from iso4217 import Currency
+
 from sandbox.stripe.errors import StripeError
 from sandbox.stripe.ledger import Ledger, Resource
 from sandbox.stripe.resources import disputes
@@ -39,8 +41,7 @@ def answer(ledger: Ledger, request: Request) -> Answer:
     if intent is None or intent["object"] != "payment_intent":
         return _page(404, "There is no payment here that waits for you.", "")
     if request.method != "POST":
-        amount = f"{intent['amount'] / 100:.2f} {intent['currency'].upper()}"
-        return _page(200, f"Rocket Rides asks for {escape(amount)}.", FORM)
+        return _page(200, f"Rocket Rides asks for {_amount(intent)}.", FORM)
     decision = parse_qs(request.body.decode("latin-1")).get("decision", [""])[0]
     if decision not in ("confirm", "refuse"):
         return _page(400, "The bank has not understood.", FORM)
@@ -61,6 +62,13 @@ def decide(ledger: Ledger, object_id: str, succeeds: bool) -> Resource | None:
         settled = settle(ledger, waiting, succeeds=succeeds)
     ledger.commit(ledger.charged_under(object_id))
     return settled
+
+
+def _amount(intent: Resource) -> str:
+    """Write what is asked for, with as many decimals as the currency has."""
+    currency = intent["currency"].upper()
+    decimals = Currency(currency).exponent or 0
+    return escape(f"{intent['amount'] / 10**decimals:.{decimals}f} {currency}")
 
 
 def _waiting(ledger: Ledger, object_id: str) -> Resource | None:

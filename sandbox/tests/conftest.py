@@ -80,7 +80,7 @@ def post_form(
 
 
 def pay(client: stripe.StripeClient, key: str | None = None, **params) -> stripe.PaymentIntent:
-    """A payment as rides makes it: confirmed at once, off session."""
+    """A payment that is confirmed at once; off session, unless a test says otherwise."""
     defaults = {"amount": 2000, "currency": "usd", "confirm": True, "off_session": True}
     return client.v1.payment_intents.create(
         defaults | params, {"idempotency_key": key} if key else {}
