@@ -254,6 +254,7 @@ class Attempt:
         """Commit that the other system has it under way, and let the key go: it was an answer, so
         the attempt is not counted against the completer's.
         """
+        stopping.refuse_to_go_on()
         if phase.follow_name is None:
             raise InvalidTransition(f"{phase.name} returned Pending, and has no follow.")
         progress = Progress(

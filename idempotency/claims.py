@@ -125,19 +125,10 @@ _ENTRY = """jsonb_build_array(jsonb_build_object(
                        'recovery_point', COALESCE(%(recovery_point)s, recovery_point))
                      || %(said)s::jsonb)"""
 
-# What is pending belongs to the point: a decision that leads to another one, to undo it, ends it.
-_STAYS = "COALESCE(%(recovery_point)s, recovery_point) = recovery_point"
-
 _TAKE_OVER = f"""
 {{next}}UPDATE idempotency_idempotencykey
    SET needs_review_at = NULL,
-       recovery_point  = COALESCE(%(recovery_point)s, recovery_point),
-       pending_since     = CASE WHEN {_STAYS} THEN pending_since END,
-       pending_answer    = CASE WHEN {_STAYS} THEN pending_answer END,
-       foreign_reference = CASE WHEN {_STAYS} THEN foreign_reference END,
-       gives_up_at       = CASE WHEN {_STAYS} THEN gives_up_at END,
-       foreign_question  = foreign_question + %(asks_anew)s,
-       foreign_sent_at   = CASE WHEN NOT %(begins_window)s THEN foreign_sent_at END,
+       recovery_point  = COALESCE(%(recovery_point)s, recovery_point),{{besides}}
        locked_at   = clock_timestamp(),
        last_run_at = clock_timestamp(),
        attempt     = attempt + 1,
@@ -153,6 +144,7 @@ RETURNING {_SELECTED}{{returned}}
 # lease that is taken meanwhile is younger than its beginning.
 TAKE_OVER_KEY = _TAKE_OVER.format(
     next="",
+    besides="",
     which=f"""%(id)s
    AND recovery_point <> '{FINISHED}'
    AND needs_review_at IS NULL
@@ -181,6 +173,7 @@ SELECT id AS next_id, run_after AS was_due_at
 def _take_over_next(due: str) -> str:
     return _TAKE_OVER.format(
         next=_NEXT.format(due=due),
+        besides="",
         which="(SELECT next_id FROM next)",
         returned=", (SELECT was_due_at FROM next)",
     )
@@ -204,8 +197,17 @@ TAKE_OVER_NEXT_OVERDUE_KEY = _take_over_next(KEY_IS_OVERDUE)
 # A person's claim, of a key on the review list: what takes it off the list is a decision, on the
 # request as the person saw it: by the token, since another request may have the id by now. If the
 # process ends before it has carried the decision out, the key is an unfinished one like any other.
+# What is pending belongs to the point: a decision that leads to another one, to undo it, ends it.
+_STAYS = "recovery_point = %(recovery_point)s"
 REOPEN_KEY = _TAKE_OVER.format(
     next="",
+    besides=f"""
+       pending_since     = CASE WHEN {_STAYS} THEN pending_since END,
+       pending_answer    = CASE WHEN {_STAYS} THEN pending_answer END,
+       foreign_reference = CASE WHEN {_STAYS} THEN foreign_reference END,
+       gives_up_at       = CASE WHEN {_STAYS} THEN gives_up_at END,
+       foreign_question  = foreign_question + %(asks_anew)s,
+       foreign_sent_at   = CASE WHEN NOT %(begins_window)s THEN foreign_sent_at END,""",
     which="""%(id)s
    AND lease_token = %(seen_token)s
    AND needs_review_at IS NOT NULL""",
@@ -307,7 +309,7 @@ def reopen_key(
         id=key.pk,
         seen_token=key.lease_token,
         recovery_point=recovery_point,
-        asks_anew=asks_anew,
+        asks_anew=int(asks_anew),
         begins_window=begins_window,
         said=json.dumps({"action": action, "reviewer": reviewer, "reason": reason}),
     )
@@ -336,8 +338,6 @@ def _take_over(
     event: str,
     completer_attempts: int = 0,
     recovery_point: str | None = None,
-    asks_anew: bool = False,
-    begins_window: bool = False,
     said: str = "{}",
     **which: Any,
 ) -> tuple[Claim | None, datetime | None]:
@@ -347,8 +347,6 @@ def _take_over(
         **which,
         "event": event,
         "recovery_point": recovery_point,
-        "asks_anew": int(asks_anew),
-        "begins_window": begins_window,
         "said": said,
         "lease_token": uuid4(),
         "completer_attempts": completer_attempts,

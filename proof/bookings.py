@@ -37,7 +37,6 @@ from proof.invariants import (
 )
 from rides.models import User
 from rides.operations import RESEND_WINDOW, CreateRide
-from rides.payments.client import connected_client
 from rides.payments.statuses import PAYMENTS
 from rides.tests.booking import CHARGING, ask
 from sandbox.stripe.control import ControlError, StandIn
@@ -56,8 +55,6 @@ def booking_of(rider: User, stand_in: StandIn, **fields: str) -> Experiment:
         invariants=(*OF_A_BOOKING, a_good_card_pays_in_the_end),
         lose_answer=partial(failing, stand_in, "reset_after"),
         settle=deliver_everything,
-        # The child would send on the parent's open connection to Stripe.
-        after_fork=connected_client.cache_clear,
     )
 
 

@@ -86,9 +86,16 @@ STRIPE_API_KEY = STRIPE_API_KEY or "sk_test_sandbox"
 STRIPE_API_BASE = STRIPE_API_BASE or "https://api.stripe.com"
 
 # Where a bank's page leads the rider back to. All processes send the same one with a payment.
-PAYMENT_RETURN_URL = web_address("PAYMENT_RETURN_URL") or (
-    "http://127.0.0.1:5000/" if DEBUG or not ALLOWED_HOSTS else f"https://{ALLOWED_HOSTS[0]}/"
-)
+PAYMENT_RETURN_URL = web_address("PAYMENT_RETURN_URL")
+if not PAYMENT_RETURN_URL and DEBUG:
+    PAYMENT_RETURN_URL = "http://127.0.0.1:5000/"
+elif not PAYMENT_RETURN_URL:
+    hosts = [host for host in ALLOWED_HOSTS if not host.startswith(("*", "."))]
+    if not hosts:
+        refuse_to_start(
+            "PAYMENT_RETURN_URL is not set, and ALLOWED_HOSTS has no whole name to make it of"
+        )
+    PAYMENT_RETURN_URL = f"https://{hosts[0]}/"
 
 # --- The application ------------------------------------------------------------------------------
 

@@ -89,9 +89,10 @@ def run_again(decision: Decision) -> Outcome:
 def _asks_anew(phase: Phase, key: IdempotencyKey) -> bool:
     if not (isinstance(phase, ForeignPhase) and phase.asks_anew):
         return False
+    if isinstance(phase, UndoPhase):
+        return True
     ended = [entry for entry in key.journal if entry["event"] == NeedsReview.code]
-    was_refused = bool(ended) and ended[-1].get("refused", False)
-    return isinstance(phase, UndoPhase) or was_refused
+    return not key.is_pending and bool(ended) and ended[-1].get("refused", False)
 
 
 def adopt(decision: Decision, reference: str) -> Outcome:

@@ -137,8 +137,6 @@ def test_the_completer_reads_the_key_that_is_due(plan):
         clock_tolerance=timedelta(seconds=5),
         lock_timeout=timedelta(seconds=90),
         completer_pause=timedelta(seconds=60),
-        asks_anew=0,
-        begins_window=False,
     )
 
     assert "idempotency_key_due" in index_of(taken)
@@ -218,8 +216,6 @@ def test_the_reapers_review_looks_at_unfinished_keys_only(plan):
         retention=timedelta(minutes=15),
         lock_timeout=timedelta(seconds=90),
         completer_pause=timedelta(seconds=60),
-        asks_anew=0,
-        begins_window=False,
     )
 
     assert "idempotency_key_due" in index_of(taken)

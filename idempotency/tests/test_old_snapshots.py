@@ -242,8 +242,6 @@ def planned_badly(request, keys):
 VALUES = {
     "event": "taken",
     "said": "{}",
-    "asks_anew": 0,
-    "begins_window": False,
     "recovery_point": None,
     "lock_timeout": timedelta(seconds=90),
     "completer_pause": timedelta(seconds=60),

@@ -12,7 +12,7 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import path
 from django.utils import timezone
 
-from idempotency import STARTED, NoOp, Operation, Pending, Response, foreign_phase
+from idempotency import STARTED, NoOp, Operation, Pending, Response, foreign_phase, stopping
 from idempotency.claims import take_over_next_due_key
 from idempotency.exceptions import PendingMisused, UnsendableAnswer
 from idempotency.foreign_keys import phase_key
@@ -395,6 +395,53 @@ def test_a_person_may_have_it_asked_about_again(pending, ledger, stored):
 
 def decided(key):
     return Decision(key_id=key.pk, lease_token=key.lease_token, reviewer="Ada", reason="seen")
+
+
+class Reserved(Transfer):
+    """Nobody may go on with it without its client; and a refusal of it may be asked anew."""
+
+    name = "idempotency.Reserved"
+
+    def may_go_on(self):
+        return False
+
+
+@pytest.mark.usefixtures("pending")
+def test_who_may_not_be_gone_on_with_is_asked_about_all_the_same(ledger, stored):
+    IdempotencyKey.objects.update(operation=Reserved.name)
+    ledger.settle("succeeded")
+    let_pass(ASKS_AGAIN_IN)
+
+    complete_due_keys(10)
+
+    assert stored().response_code == 201
+
+
+@pytest.mark.usefixtures("pending")
+def test_a_process_that_was_stopped_meanwhile_notes_nothing_as_pending(send, stored, ledger):
+    before = stored().journal
+    let_pass(ASKS_AGAIN_IN)
+    stopped = ledger.meanwhile(stopping.abandon)
+    try:
+        assert send().json()["code"] == "stopping"
+    finally:
+        stopping.forget()
+
+    stopped.result()
+    assert [entry for entry in stored().journal if entry.get("pending")] == before[-1:]
+
+
+@pytest.mark.usefixtures("pending")
+def test_what_is_pending_is_not_asked_anew_whatever_was_refused(stored, monkeypatch):
+    monkeypatch.setattr(Transfer.transfer, "asks_anew", True)
+    refused = {"event": "needs_review", "refused": True, "attempt": 1, "at": "2026-11-30"}
+    journal = [*stored().journal, refused]
+    IdempotencyKey.objects.update(needs_review_at=timezone.now(), journal=journal)
+
+    decisions.run_again(decided(stored()))
+
+    assert stored().foreign_question == 0
+    assert stored().is_pending
 
 
 # What is never written down, and what is refused.

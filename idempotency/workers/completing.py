@@ -92,8 +92,9 @@ def complete_key(claim: Claim) -> Outcome:
 
 
 def _ask_whether_it_may_go_on(operation: Operation, key: IdempotencyKey) -> None:
+    """What is pending is only asked about, or withdrawn: that waits for nobody."""
     operation.key = key
-    if not operation.may_go_on():
+    if not key.is_pending and not operation.may_go_on():
         raise NeedsReview(
             "This request may not be gone on with without a person's decision.",
             evidence={"recovery_point": key.recovery_point, "may_go_on": False},

@@ -2,7 +2,6 @@
 
 from idempotency.testing.mishaps import Crash, Done, Work, do_and_crash
 from rides.operations import CreateRide
-from rides.payments.client import connected_client
 from rides.tests.booking import CHARGING
 from sandbox.stripe.control import StandIn
 
@@ -13,7 +12,7 @@ Mishap = str | Crash | None
 def do(work: Work, mishap: Mishap, stand_in: StandIn) -> Done:
     """Whatever the mishap does, it does once, and afterwards it is over."""
     if isinstance(mishap, Crash):
-        return do_and_crash(work, mishap, CreateRide, after_fork=connected_client.cache_clear)
+        return do_and_crash(work, mishap, CreateRide)
     if mishap is None:
         return Done(work())
     stand_in.add_fault(mishap, times=1, path=CHARGING)

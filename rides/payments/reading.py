@@ -15,6 +15,7 @@ from rides.payments.charging import Charge, payments_of
 from rides.payments.client import client
 from rides.payments.keys import PLACEHOLDER, customer_of, foreign_key_of
 from rides.payments.shapes import LedgerCharge
+from rides.payments.statuses import CHARGES, Outcome
 
 PAGE = 100  # charges, the most that Stripe gives at a time
 REFERENCE = re.compile(r"(ch|pi)_[A-Za-z0-9_]{1,240}")
@@ -83,7 +84,7 @@ def find_ledger_charge(charge_id: str) -> LedgerCharge | None:
 
 
 def _succeeded(charges: Iterable[LedgerCharge]) -> list[LedgerCharge]:
-    return [charge for charge in charges if charge.status == "succeeded"]
+    return [charge for charge in charges if CHARGES.get(charge.status) is Outcome.PAID]
 
 
 def _retrieve(reference: str) -> LedgerCharge:

@@ -1,9 +1,10 @@
 """Refunding a charge that no ride has, as a loss of rows leaves them: one, by a person's word."""
 
+from stripe.params import RefundCreateParams
+
 from idempotency.foreign_keys import installation_mark
-from rides.payments.asking import ask, judging
-from rides.payments.client import client
-from rides.payments.refunds import Refund
+from rides.payments.asking import judging
+from rides.payments.refunds import Refund, make_refund
 from rides.payments.shapes import LedgerCharge, unexpected
 from rides.payments.statuses import Outcome
 
@@ -13,17 +14,13 @@ def refund_charge(charge: LedgerCharge) -> Refund:
 
     Raises: Indeterminate, to be asked for again; NeedsReview.
     """
+    wanted: RefundCreateParams = {
+        "charge": charge.id,
+        "reason": "requested_by_customer",
+        "metadata": charge.metadata,
+    }
     with judging():
-        answer = ask(
-            client().v1.refunds.create,
-            {
-                "charge": charge.id,
-                "reason": "requested_by_customer",
-                "metadata": charge.metadata,
-            },
-            options={"idempotency_key": f"{installation_mark()}:refund:{charge.id}"},
-        )
-    refund = Refund.of(answer.data)
+        refund = make_refund(wanted, f"{installation_mark()}:refund:{charge.id}")
     if refund.outcome is Outcome.REFUSED:
         raise unexpected(
             "The payment processor could not refund the charge.",

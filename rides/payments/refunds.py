@@ -59,7 +59,7 @@ def refund_rest(payment: Payment, idempotency_key: str) -> Refund:
         "reason": "requested_by_customer",
         "metadata": payment.metadata,
     }
-    return _refund(wanted, idempotency_key)
+    return make_refund(wanted, idempotency_key)
 
 
 def refund_again(failed: Refund, charge: LedgerCharge) -> Refund:
@@ -81,12 +81,16 @@ def refund_again(failed: Refund, charge: LedgerCharge) -> Refund:
         "metadata": {**charge.metadata, INSTEAD_OF: failed.id},
     }
     with judging():
-        return _refund(wanted, f"{installation_mark()}:refund:instead_of:{failed.id}")
+        return make_refund(wanted, f"{installation_mark()}:refund:instead_of:{failed.id}")
 
 
-def _refund(wanted: RefundCreateParams, idempotency_key: str) -> Refund:
-    """A key under which an error was saved only repeats it. That was before the look, which shows
-    no refund of it, so the next key asks anew.
+def make_refund(wanted: RefundCreateParams, idempotency_key: str) -> Refund:
+    """Make a refund, of what was looked at before: nothing of it is refunded yet.
+
+    A key under which an error was saved only repeats it. That was before the look, which shows no
+    refund of it, so the next key asks anew.
+
+    Raises: stripe.StripeError, for `verdict` to judge; Indeterminate, NeedsReview.
     """
     until = time.monotonic() + SAVED_ERRORS_SECONDS
     for number in itertools.count():
