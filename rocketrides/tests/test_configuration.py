@@ -160,6 +160,21 @@ def test_a_key_that_no_head_can_carry_is_one_line_without_it(key: str) -> None:
     assert "canary" not in line
 
 
+@pytest.mark.parametrize("hosts", ["*", ".example.com, *"])
+def test_a_bank_cannot_lead_back_to_a_wildcard(hosts: str) -> None:
+    result = run(MANAGE, **{**PRODUCTION, "ALLOWED_HOSTS": hosts})
+
+    assert result.returncode == 1
+    [line] = result.stderr.splitlines()
+    assert "PAYMENT_RETURN_URL is not set" in line
+
+
+def test_a_bank_leads_back_to_the_first_whole_name() -> None:
+    hosts = {**PRODUCTION, "ALLOWED_HOSTS": ".example.com, rides.example.com"}
+
+    assert setting("PAYMENT_RETURN_URL", **hosts) == "https://rides.example.com/"
+
+
 def test_a_stripe_key_means_stripe_itself() -> None:
     assert setting("STRIPE_API_BASE", **PRODUCTION) == "https://api.stripe.com"
 
