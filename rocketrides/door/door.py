@@ -6,10 +6,9 @@ others need.
 
 import asyncio
 import io
-import time
+import threading
 from collections.abc import Awaitable, Callable
 from functools import lru_cache
-from math import inf
 from typing import Any
 
 from django.conf import settings
@@ -22,6 +21,7 @@ from idempotency.claims import request_in_progress
 from idempotency.exceptions import IdempotencyError
 from idempotency.http.refusals import BodyTooLarge
 from idempotency.http.views import error_response
+from idempotency.stopping import watch_calls
 from rocketrides.door.answers import Answer, answer_of, django_answer
 from rocketrides.door.scopes import environ_of
 from rocketrides.door.stopping import live
@@ -33,7 +33,6 @@ Send = Callable[[Message], Awaitable[None]]
 
 HEALTH = ("/healthz", "/readyz")
 LONGEST_PATH = 255
-LONGEST_REPLAY_SECONDS = 0.1
 
 
 class RequestTimeout(IdempotencyError):
@@ -51,7 +50,7 @@ class Door:
 
     def __init__(self) -> None:
         self._turns = Turns(
-            django_answer,
+            self._answer_here,
             threads=settings.API_THREADS,
             active=settings.API_ACTIVE,
             longest=settings.API_QUEUE,
@@ -59,7 +58,10 @@ class Door:
         # An instance that has too much to do is alive, and says so on threads of their own.
         self._health = Turns(django_answer, threads=2, active=2, longest=20)
         self._overloaded = answer_of(error_response(overloaded()))
-        self._in_hand: dict[tuple[str, ...], float] = {}
+        self._here = threading.local()
+        self._calling: dict[tuple[str, ...], WSGIRequest] = {}
+        """What was asked by requests that have called another system, so they are no replays."""
+        watch_calls(self._note_call)
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
@@ -87,24 +89,27 @@ class Door:
         if refuse_unread := check_of(request.path_info):
             refuse_unread(request)
         asked = question_of(request)
-        self._refuse_in_hand(asked)
+        self._refuse_worked_on(asked)
         await read_body(request, body, receive)
-        self._refuse_in_hand(asked)
-        began_at = time.monotonic()
-        is_first = self._in_hand.setdefault(asked, began_at) == began_at
+        self._refuse_worked_on(asked)
         try:
             return await self._turns.take(request, receive)
         finally:
-            if is_first:
-                del self._in_hand[asked]
+            if self._calling.get(asked) is request:
+                del self._calling[asked]
 
-    def _refuse_in_hand(self, asked: tuple[str, ...]) -> None:
-        """A retry whose first is still worked on by this process needs no database to learn it.
+    def _answer_here(self, request: WSGIRequest) -> Answer:
+        self._here.request = request
+        return django_answer(request)
 
-        Not in the first moments, since the first may be a replay, of which each gets the answer.
-        """
-        began_at = self._in_hand.get(asked, inf) if asked else inf
-        if time.monotonic() - began_at >= LONGEST_REPLAY_SECONDS:
+    def _note_call(self) -> None:
+        """Called in the thread that makes the call."""
+        if (request := getattr(self._here, "request", None)) and (asked := question_of(request)):
+            self._calling[asked] = request
+
+    def _refuse_worked_on(self, asked: tuple[str, ...]) -> None:
+        """A retry whose first is still worked on by this process needs no database to learn it."""
+        if asked in self._calling:
             raise request_in_progress(retry_after_seconds=1)
 
 

@@ -1,5 +1,6 @@
 """The embedded server: whoever starts it, whoever dies, there is one, and nothing is lost."""
 
+import contextlib
 import os
 import shutil
 import signal
@@ -68,6 +69,14 @@ def server(data_dir: Path) -> psutil.Process:
     found = postgres.server_process(data_dir)
     assert found
     return found
+
+
+def child_named(name: str, process: psutil.Process) -> psutil.Process:
+    for child in process.children():
+        with contextlib.suppress(psutil.NoSuchProcess):  # a session's process that has just ended
+            if name in child.cmdline()[0]:
+                return child
+    raise AssertionError(f"{process} has no {name}")
 
 
 def has_ended(process: psutil.Process) -> bool:
@@ -145,9 +154,7 @@ def test_stop_ends_it_and_the_data_is_there_at_the_next_start(data_dir: Path) ->
 def test_stop_waits_for_a_last_checkpoint_that_takes_its_time(data_dir: Path) -> None:
     postgres.database_url(data_dir)
     ended = server(data_dir)
-    [checkpointer] = [
-        process for process in ended.children() if "checkpointer" in process.cmdline()[0]
-    ]
+    checkpointer = child_named("checkpointer", ended)
     checkpointer.suspend()
     waking = threading.Timer(SLOW_CHECKPOINT_SECONDS, checkpointer.resume)
     waking.start()
