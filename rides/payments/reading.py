@@ -15,7 +15,7 @@ from rides.payments.charging import Charge, payments_of
 from rides.payments.client import client
 from rides.payments.keys import PLACEHOLDER, customer_of, foreign_key_of
 from rides.payments.shapes import LedgerCharge
-from rides.payments.statuses import CHARGES, Outcome
+from rides.payments.statuses import Outcome
 
 PAGE = 100  # charges, the most that Stripe gives at a time
 REFERENCE = re.compile(r"(ch|pi)_[A-Za-z0-9_]{1,240}")
@@ -55,13 +55,15 @@ def read_charge(ride: Ride, reference: str) -> Charge:
 
 
 def charges_between(start: datetime, end: datetime) -> Iterator[list[LedgerCharge]]:
-    """Yield the charges that succeeded from `start` to before `end`, newest first, in pages.
+    """Yield the charges that were made from `start` to before `end` and have succeeded or are under
+    way, newest first, in pages.
 
     Raises: Indeterminate, NeedsReview.
     """
     created = {"gte": int(start.timestamp()), "lt": int(end.timestamp())}
     for page in pages(patient(client().v1.charges.list), limit=PAGE, created=created):
-        yield _succeeded(map(LedgerCharge.of, page))
+        charges = map(LedgerCharge.of, page)
+        yield [charge for charge in charges if charge.outcome in (Outcome.PAID, Outcome.UNDER_WAY)]
 
 
 def charges_by_id(charge_ids: Iterable[str]) -> list[LedgerCharge]:
@@ -84,7 +86,7 @@ def find_ledger_charge(charge_id: str) -> LedgerCharge | None:
 
 
 def _succeeded(charges: Iterable[LedgerCharge]) -> list[LedgerCharge]:
-    return [charge for charge in charges if CHARGES.get(charge.status) is Outcome.PAID]
+    return [charge for charge in charges if charge.outcome is Outcome.PAID]
 
 
 def _retrieve(reference: str) -> LedgerCharge:

@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from typing import Any, Self, TypeGuard
 
 from idempotency.exceptions import NeedsReview
+from rides.payments.statuses import CHARGES, Outcome
 
 ID = re.compile(r"[a-z]+_[A-Za-z0-9_]{1,240}")
 SECRET = re.compile(r"[A-Za-z0-9_]{1,300}")
@@ -95,6 +96,11 @@ class LedgerCharge:
     customer_id: str | None
     payment_intent_id: str | None
     metadata: dict[str, Any]
+
+    @property
+    def outcome(self) -> Outcome | None:
+        """What became of it; None for a status that Stripe does not document."""
+        return CHARGES.get(self.status)
 
     @property
     def is_refunded(self) -> bool:

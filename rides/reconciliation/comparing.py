@@ -18,7 +18,7 @@ from idempotency import conf
 from idempotency.foreign_keys import installation_mark
 from rides import payments
 from rides.models import Ride
-from rides.payments import LedgerCharge
+from rides.payments import LedgerCharge, Outcome
 from rides.reconciliation.rules import (
     Discrepancy,
     is_open,
@@ -54,7 +54,13 @@ class Reconciled:
     refunds: int = 0
     disputes: int = 0
     open_rows: int = 0
+    under_way_since: datetime | None = None
+    """When the oldest of the charges was made that has neither succeeded nor failed yet."""
+
     discrepancies: list[Discrepancy] = field(default_factory=list)
+
+    def note_under_way(self, made_at: datetime) -> None:
+        self.under_way_since = min(made_at, self.under_way_since or made_at)
 
 
 class SeenCharges:
@@ -92,12 +98,16 @@ def reconcile(
     unclaimed: dict[int, str] = {}
     with closing(SeenCharges()) as seen:
         for charges in payments.charges_between(start, end):
-            seen.add(charge.id for charge in charges)
-            pairs = list(with_their_rides(charges))
+            paid = [charge for charge in charges if charge.outcome is Outcome.PAID]
+            seen.add(charge.id for charge in paid)
+            pairs = list(with_their_rides(paid))
             report.charges += len(pairs)
-            report.others += len(charges) - len(pairs)
+            report.others += len(paid) - len(pairs)
             for charge, ride in pairs:
                 report.discrepancies += judge_charge(charge, ride, unclaimed, _is_at_stripe)
+            under_way = [charge for charge in charges if charge not in paid]
+            for charge, _ in with_their_rides(under_way):
+                report.note_under_way(charge.created_at)
             advance(len(charges))
         for rides in _pages_of_rides(start, end):
             report.rides += len(rides)

@@ -8,7 +8,7 @@ from idempotency.models import FINISHED, IdempotencyKey
 from rides.models import ReconciledUntil
 
 LONGEST_WAIT = timedelta(days=31)
-"""For a request that stays open: so far, and no further, does it hold the next run back."""
+"""So far, and no further, does a request or a charge that stays open hold the next run back."""
 
 
 def kept_position() -> datetime | None:
@@ -19,6 +19,11 @@ def kept_position() -> datetime | None:
 
 def keep_position(until: datetime) -> None:
     ReconciledUntil.objects.update_or_create(id=1, defaults={"until": until})
+
+
+def held_back(position: datetime, end: datetime, under_way_since: datetime | None) -> datetime:
+    """Return where a run until `end` ends that has seen a charge which may still succeed."""
+    return max(min(position, under_way_since or position), end - LONGEST_WAIT)
 
 
 def position_after(end: datetime) -> datetime:

@@ -11,7 +11,12 @@ from idempotency.models import IdempotencyKey
 from rides.models import Dispute, ReconciledUntil, Refund, Ride
 from rides.payments import statuses
 from rides.reconciliation.comparing import Reconciled
-from rides.reconciliation.position import LONGEST_WAIT, kept_position, position_after
+from rides.reconciliation.position import (
+    LONGEST_WAIT,
+    held_back,
+    kept_position,
+    position_after,
+)
 from rides.tests.booking import CHARGING, ask, run
 from rides.tests.factories import IdempotencyKeyFactory
 from rides.tests.going_back import DAY, off, reconciled, standings, the_charge
@@ -229,6 +234,29 @@ def test_another_range_does_not_count_as_a_nightly_run(old):
     reconciled("--from", "2020-01-01")
 
     assert kept_position() is None
+
+
+def test_a_debit_of_no_ride_that_succeeds_nights_later_is_found(stand_in, riders):
+    stand_in.add_fault("processing", times=1, path=CHARGING)
+    assert ask().status_code == 202
+    IdempotencyKey.objects.all().delete()
+    Ride.objects.all().delete()
+    reconciled(NIGHTLY)
+    let_days_pass(stand_in, 5)
+    assert off(NIGHTLY) == []
+    let_days_pass(stand_in, 2)
+    [payment] = stand_in.payment_intents()["waiting"]
+    stand_in.settle(payment, succeeds=True)
+
+    [line] = off(NIGHTLY)
+
+    assert line.startswith("charge without ride")
+
+
+def test_a_charge_that_stays_under_way_holds_the_next_run_back_for_a_month_at_most():
+    now = datetime.now(UTC)
+
+    assert held_back(now, now, now - timedelta(days=40)) == now - LONGEST_WAIT
 
 
 def test_the_next_run_begins_before_a_request_that_is_still_open(stand_in, riders):

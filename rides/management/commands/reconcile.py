@@ -24,7 +24,12 @@ from rides import payments
 from rides.clocks import clock_warnings
 from rides.reconciliation.comparing import Reconciled, reconcile
 from rides.reconciliation.going_back import REFUND_MAY_FAIL_FOR, GoingBack
-from rides.reconciliation.position import keep_position, kept_position, position_after
+from rides.reconciliation.position import (
+    held_back,
+    keep_position,
+    kept_position,
+    position_after,
+)
 from rides.reconciliation.refunding import RefundRefused, refund_unclaimed
 
 logger = logging.getLogger(__name__)
@@ -112,7 +117,7 @@ class Command(BaseCommand):
             for line in [as_json_text(start, end, report)] if as_json else lines(report):
                 self.stdout.write(escaped(line))  # what stands at Stripe may say anything
         if options["since_last"]:
-            keep_position(position)
+            keep_position(held_back(position, until, report.under_way_since))
         if report.discrepancies:
             raise CommandError(f"{len(report.discrepancies)} off, from {start} to {end}.")
 
@@ -184,4 +189,5 @@ def lines(report: Reconciled) -> Iterator[str]:
 
 
 def as_json_text(start: datetime, end: datetime, report: Reconciled) -> str:
-    return json.dumps({"from": start.isoformat(), "to": end.isoformat(), **asdict(report)})
+    told = {"from": start, "to": end, **asdict(report)}
+    return json.dumps(told, default=datetime.isoformat)
