@@ -89,7 +89,7 @@ def run(
 ) -> "outcome.Outcome":
     # Only now: they import models.
     from idempotency.testing.histories import recorded_histories
-    from proof.chaos import enrolling, nemeses, verdict
+    from proof.chaos import enrolling, going_back, nemeses, verdict
     from proof.chaos.clients import Clients, a_ride, wait_until_up
     from proof.chaos.people import make_riders
 
@@ -107,6 +107,7 @@ def run(
             seconds = verdict.wait_for_keys()
             verdict.tell_everybody(clients)
             seconds_of_jobs = verdict.wait_for_jobs()
+            missed = going_back.violations_of_reversals(world)
         return outcome.Outcome(
             minutes_asked_for=options.minutes,
             minutes=(time.monotonic() - began_at) / 60,
@@ -118,6 +119,7 @@ def run(
             seconds_of_jobs=seconds_of_jobs,
             sightings=sightings(world, clients),
             violations=[
+                *missed,
                 *verdict.violations_of(clients.bookings_of(a_ride)),
                 *verdict.violations_of(
                     clients.bookings_of(enrolling.an_enrolment), enrolling.promises(world.ledger)
@@ -150,9 +152,13 @@ def load(world: World, schedule: Schedule, clients: "Clients", options: argparse
 
 
 def sightings(world: World, clients: "Clients") -> "list[outcome.Sighting]":
-    from proof.chaos import enrolling, verdict  # only now: they import models
+    from proof.chaos import enrolling, going_back, verdict  # only now: they import models
 
-    return [*verdict.sightings(world, clients), *enrolling.sightings()]
+    return [
+        *verdict.sightings(world, clients),
+        *enrolling.sightings(),
+        *going_back.sightings(world),
+    ]
 
 
 if __name__ == "__main__":

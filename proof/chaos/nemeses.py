@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from functools import partial
+from typing import Any
 
 from django.db import connections
 
@@ -31,6 +32,7 @@ FAULTS = (
     "processing",
 )
 CONFIRMED = 0.6  # of the payments that wait for a bank, or for a rider at its page
+REVERSED_AT_ONCE = 3
 CALLS_THAT_FAIL = (3, 8)
 LEDGER_FAULTS = ("ledger: error", "ledger: reset")  # those that leave an outcome open
 
@@ -90,6 +92,38 @@ def banks_decide(world: World, dice: random.Random) -> None:
     for payment in world.stand_in.payment_intents()["waiting"]:
         with suppress(ControlError):  # it was withdrawn meanwhile
             world.stand_in.settle(payment, succeeds=dice.random() < CONFIRMED)
+    for reversal in list(world.reversals):
+        with suppress(ControlError):  # it has ended
+            succeeds = dice.random() < CONFIRMED
+            world.reversals[reversal] = world.stand_in.settle(reversal, succeeds=succeeds)
+
+
+def refund_in_the_dashboard(world: World, dice: random.Random) -> None:
+    """Somebody gives money back by hand, all of it or a part, and tells the service nothing."""
+    for charge in some_charges(world, dice):
+        status = dice.choice(["succeeded", "pending"])
+        amount = dice.choice([None, charge["amount"] // 4])
+        with suppress(ControlError):  # not so much is left of it
+            world.reversals[world.stand_in.refund(charge["id"], amount=amount, status=status)] = (
+                status
+            )
+
+
+def dispute(world: World, dice: random.Random) -> None:
+    """Riders tell their bank that they have not booked."""
+    for charge in some_charges(world, dice):
+        world.reversals[world.stand_in.dispute(charge["id"])] = "needs_response"
+
+
+def some_charges(world: World, dice: random.Random) -> list[dict[str, Any]]:
+    """Return a few that nothing was given back of yet; every other one is of this moment."""
+    charges = [
+        charge
+        for charge in world.stand_in.charges("succeeded")
+        if not (charge["amount_refunded"] or charge["disputed"])
+    ]
+    latest = charges[-REVERSED_AT_ONCE:]
+    return dice.sample(latest + charges[: len(latest)], min(REVERSED_AT_ONCE, len(latest)))
 
 
 def replace_customer(world: World, dice: random.Random) -> None:
@@ -125,6 +159,8 @@ NEMESES: dict[str, Nemesis] = {
         if fault is not Fault.PENDING  # whoever enrols pays at once, or not
     },
     "banks decide": banks_decide,
+    "refunded in the dashboard": refund_in_the_dashboard,
+    "disputed": dispute,
     "Stripe forgets keys": stripe_forgets_keys,
     "a rider's customer replaced": replace_customer,
 }

@@ -49,6 +49,8 @@ class World:
     processes: dict[str, Running] = field(default_factory=dict)
     kills: int = 0
     restarts_of_postgres: int = 0
+    reversals: dict[str, str] = field(default_factory=dict)
+    """The refunds of the dashboard and the disputes, by id, with the status that each has."""
     foreign_faults: int = 0
     levels: dict[str, Iterator[str]] = field(
         default_factory=lambda: {service: itertools.cycle(LEVELS) for service in SERVICES}
