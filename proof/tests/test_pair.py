@@ -1,12 +1,15 @@
-"""A switchover that fails halfway leaves the primary what it was, and the next one succeeds."""
+"""A switchover: what does not end is ended, and one that fails leaves the primary what it was."""
 
+import contextlib
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+import psycopg2
 import pytest
 
 from proof.chaos.pair import Pair, ask
+from sandbox import postgres
 from sandbox.supervisor import wait_until
 
 READ_ONLY = "SHOW default_transaction_read_only"
@@ -40,6 +43,20 @@ def test_a_switchover_that_fails_leaves_the_primary_writing(pair, monkeypatch):
 
     assert pair.switchovers == 1
     assert pair.primary != first
+
+
+@pytest.mark.timeout(120)
+def test_a_transaction_that_does_not_end_is_ended_by_the_switchover(pair):
+    with contextlib.closing(
+        psycopg2.connect(postgres.url(pair.primary, postgres.DATABASE))
+    ) as writer:
+        writer.cursor().execute("CREATE TABLE kept (id int)")
+
+        pair.switch_over()
+
+        with pytest.raises(psycopg2.OperationalError):
+            writer.commit()
+    assert pair.switchovers == 1
 
 
 def never(*_: object) -> None:
