@@ -21,7 +21,12 @@ from rides.payments.reading import (
 )
 from rides.payments.refunding import refund_charge
 from rides.payments.refunds import Refund, refund_again
-from rides.payments.reversals import Reversal, find_reversal, reversals_between
+from rides.payments.reversals import (
+    Reversal,
+    find_reversal,
+    reversals_between,
+    reversals_by_id,
+)
 from rides.payments.shapes import LedgerCharge
 from rides.payments.statuses import Outcome
 from rides.payments.taking_back import DISPUTED, Account, TakenBack, take_back
@@ -55,6 +60,7 @@ __all__ = [
     "refund_again",
     "refund_charge",
     "reversals_between",
+    "reversals_by_id",
     "stripes_clock_ahead",
     "take_back",
     "withdraw",

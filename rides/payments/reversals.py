@@ -3,12 +3,12 @@ its id, each with its charge. Nothing here changes anything at Stripe.
 """
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, ClassVar, Self, TypeVar
 
-from rides.payments.asking import find, pages
+from rides.payments.asking import find, pages, patient
 from rides.payments.shapes import LATEST, LedgerCharge, is_amount, is_id, unexpected
 from rides.payments.statuses import Outcome
 
@@ -97,7 +97,8 @@ def reversals_between(kind: type[Kind], start: datetime, end: datetime) -> Itera
     """
     created = {"gte": int(start.timestamp()), "lt": int(end.timestamp())}
     expand = ["data.charge"]
-    for page in pages(kind.service().list, limit=PAGE, created=created, expand=expand):
+    listed = pages(patient(kind.service().list), limit=PAGE, created=created, expand=expand)
+    for page in listed:
         yield [kind.of(each) for each in page]
 
 
@@ -108,3 +109,16 @@ def find_reversal(kind: type[Kind], object_id: str) -> Kind | None:
     """
     found = find(kind.service().retrieve, object_id, expand=["charge"])
     return None if found is None else kind.of(found)
+
+
+def reversals_by_id(
+    kind: type[Kind], object_ids: Iterable[str]
+) -> Iterator[tuple[str, Kind | None]]:
+    """Yield each id with what Stripe has under it now, or None; one call for each.
+
+    Raises: Indeterminate, NeedsReview.
+    """
+    retrieve = patient(kind.service().retrieve)
+    for object_id in object_ids:
+        found = find(retrieve, object_id, expand=["charge"])
+        yield object_id, None if found is None else kind.of(found)

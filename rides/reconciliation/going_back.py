@@ -50,10 +50,11 @@ class GoingBack:
         """
         for kind, table in TABLES.items():
             waiting = table._default_manager.filter(settled_at__isnull=True)
-            for row in waiting.exclude(stripe_id__in=self._seen).order_by("made_at"):
-                seen = payments.find_reversal(kind, row.stripe_id)
+            unseen = waiting.exclude(stripe_id__in=self._seen).order_by("made_at")
+            by_id = {row.stripe_id: row for row in unseen}
+            for stripe_id, seen in payments.reversals_by_id(kind, by_id):
                 if seen is None:
-                    self._off.append(_missing(row))
+                    self._off.append(_missing(by_id[stripe_id]))
                 else:
                     self._take_down(kind, [seen])
 

@@ -2,6 +2,8 @@
 
 import json
 from datetime import UTC, datetime, timedelta
+from time import monotonic
+from types import SimpleNamespace
 
 import pytest
 from django.core.management import CommandError
@@ -9,7 +11,7 @@ from django.db import IntegrityError
 
 from idempotency.models import IdempotencyKey
 from rides.models import Dispute, ReconciledUntil, Refund, Ride
-from rides.payments import statuses
+from rides.payments import asking, statuses
 from rides.reconciliation.comparing import Reconciled
 from rides.reconciliation.position import (
     LONGEST_WAIT,
@@ -51,6 +53,34 @@ def let_days_pass(stand_in, days):
     for position in ReconciledUntil.objects.all():
         position.until -= timedelta(days=days)
         position.save()
+
+
+# Stripe's rate limit.
+
+
+@pytest.mark.parametrize("listed", ["refunds", "disputes"])
+def test_a_rate_limit_in_the_middle_of_what_goes_back_is_waited_for(
+    old, stand_in, monkeypatch, listed
+):
+    waited: list[float] = []
+    monkeypatch.setattr(asking, "time", SimpleNamespace(monotonic=monotonic, sleep=waited.append))
+    stand_in.dispute(old)
+    stand_in.add_fault("rate_limit", path=f"GET /v1/{listed}", times=2, seconds=7)
+
+    assert len(off()) == 1
+    assert waited == [7, 7]
+
+
+def test_a_rate_limit_at_an_open_row_is_waited_for(old, stand_in, monkeypatch):
+    waited: list[float] = []
+    monkeypatch.setattr(asking, "time", SimpleNamespace(monotonic=monotonic, sleep=waited.append))
+    dispute = stand_in.dispute(old)
+    off()
+    stand_in.let_time_pass(40 * DAY)
+    stand_in.add_fault("rate_limit", path=f"GET /v1/disputes/{dispute}", times=2, seconds=7)
+
+    assert len(off("--all-open")) == 1
+    assert waited == [7, 7]
 
 
 # What is off is told with the ride and the charge.
