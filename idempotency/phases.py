@@ -84,7 +84,7 @@ class Pending:
     """
 
     reference: str
-    answer: Any
+    answer: Any = field(repr=False)
     _: KW_ONLY
     ask_again_in: timedelta
     gives_up_after: timedelta

@@ -72,6 +72,8 @@ def ask_foreign_system(key: IdempotencyKey) -> str:
     except BaseException as error:
         # It may be anything of the adopter's. It is shown to the person, and changes nothing.
         return f"{type(error).__name__}: {described(error)}"
+    if isinstance(found, Pending):  # whose answer may hold what only the client is to have
+        return f"It is under way there, as {found.reference}."
     return "It has no record of the request." if found is None else storable_text(found)
 
 

@@ -6,6 +6,7 @@ from datetime import timedelta
 
 import pytest
 from django.contrib.sessions.models import Session
+from django.core.management import call_command
 from django.db import IntegrityError, connection
 from django.db.models import F
 from django.test.utils import CaptureQueriesContext
@@ -455,6 +456,18 @@ def test_the_answer_is_neither_logged_nor_in_the_journal(send, stored, caplog):
 
     assert SECRET not in caplog.text
     assert SECRET not in json.dumps(stored().journal)
+
+
+def test_what_is_pending_is_shown_to_a_person_without_its_answer(pending, capsys):
+    said = decisions.ask_foreign_system(pending)
+    call_command("review", "show", str(pending.pk))
+
+    assert said == f"It is under way there, as {pending.foreign_reference}."
+    assert SECRET not in said + capsys.readouterr().out
+
+
+def test_no_text_of_what_is_pending_has_its_answer():
+    assert SECRET not in repr(what_became_of({"status": "pending", "key": "transfer-1"}))
 
 
 def test_a_phase_that_cannot_ask_may_not_say_that_it_is_pending(customer, key, ledger, stored):
