@@ -47,6 +47,19 @@ def test_a_decision_leads_back_to_the_shop(ask, client, decision, status):
     assert client.v1.payment_intents.retrieve(intent.id).status == status
 
 
+@pytest.mark.parametrize(("succeeds", "status"), [(True, "succeeded"), (False, "failed")])
+def test_a_debits_charge_is_pending_and_ends_as_the_same_one(client, stand_in, succeeds, status):
+    stand_in.add_fault("processing", times=1)
+    intent = pay(client, payment_method="pm_card_visa")
+    [pending] = stand_in.charges()
+
+    stand_in.settle(intent.id, succeeds=succeeds)
+
+    assert (intent.status, pending["status"]) == ("processing", "pending")
+    [ended] = stand_in.charges()
+    assert ended == pending | {"status": status}
+
+
 def test_it_asks_once(ask, stand_in):
     intent, page = ask()
     requests.post(page, {"decision": "confirm"}, timeout=5, allow_redirects=False)

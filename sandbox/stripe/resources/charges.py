@@ -29,6 +29,11 @@ def succeeded_charge(intent: Resource, payment_method: Resource) -> Resource:
     }
 
 
+def pending_charge(intent: Resource, payment_method: Resource) -> Resource:
+    """Of a bank debit: made with the attempt, and the same one once the bank has decided."""
+    return _charge(intent, payment_method) | {"status": "pending"}
+
+
 def failed_charge(intent: Resource, payment_method: Resource, error: dict[str, Any]) -> Resource:
     """`error` is Stripe's error object; the charge repeats its code and message."""
     return _charge(intent, payment_method) | {

@@ -12,7 +12,7 @@ from sandbox.stripe.calls import Call
 from sandbox.stripe.cards import Behaviour, behaviour_of
 from sandbox.stripe.errors import DOCS, Failed, invalid
 from sandbox.stripe.ledger import Ledger, Resource
-from sandbox.stripe.resources.charges import failed_charge, succeeded_charge
+from sandbox.stripe.resources.charges import failed_charge, pending_charge, succeeded_charge
 from sandbox.stripe.resources.payment_methods import find_or_make
 from sandbox.stripe.shapes import present
 
@@ -99,7 +99,7 @@ def settle(ledger: Ledger, intent: Resource, *, succeeds: bool) -> Resource:
 
 
 def paid(ledger: Ledger, intent: Resource, payment_method: Resource) -> Resource:
-    charge = succeeded_charge(intent, payment_method)
+    charge = succeeded_charge(intent, payment_method) | _begun_as(ledger, intent)
     paid = intent | {
         "amount_received": intent["amount"],
         "last_payment_error": None,
@@ -116,7 +116,7 @@ def paid(ledger: Ledger, intent: Resource, payment_method: Resource) -> Resource
 def refused(
     ledger: Ledger, intent: Resource, payment_method: Resource, error: dict[str, Any]
 ) -> Resource:
-    charge = failed_charge(intent, payment_method, error)
+    charge = failed_charge(intent, payment_method, error) | _begun_as(ledger, intent)
     error |= {"charge": charge["id"], "payment_method": present(payment_method)}
     unpaid = intent | {
         "last_payment_error": error,
@@ -138,10 +138,24 @@ def _card_error(unpaid: Resource) -> Failed:
 
 
 def _processing(ledger: Ledger, intent: Resource, payment_method: Resource) -> Resource:
-    """As a bank debit, which takes days."""
-    waiting = intent | {"payment_method": payment_method["id"], "status": "processing"}
+    """As a bank debit, which takes days: its charge is there, and pending, from the beginning."""
+    charge = pending_charge(intent, payment_method)
+    waiting = intent | {
+        "latest_charge": charge["id"],
+        "payment_method": payment_method["id"],
+        "status": "processing",
+    }
+    ledger.put(charge)
     ledger.put(waiting)
     return waiting
+
+
+def _begun_as(ledger: Ledger, intent: Resource) -> Resource:
+    """Return what a charge that was pending keeps when it ends."""
+    if intent["status"] != "processing" or intent["latest_charge"] is None:
+        return {}
+    charge = ledger.get("charge", intent["latest_charge"])
+    return {"id": charge["id"], "created": charge["created"]}
 
 
 def _ask_for_authentication(
