@@ -5,16 +5,17 @@ Nothing here changes anything at Stripe.
 
 import re
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from datetime import datetime
 from typing import Any
 
 from idempotency.exceptions import ReviewRefused
 from rides.models import Ride
-from rides.payments.asking import find, pages, patient
+from rides.payments.asking import TooManyToLookThrough, find, pages, patient
 from rides.payments.charging import Charge, payments_of
 from rides.payments.client import client
 from rides.payments.keys import PLACEHOLDER, customer_of, foreign_key_of
-from rides.payments.shapes import LedgerCharge
+from rides.payments.shapes import LedgerCharge, Payment
 from rides.payments.statuses import Outcome
 
 PAGE = 100  # charges, the most that Stripe gives at a time
@@ -107,16 +108,25 @@ def _charge_of_payment(payment_intent_id: str) -> LedgerCharge | None:
 
 
 def _payments_beside(charge: LedgerCharge, ride: Ride) -> list[str]:
-    """Return the ids of the ride's other payments that are open, or left money with us."""
-    return [
-        payment.id
-        for payment in payments_of(ride)
-        if payment.id != charge.payment_intent_id
-        and payment.status != "canceled"
-        and (
-            payment.status != "succeeded" or payment.refunded_cents < payment.amount_received_cents
+    """Return the ids of the ride's other payments that are open, or left money with us.
+
+    Where the time was up before all was looked through, of those around the time of the sending:
+    whatever else bears the ride's key is for `reconcile` to find.
+    """
+    beside: list[str] = []
+    with suppress(TooManyToLookThrough):
+        beside.extend(
+            payment.id
+            for payment in payments_of(ride)
+            if payment.id != charge.payment_intent_id and _is_open_or_left_money(payment)
         )
-    ]
+    return beside
+
+
+def _is_open_or_left_money(payment: Payment) -> bool:
+    if payment.status == "succeeded":
+        return payment.refunded_cents < payment.amount_received_cents
+    return payment.status != "canceled"
 
 
 def _compared(charge: LedgerCharge, ride: Ride) -> Iterator[tuple[str, Any, Any]]:

@@ -11,7 +11,7 @@ import pytest
 import stripe
 
 from idempotency import Pending, conf
-from idempotency.exceptions import ForeignRefusal, Indeterminate, NeedsReview
+from idempotency.exceptions import ForeignRefusal, Indeterminate, NeedsReview, ReviewRefused
 from idempotency.foreign_keys import installation_mark
 from rides import payments
 from rides.models import Ride, User
@@ -616,6 +616,26 @@ def test_a_payment_is_found_however_many_its_rider_has_made_since(crowded, stand
     found = payments.find_charge(crowded())
 
     assert found.id == stand_in.charges()[0]["id"]
+
+
+def test_a_charge_can_be_adopted_however_many_its_rider_has_made_since(crowded, stand_in):
+    ride = crowded()
+    [charge] = stand_in.charges()
+
+    assert payments.read_charge(ride, charge["id"]).id == charge["id"]
+
+
+def test_of_two_charges_none_is_adopted_however_many_their_rider_has_made_since(crowded, stand_in):
+    ride = crowded()
+    stand_in.clear_faults()
+    stand_in.prune_keys()
+    stand_in.set_clock(-2 * 24 * 3600)
+    charge(ride)
+    stand_in.set_clock(0)
+    stand_in.add_fault("latency", path=LISTING, seconds=0.2)
+
+    with pytest.raises(ReviewRefused, match="too, or may yet"):
+        payments.read_charge(ride, stand_in.charges()[0]["id"])
 
 
 def test_what_is_no_payment_is_not_believed_before_all_was_looked_through(crowded, monkeypatch):
