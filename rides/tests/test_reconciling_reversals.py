@@ -283,6 +283,20 @@ def test_a_debit_of_no_ride_that_succeeds_nights_later_is_found(stand_in, riders
     assert line.startswith("charge without ride")
 
 
+def test_a_charge_that_failed_holds_no_run_back(stand_in, riders):
+    stand_in.add_fault("processing", times=1, path=CHARGING)
+    assert ask().status_code == 202
+    IdempotencyKey.objects.all().delete()
+    reconciled(NIGHTLY)
+    held_at = kept_position()
+    [payment] = stand_in.payment_intents()["waiting"]
+    stand_in.settle(payment, succeeds=False)
+
+    reconciled(NIGHTLY)
+
+    assert kept_position() > held_at
+
+
 def test_a_charge_that_stays_under_way_holds_the_next_run_back_for_a_month_at_most():
     now = datetime.now(UTC)
 
@@ -290,8 +304,7 @@ def test_a_charge_that_stays_under_way_holds_the_next_run_back_for_a_month_at_mo
 
 
 def test_the_next_run_begins_before_a_request_that_is_still_open(stand_in, riders):
-    stand_in.add_fault("processing", times=1, path=CHARGING)
-    assert ask().status_code == 202
+    assert ask(rider="user-3ds@example.com").status_code == 202
 
     reconciled(NIGHTLY)
 
