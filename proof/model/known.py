@@ -13,8 +13,8 @@ from idempotency.models import IdempotencyKey
 from idempotency.testing import Answer, Experiment, Trial
 from idempotency.testing.processes import Forked
 from proof.bookings import booking_of
-from proof.model.reference import NO_ANSWER, Way, end_of, stays, stops_on
-from proof.model.states import NOWHERE, Ledger, Seen, State
+from proof.model.reference import NO_ANSWER, Way, end_of, heard_before, stays, stops_on
+from proof.model.states import NOWHERE, UNDER_WAY, Ledger, Seen, State
 from rides.models import User
 from sandbox.stripe.control import StandIn
 
@@ -54,7 +54,7 @@ class Known:
 
         Raises: `AssertionError` where nothing goes with it.
         """
-        told = NO_ANSWER if answer is None else json.loads(answer.body).get("code", "booked")
+        told = NO_ANSWER if answer is None else said_by(answer)
         allowed = {answer for _, answer in self.outcomes}
         assert told in allowed, f"the client was told {told}; the model has {listed(allowed)}"
         self.outcomes = {outcome for outcome in self.outcomes if outcome[1] == told}
@@ -62,6 +62,8 @@ class Known:
             self.answers = [answer for answer in self.answers if answer.is_final]
         elif answer and told != "parameters_mismatch":
             self.answers.append(answer)
+        meantime = {answer.body for answer in self.answers if answer.is_pending}
+        assert len(meantime) <= 1, f"different answers while it was pending: {meantime}"
         return told
 
     def see(self, seen: Seen) -> None:
@@ -109,7 +111,13 @@ class Frozen:
         yield from self.ways(known, state)
         if self.client_of in (None, known):
             yield self.goes_on(state)
+            yield heard_before(state)
             yield from (stays(state, answer) for answer in self.has_read)
+
+
+def said_by(answer: Answer) -> str:
+    said: str = json.loads(answer.body).get("code", "booked")
+    return "pending" if answer.is_pending else said
 
 
 def listed(allowed: Iterable[Seen | str]) -> str:
@@ -120,14 +128,22 @@ def experiments_of(rider: User, stand_in: StandIn) -> Experiments:
     return {request: booking_of(rider, stand_in, **fields) for request, fields in FIELDS.items()}
 
 
-def seen_in(row: IdempotencyKey, charges: list[dict[str, Any]]) -> Seen:
-    """What there is of a key, of the `charges` under it those that were made for this row and not
+LEDGER = {
+    "succeeded": Ledger.PAID,
+    "requires_action": Ledger.ASKED,
+    "requires_payment_method": Ledger.DECLINED,
+    "canceled": Ledger.DECLINED,
+}
+
+
+def seen_in(row: IdempotencyKey, payments: list[dict[str, Any]]) -> Seen:
+    """What there is of a key, of the `payments` under it those that were made for this row and not
     for one of the same key a month before, as far as Stripe's clock and the database's may differ.
     """
     earliest = (row.created_at - conf.current().lookup_span).timestamp()
-    outcomes = [charge["status"] for charge in charges if charge["created"] >= earliest]
-    payments_made = outcomes.count("succeeded")
-    ledger = Ledger.PAID if payments_made else Ledger.DECLINED if outcomes else Ledger.NOTHING
+    made = [LEDGER[payment["status"]] for payment in payments if payment["created"] >= earliest]
+    standing = [ledger for ledger in made if ledger in (Ledger.PAID, *UNDER_WAY)]
+    ledger = next(iter([*standing, *made]), Ledger.NOTHING)
     return Seen(
         row.recovery_point,
         row.response_code,
@@ -135,5 +151,6 @@ def seen_in(row: IdempotencyKey, charges: list[dict[str, Any]]) -> Seen:
         row.locked_at is not None,
         row.is_under_review,
         row.is_tombstone,
-        ledger if payments_made < 2 else f"paid {payments_made} times",
+        row.is_pending,
+        ledger if len(standing) < 2 else f"more than once: {', '.join(standing)}",
     )

@@ -9,9 +9,10 @@ from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
 
-from idempotency import FINISHED, STARTED, conf
+from idempotency import FINISHED, STARTED, conf, failures
 from proof.model.states import (
     ANSWER_LOST,
+    ASKING_CARD,
     BAD_CARD,
     DECLINES,
     FINE,
@@ -20,6 +21,7 @@ from proof.model.states import (
     REFUSED,
     SAVED_ERRORS,
     STRIPE_FORGETS,
+    UNDER_WAY,
     Attempt,
     Ledger,
     Saved,
@@ -50,16 +52,36 @@ def asked(state: State, request: str, attempt: Attempt) -> Way:
         yield state, answer_of(state)
     elif state.is_under_review:
         yield state, "needs_review"
+    elif state.waits:
+        yield state, "pending"
     elif state.is_worked_on:
         yield state, "request_in_progress"
     else:
         yield from worked_on(claimed(state), attempt)
 
 
-def completed(state: State, attempt: Attempt) -> Way:
-    """The completer comes to the key; whether it is due is not for this model to say."""
-    yield state, ON_THE_WAY
+def asked_perhaps_early(state: State, request: str, attempt: Attempt) -> Iterator[Way]:
+    """The same, where only the service knows whether it is time to ask about what is pending."""
+    yield asked(state, request, attempt)
+    if state.may_wait and request == state.request and not state.is_under_review:
+        yield stays(state, "pending")
+
+
+def gone_on_with(state: State, attempt: Attempt) -> Way:
+    """A client that was frozen has the lease, or takes it by what it read of the key before: what
+    is pending since is asked about early.
+    """
+    yield from worked_on(state, attempt)
     if state.is_free:
+        yield from worked_on(claimed(state), attempt)
+
+
+def completed(state: State, attempt: Attempt) -> Way:
+    """The completer comes to the key; whether it is due is not for this model to say, but that what
+    is pending is not asked about before its time.
+    """
+    yield state, ON_THE_WAY
+    if state.is_free and not state.waits:
         yield from worked_on(claimed(state), attempt)
 
 
@@ -68,7 +90,7 @@ def reviewed(state: State, attempt: Attempt) -> Way:
     yield state, ON_THE_WAY
     if state.is_under_review and state.point in attempt.known_points:
         again = claimed(state)
-        if state.was_refused:
+        if state.was_refused and not state.is_pending:
             again = replace(again, since_sent=None, is_asked_anew=True)
         yield from worked_on(replace(again, was_refused=False), attempt)
 
@@ -77,7 +99,7 @@ def reaped(state: State) -> Way:
     """The reaper comes by: first the answer goes, then the row; nothing that is unfinished."""
     yield state, ON_THE_WAY
     settings = conf.current()
-    if state.is_free and state.age >= settings.retention:
+    if state.is_free and state.is_overdue:
         yield from put_before_a_person(claimed(state))
     elif state.point == FINISHED and state.since_claimed >= settings.retention:
         yield replace(state, is_reaped=True), ON_THE_WAY
@@ -103,13 +125,17 @@ def worked_on(state: State, attempt: Attempt) -> Way:
         if state.since_sent is None:
             state = replace(state, since_sent=timedelta(0), since_locked=timedelta(0))
             yield state, ON_THE_WAY
-        state, outcome = paid_for(state, attempt)
+        ask = what_became_of if state.is_pending else paid_for
+        state, outcome = ask(state, attempt)
         yield state, ON_THE_WAY
         if outcome is None:
             yield let_go(state), "outcome_unknown"
             return
         if outcome is Ledger.NOTHING:
             yield replace(let_go(state), is_under_review=True), "needs_review"
+            return
+        if outcome in UNDER_WAY:
+            yield noted_as_pending(state), "pending"
             return
         if outcome is Ledger.PAID:
             yield reached(state, CHARGE_CREATED), ON_THE_WAY
@@ -123,7 +149,7 @@ def paid_for(state: State, attempt: Attempt) -> tuple[State, str | None]:
     """
     assert state.since_sent is not None
     if not -conf.current().clock_tolerance <= state.since_sent < RESEND_WINDOW:
-        return state, state.ledger
+        return read(state, attempt)
     if attempt.weather in NOT_DELIVERED:
         return state, None
     if attempt.weather == REFUSED:
@@ -133,12 +159,43 @@ def paid_for(state: State, attempt: Attempt) -> tuple[State, str | None]:
     was_saved = state.saved
     if was_saved is Saved.NOTHING:
         state = executed(state, attempt)
+    elif attempt.weather in SAVED_ERRORS:
+        return state, None  # of the question that follows the repeated answer
     if attempt.weather in ANSWER_LOST:
         return state, None
     if state.saved is Saved.ANSWER:
         return state, state.ledger
     is_repeated = was_saved is Saved.ERROR  # so the key says nothing, but the ledger may
     return state, state.ledger if is_repeated and state.ledger is not Ledger.NOTHING else None
+
+
+def read(state: State, attempt: Attempt) -> tuple[State, str | None]:
+    """Asked what Stripe has, with nothing sent."""
+    if attempt.weather in (*NOT_DELIVERED, *ANSWER_LOST, *SAVED_ERRORS):
+        return state, None
+    if attempt.weather == REFUSED:
+        return replace(state, was_refused=True), Ledger.NOTHING
+    return state, state.ledger
+
+
+def what_became_of(state: State, attempt: Attempt) -> tuple[State, str | None]:
+    """Asked about what is pending; given up where it was so for too long, and only as withdrawn."""
+    if not state.is_given_up:
+        return read(state, attempt)
+    if attempt.weather in (*NOT_DELIVERED, "error_before"):
+        return state, None
+    if attempt.weather == REFUSED:
+        return replace(state, was_refused=True), Ledger.NOTHING
+    is_withdrawn = state.ledger is Ledger.ASKED
+    if is_withdrawn:
+        state = replace(state, ledger=Ledger.DECLINED)
+    is_lost = attempt.weather in ANSWER_LOST or (is_withdrawn and attempt.weather == "error_after")
+    return state, None if is_lost else state.ledger
+
+
+def settled(state: State, *, succeeds: bool) -> Way:
+    """The rider, or their bank, decides about a payment that is under way."""
+    yield replace(state, ledger=Ledger.PAID if succeeds else Ledger.DECLINED), ON_THE_WAY
 
 
 def asked_anew(state: State, attempt: Attempt) -> tuple[State, str | None]:
@@ -159,12 +216,15 @@ def executed(state: State, attempt: Attempt) -> State:
     if state.card == BAD_CARD or attempt.weather in DECLINES:
         return replace(state, saved=Saved.ANSWER, ledger=Ledger.DECLINED)
     saved = Saved.ERROR if attempt.weather == "error_after" else Saved.ANSWER
+    if state.card == ASKING_CARD:
+        return replace(state, saved=saved, ledger=Ledger.ASKED, was_under_way=Ledger.ASKED)
     return replace(state, saved=saved, ledger=Ledger.PAID)
 
 
 def claimed(state: State) -> State:
+    pause = conf.current().completer_pause
     return replace(
-        state,
+        put_off(state, pause, pause),
         attempt=state.attempt + 1,
         is_leased=True,
         is_under_review=False,
@@ -174,17 +234,52 @@ def claimed(state: State) -> State:
 
 
 def reached(state: State, point: str) -> State:
-    """A phase is committed, and the lease lasts from then on."""
-    return replace(state, point=point, since_locked=timedelta(0))
+    """A phase is committed, and the lease lasts from then on. What was pending has ended."""
+    return replace(state, point=point, since_locked=timedelta(0), is_pending=False)
 
 
 def let_go(state: State) -> State:
-    return replace(state, is_leased=False)
+    """Without an answer: what is pending stays so."""
+    put_off_by_failure = conf.current().completer_pause, failures.longest_wait()
+    return replace(put_off(state, *put_off_by_failure), is_leased=False)
+
+
+def put_off(state: State, least: timedelta, most: timedelta) -> State:
+    if not state.is_pending:
+        return state
+    return replace(
+        state,
+        not_asked_about_for=max(state.not_asked_about_for, least),
+        asked_about_within=max(state.asked_about_within, most),
+    )
+
+
+def noted_as_pending(state: State) -> State:
+    """Committed, with when to ask again; when to give up is by when it was so first."""
+    ask_again_in = UNDER_WAY[state.was_under_way].ask_again_in
+    since = state.since_pending if state.is_pending else timedelta(0)
+    return replace(
+        state,
+        is_leased=False,
+        is_pending=True,
+        since_pending=max(since, timedelta(0)),
+        not_asked_about_for=ask_again_in,
+        asked_about_within=ask_again_in,
+    )
+
+
+def heard_before(state: State) -> Way:
+    """Whoever was frozen with Stripe's answer goes on with it, though it may be of the past."""
+    yield state, ON_THE_WAY
+    if state.was_under_way in UNDER_WAY:
+        yield state, "pending"
+        if state.is_leased:
+            yield noted_as_pending(state), "pending"
 
 
 def finished(state: State) -> State:
     status = 402 if state.ledger is Ledger.DECLINED else 201
-    return replace(let_go(state), point=FINISHED, status=status)
+    return replace(reached(state, FINISHED), is_leased=False, status=status)
 
 
 def answer_of(state: State) -> str:
@@ -202,6 +297,9 @@ def aged(state: State, by: timedelta) -> State:
         age=state.age + by,
         since_locked=state.since_locked + by,
         since_claimed=state.since_claimed + by,
+        since_pending=state.since_pending + by,
+        not_asked_about_for=state.not_asked_about_for - by,
+        asked_about_within=state.asked_about_within - by,
         since_sent=None if state.since_sent is None else state.since_sent + by,
     )
 

@@ -26,16 +26,28 @@ from proof.model.known import ANOTHER, THE_SAME, Known
 from proof.model.mishaps import Mishap
 from proof.model.reference import (
     Way,
-    asked,
+    asked_perhaps_early,
     completed,
+    gone_on_with,
     put_before_a_person,
     reaped,
     reviewed,
+    settled,
     stays,
     worked_on,
 )
-from proof.model.stage import CLOCKS, DATABASES, STRIPES, Stage
-from proof.model.states import BAD_CARD, GOOD_CARD, NEW_POINT, OLD_POINT, WEATHERS, State
+from proof.model.stage import CLOCKS, DATABASES, SOURCES, STRIPES, Stage
+from proof.model.states import (
+    ASKING_CARD,
+    BAD_CARD,
+    GOOD_CARD,
+    NEW_POINT,
+    NOWHERE,
+    OLD_POINT,
+    UNDER_WAY,
+    WEATHERS,
+    State,
+)
 from rides.operations import RESEND_WINDOW
 
 MOST_KEYS_OF_A_STORY = 4
@@ -61,7 +73,7 @@ STRIPES_FROM_THE_BEGINNING = {
 }
 UNTIL_ALL_IS_AT_REST = ("ten minutes", "ten minutes", "21 hours", "21 hours")
 
-cards = st.sampled_from([GOOD_CARD, GOOD_CARD, GOOD_CARD, BAD_CARD])
+cards = st.sampled_from([GOOD_CARD, GOOD_CARD, GOOD_CARD, ASKING_CARD, ASKING_CARD, BAD_CARD])
 ways_to_crash = st.sampled_from(CRASHES)
 mishaps = st.one_of(
     *(st.none(), st.sampled_from(WEATHERS), st.builds(Crash, ways_to_crash, at=st.integers(1, 27)))
@@ -99,10 +111,32 @@ class Service(Stage):
         attempt = self.attempt(mishap)
         self.act(
             partial(known.experiments[request].ask, known.key),
-            lambda one, state: [asked(state, request, attempt) if one is known else stays(state)],
+            lambda one, state: (
+                asked_perhaps_early(state, request, attempt) if one is known else [stays(state)]
+            ),
             mishap,
-            goes_on=partial(worked_on, attempt=attempt),
+            goes_on=partial(gone_on_with, attempt=attempt),
             client_of=known,
+        )
+
+    @precondition(lambda self: self.under_way)
+    @rule(succeeds=st.booleans())
+    @step
+    def a_payment_is_decided_on(self, succeeds: bool) -> None:
+        """By the rider, at their bank's page."""
+        self.decide(self.under_way[0], succeeds)
+
+    @property
+    def under_way(self) -> list[Known]:
+        return [known for known in self.known if known.seen.ledger in UNDER_WAY]
+
+    def decide(self, known: Known, succeeds: bool) -> None:
+        self.act(
+            lambda: self.stand_in.settle(self.payment_under_way(known), succeeds=succeeds),
+            lambda one, state: [
+                settled(state, succeeds=succeeds) if one is known else stays(state)
+            ],
+            None,
         )
 
     # The service's processes, and a person.
@@ -177,7 +211,7 @@ class Service(Stage):
         self.deploy(NEW_POINT if self.ride_point == OLD_POINT else OLD_POINT)
 
     @precondition(lambda self: self.has_news)
-    @rule(card=st.sampled_from([GOOD_CARD, BAD_CARD]))
+    @rule(card=st.sampled_from(list(SOURCES)))
     @step
     def a_riders_customer_is_replaced(self, card: str) -> None:
         """By another one at Stripe with such a card: what was begun goes on with the first one."""
@@ -227,6 +261,9 @@ class Service(Stage):
         self.deploy(NEW_POINT)
         for _ in keys_under_review():
             self.a_person_runs_one_again(mishap=None)
+        for known in self.known:
+            if known.seen.point == NOWHERE:
+                self.ask(known, known.request, None)  # or its rider would be asked at the end only
         for wait in UNTIL_ALL_IS_AT_REST:
             if all(known.is_at_rest for known in self.known):
                 break

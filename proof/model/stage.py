@@ -20,14 +20,16 @@ from idempotency.testing.clock import let_time_pass
 from idempotency.testing.machines import Story
 from idempotency.testing.mishaps import Crash, Done
 from proof.invariants import OF_A_KEY, OF_ALL_OF_THEM
-from proof.model.known import Experiments, Frozen, Known, Ways, seen_in
+from proof.model.known import LEDGER, Experiments, Frozen, Known, Ways, seen_in
 from proof.model.mishaps import Mishap, do
 from proof.model.reference import Way, aged, stays
 from proof.model.states import (
+    ASKING_CARD,
     BAD_CARD,
     FINE,
     GOOD_CARD,
     OLD_POINT,
+    UNDER_WAY,
     Attempt,
     Seen,
     State,
@@ -39,7 +41,11 @@ from rides.tests.booking import charging_key
 from sandbox.stripe.control import StandIn
 
 CLOCKS = DATABASES, STRIPES = "the database's", "Stripe's"
-SOURCES = {GOOD_CARD: "tok_visa", BAD_CARD: "tok_chargeCustomerFail"}
+SOURCES = {
+    GOOD_CARD: "tok_visa",
+    BAD_CARD: "tok_chargeCustomerFail",
+    ASKING_CARD: "tok_threeDSecure2Required",
+}
 
 # Of few rows, which is quicker than to truncate.
 EMPTY_EVERYTHING = """
@@ -116,12 +122,27 @@ class Stage(Story):
 
     def look(self) -> None:
         rows = {row.idempotency_key: row for row in IdempotencyKey.objects.defer("journal")}
-        charges = defaultdict(list)
-        for charge in self.stand_in.charges():
-            charges[charge["metadata"]["foreign_key"]].append(charge)
+        payments = self.payments()
         for known in self.known:
-            row = rows.get(known.key)
-            known.see(seen_in(row, charges[charging_key(row)]) if row else Seen())
+            row, before = rows.get(known.key), known.seen
+            known.see(seen_in(row, payments[charging_key(row)]) if row else Seen())
+            if before.is_pending and known.seen.status:
+                self.happened[f"{before.ledger}, and then {known.seen.status}"] += 1
+
+    def payments(self) -> defaultdict[str, list[dict[str, Any]]]:
+        """Those that Stripe was asked for, by foreign key. What makes a key useless has nobody to
+        pay.
+        """
+        payments = defaultdict(list)
+        for payment in self.stand_in.payment_intents()["each"]:
+            if payment["customer"]:
+                payments[payment["foreign_key"]].append(payment)
+        return payments
+
+    def payment_under_way(self, known: Known) -> str:
+        row = IdempotencyKey.objects.get(idempotency_key=known.key)
+        made = self.payments()[charging_key(row)]
+        return next(str(one["id"]) for one in made if LEDGER[one["status"]] in UNDER_WAY)
 
     def wake(self, one: Frozen) -> None:
         one.process.thaw()

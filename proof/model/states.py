@@ -6,12 +6,15 @@ from enum import StrEnum
 
 from idempotency import FINISHED, STARTED, conf
 from rides.operations import CHARGE_CREATED
+from rides.payments.statuses import PAYMENTS
 
 STRIPE_FORGETS = timedelta(hours=24)
+ONE_DAY = timedelta(days=1)
 NOWHERE = ""  # there is no row
 OLD_POINT, NEW_POINT = "ride_created", "ride_recorded"
-GOOD_CARD, BAD_CARD = "good card", "bad card"
+GOOD_CARD, BAD_CARD, ASKING_CARD = "good card", "bad card", "card whose bank asks"
 
+RESETS = ("reset_before", "reset_after")
 NOT_DELIVERED = ("conflict", "rate_limit", "reset_before")
 ANSWER_LOST = ("reset_after", "malformed_json")
 SAVED_ERRORS = ("error_before", "error_after")
@@ -27,6 +30,12 @@ class Ledger(StrEnum):
     NOTHING = "nothing"
     PAID = "paid"
     DECLINED = "declined"
+    """Or withdrawn: there is a payment, and no money will come of it."""
+    ASKED = "asked of the rider"
+
+
+UNDER_WAY = {Ledger.ASKED: PAYMENTS["requires_action"]}
+"""What it is neither paid nor declined with, and when it is asked about and given up."""
 
 
 class Saved(StrEnum):
@@ -47,12 +56,13 @@ class Seen:
     is_leased: bool = False
     is_under_review: bool = False
     is_reaped: bool = False
+    is_pending: bool = False
     ledger: str = Ledger.NOTHING
 
     def __str__(self) -> str:
         if self.point == NOWHERE:
             return "no row"
-        flags = ("is_leased", "is_under_review", "is_reaped")
+        flags = ("is_leased", "is_under_review", "is_reaped", "is_pending")
         noted = [name.removeprefix("is_") for name in flags if getattr(self, name)]
         status = [str(self.status)] if self.status else []
         return ", ".join(
@@ -75,6 +85,12 @@ class State(Seen):
     was_refused: bool = False
     """Why it is under review: Stripe has refused it, so a person's decision asks anew."""
     is_asked_anew: bool = False
+    was_under_way: Ledger = Ledger.NOTHING
+    """How its payment began, where that was neither paid nor declined at once."""
+    since_pending: timedelta = timedelta(0)
+    not_asked_about_for: timedelta = timedelta(0)
+    asked_about_within: timedelta = timedelta(0)
+    """What is pending is asked about again in between; a draw decides when, after a failure."""
 
     @property
     def seen(self) -> Seen:
@@ -86,6 +102,28 @@ class State(Seen):
         settings = conf.current()
         is_live = -settings.clock_tolerance <= self.since_locked < settings.lock_timeout
         return self.is_leased and is_live
+
+    @property
+    def waits(self) -> bool:
+        """Whether it is too early to ask what became of what is pending."""
+        return self.is_pending and self.not_asked_about_for > timedelta(0)
+
+    @property
+    def may_wait(self) -> bool:
+        return self.is_pending and self.asked_about_within > timedelta(0)
+
+    @property
+    def is_given_up(self) -> bool:
+        """Whether it was pending for too long already when it was claimed."""
+        gives_up_after = UNDER_WAY[self.was_under_way].gives_up_after
+        return self.since_pending - self.since_claimed >= gives_up_after
+
+    @property
+    def is_overdue(self) -> bool:
+        """Whether a person is to see why it has not ended."""
+        if self.is_pending:
+            return self.since_pending >= UNDER_WAY[self.was_under_way].gives_up_after + ONE_DAY
+        return self.age >= conf.current().retention
 
     @property
     def is_free(self) -> bool:

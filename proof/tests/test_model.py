@@ -21,8 +21,8 @@ from idempotency.testing.mishaps import Crash
 from proof.bugs import BUGS, seams
 from proof.model.known import ANOTHER, THE_SAME, experiments_of
 from proof.model.service import Service
-from proof.model.stage import DATABASES
-from proof.model.states import BAD_CARD, GOOD_CARD
+from proof.model.stage import DATABASES, SOURCES
+from proof.model.states import ASKING_CARD, BAD_CARD, GOOD_CARD
 from rides.models import Ride
 
 STEPS = int(os.environ.get("STEPS", "800"))
@@ -41,19 +41,27 @@ SOON_CAUGHT = {
 TOLD = {
     *("booked", "card_declined", "outcome_unknown", "needs_review", "parked", "key_expired"),
     *("parameters_mismatch", "request_in_progress", "internal_error", "database_unavailable"),
+    "pending",
 }
 """What clients must have been told in the long form, or too little would have been tried."""
+
+ENDS = {"paid, and then 201", "declined, and then 402", "asked of the rider, and then 402"}
+"""What was pending: how it stood at Stripe when it was asked about, and the answer of then."""
 
 pytestmark = [pytest.mark.timeout(36_000), pytest.mark.django_db(transaction=True)]
 
 
 @pytest.fixture
 def tell_stories(
-    stand_in, rider, rider_with_bad_card, no_second_try, monkeypatch
+    stand_in, rider, rider_with, rider_with_bad_card, no_second_try, monkeypatch
 ) -> Iterator[Tell]:
     monkeypatch.setattr(logging.root.manager, "disable", logging.CRITICAL)
     Service.stand_in = stand_in
-    Service.riders = {GOOD_CARD: rider, BAD_CARD: rider_with_bad_card}
+    Service.riders = {
+        GOOD_CARD: rider,
+        BAD_CARD: rider_with_bad_card,
+        ASKING_CARD: rider_with(SOURCES[ASKING_CARD]),
+    }
     Service.experiments = {
         card: experiments_of(one, stand_in) for card, one in Service.riders.items()
     }
@@ -64,11 +72,12 @@ def tell_stories(
 def test_any_order_of_things_is_as_the_model_has_it(tell_stories, record_property):
     for number in count(SEED):
         tell_stories(number, LENGTH)
-        if Service.steps.total() >= STEPS:
+        if Service.steps.total() >= STEPS * (1 if Service.happened.keys() >= ENDS else 3):
             break
 
     for row in Service.counts():
         record_property("model", row)
+    assert Service.happened.keys() >= ENDS
     if "STEPS" in os.environ:
         assert {f"told: {answer}" for answer in TOLD} <= Service.happened.keys()
 
@@ -112,6 +121,23 @@ def test_a_sending_that_is_still_to_come_and_is_repeated_surprises_the_model(
 
         with pytest.raises(AssertionError, match=r"told booked; the model has \(needs_review\)"):
             service.a_client_sends_again(known=key, request=THE_SAME, mishap=None)
+
+
+def test_what_is_pending_has_one_answer_until_each_of_its_ends(tell_stories):
+    with story() as service:
+        keys = [service.a_client_books(card=ASKING_CARD, mishap=None) for _ in ENDS]
+        for succeeds in (True, False):
+            service.a_payment_is_decided_on(succeeds=succeeds)
+        for key in keys:
+            service.a_client_sends_again(known=key, request=THE_SAME, mishap=None)
+        service.time_passes(by="two minutes")
+        for key in keys:
+            service.a_client_sends_again(known=key, request=THE_SAME, mishap=None)
+        service.time_passes(by="21 hours")
+        service.the_completer_runs(mishap=None)
+
+    assert Service.happened["told: pending"] == 7
+    assert Service.happened.keys() >= ENDS
 
 
 def test_a_key_that_is_used_again_and_left_to_a_person_leaves_the_ride_before_it_paid(tell_stories):

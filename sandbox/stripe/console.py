@@ -100,17 +100,20 @@ class Console:
 
     def _payment_intents(self, request: Request) -> Reply:
         by_key: defaultdict[str, list[str]] = defaultdict(list)
-        waiting = []
+        waiting, each = [], []
         for intent in self._api.ledger.newest_first("payment_intent"):
             by_key[str(intent["metadata"].get("foreign_key"))].append(intent["status"])
             if intent["status"] in bank.UNDER_WAY:
                 waiting.append(intent["id"])
+            seen = {name: intent[name] for name in ("id", "status", "created", "customer")}
+            each.append(seen | {"foreign_key": intent["metadata"].get("foreign_key")})
         by_status = Counter(chain.from_iterable(by_key.values()))
         return {
             "count": by_status.total(),
             "by_status": by_status,
             "by_key": by_key,
             "waiting": waiting,
+            "each": each,
         }
 
     def _count_calls(self, request: Request) -> Reply:

@@ -73,7 +73,8 @@ class StandIn:
 
     def payment_intents(self) -> dict[str, Any]:
         """`count`, and the counts `by_status`; their statuses `by_key`, the `foreign_key` in their
-        metadata; and the ids of those that wait for a bank, as `waiting`.
+        metadata; the ids of those that wait for a bank, as `waiting`; and as `each`, the newest
+        first, the `id`, `status`, `created`, `customer` and `foreign_key` of all.
         """
         return self._call("GET", "payment_intents")
 
