@@ -131,6 +131,7 @@ def experiments_of(rider: User, stand_in: StandIn) -> Experiments:
 LEDGER = {
     "succeeded": Ledger.PAID,
     "requires_action": Ledger.ASKED,
+    "processing": Ledger.PROCESSED,
     "requires_payment_method": Ledger.DECLINED,
     "canceled": Ledger.DECLINED,
 }

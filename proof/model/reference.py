@@ -21,6 +21,7 @@ from proof.model.states import (
     REFUSED,
     SAVED_ERRORS,
     STRIPE_FORGETS,
+    TAKES_DAYS,
     UNDER_WAY,
     Attempt,
     Ledger,
@@ -179,7 +180,9 @@ def read(state: State, attempt: Attempt) -> tuple[State, str | None]:
 
 
 def what_became_of(state: State, attempt: Attempt) -> tuple[State, str | None]:
-    """Asked about what is pending; given up where it was so for too long, and only as withdrawn."""
+    """Asked about what is pending; given up where it was so for too long, and only as withdrawn:
+    what a bank processes can't be.
+    """
     if not state.is_given_up:
         return read(state, attempt)
     if attempt.weather in (*NOT_DELIVERED, "error_before"):
@@ -216,9 +219,12 @@ def executed(state: State, attempt: Attempt) -> State:
     if state.card == BAD_CARD or attempt.weather in DECLINES:
         return replace(state, saved=Saved.ANSWER, ledger=Ledger.DECLINED)
     saved = Saved.ERROR if attempt.weather == "error_after" else Saved.ANSWER
+    ledger = Ledger.PROCESSED if attempt.weather == TAKES_DAYS else Ledger.PAID
     if state.card == ASKING_CARD:
-        return replace(state, saved=saved, ledger=Ledger.ASKED, was_under_way=Ledger.ASKED)
-    return replace(state, saved=saved, ledger=Ledger.PAID)
+        ledger = Ledger.ASKED
+    if ledger in UNDER_WAY:
+        state = replace(state, was_under_way=ledger)
+    return replace(state, saved=saved, ledger=ledger)
 
 
 def claimed(state: State) -> State:

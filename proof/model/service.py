@@ -46,6 +46,7 @@ from proof.model.states import (
     OLD_POINT,
     UNDER_WAY,
     WEATHERS,
+    Ledger,
     State,
 )
 from rides.operations import RESEND_WINDOW
@@ -123,7 +124,7 @@ class Service(Stage):
     @rule(succeeds=st.booleans())
     @step
     def a_payment_is_decided_on(self, succeeds: bool) -> None:
-        """By the rider, at their bank's page."""
+        """By the rider, at their bank's page; or by the bank, days later."""
         self.decide(self.under_way[0], succeeds)
 
     @property
@@ -261,6 +262,9 @@ class Service(Stage):
         self.deploy(NEW_POINT)
         for _ in keys_under_review():
             self.a_person_runs_one_again(mishap=None)
+        for known in self.under_way:
+            if known.seen.ledger is Ledger.PROCESSED:
+                self.decide(known, succeeds=True)  # or it would be asked about for weeks
         for known in self.known:
             if known.seen.point == NOWHERE:
                 self.ask(known, known.request, None)  # or its rider would be asked at the end only

@@ -20,7 +20,8 @@ ANSWER_LOST = ("reset_after", "malformed_json")
 SAVED_ERRORS = ("error_before", "error_after")
 REFUSED = "hostile_refusal"
 DECLINES = ("decline", "hostile_decline")
-WEATHERS = (*NOT_DELIVERED, *ANSWER_LOST, *SAVED_ERRORS, *DECLINES, REFUSED)
+TAKES_DAYS = "processing"
+WEATHERS = (*NOT_DELIVERED, *ANSWER_LOST, *SAVED_ERRORS, *DECLINES, REFUSED, TAKES_DAYS)
 FINE = "fine weather"
 
 
@@ -32,9 +33,13 @@ class Ledger(StrEnum):
     DECLINED = "declined"
     """Or withdrawn: there is a payment, and no money will come of it."""
     ASKED = "asked of the rider"
+    PROCESSED = "processed by the bank"
 
 
-UNDER_WAY = {Ledger.ASKED: PAYMENTS["requires_action"]}
+UNDER_WAY = {
+    Ledger.ASKED: PAYMENTS["requires_action"],
+    Ledger.PROCESSED: PAYMENTS["processing"],
+}
 """What it is neither paid nor declined with, and when it is asked about and given up."""
 
 

@@ -22,7 +22,7 @@ from proof.bugs import BUGS, seams
 from proof.model.known import ANOTHER, THE_SAME, experiments_of
 from proof.model.service import Service
 from proof.model.stage import DATABASES, SOURCES
-from proof.model.states import ASKING_CARD, BAD_CARD, GOOD_CARD
+from proof.model.states import ASKING_CARD, BAD_CARD, GOOD_CARD, TAKES_DAYS
 from rides.models import Ride
 
 STEPS = int(os.environ.get("STEPS", "800"))
@@ -138,6 +138,20 @@ def test_what_is_pending_has_one_answer_until_each_of_its_ends(tell_stories):
 
     assert Service.happened["told: pending"] == 7
     assert Service.happened.keys() >= ENDS
+
+
+def test_what_a_bank_processes_is_asked_about_until_it_ends(tell_stories):
+    with story() as service:
+        keys = [service.a_client_books(card=GOOD_CARD, mishap=TAKES_DAYS) for _ in "ab"]
+        service.time_passes(by="31 days")
+        service.the_completer_runs(mishap=None)
+        service.the_reaper_runs(mishap=None)
+        for succeeds in (True, False):
+            service.a_payment_is_decided_on(succeeds=succeeds)
+        for _ in keys:
+            service.a_person_runs_one_again(mishap=None)
+
+    assert {"paid, and then 201", "declined, and then 402"} <= Service.happened.keys()
 
 
 def test_a_key_that_is_used_again_and_left_to_a_person_leaves_the_ride_before_it_paid(tell_stories):
