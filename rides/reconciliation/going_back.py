@@ -1,11 +1,13 @@
 """What takes the money of rides back: refunds and disputes of a time range, by their own time and
-however old the charge; and those that are not settled, whatever their age.
+however old the charge; and those that are not settled or have not ended, whatever their age.
 
 Each that is seen becomes a row, or changes the one that it has. At Stripe nothing is changed.
 """
 
 from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
+
+from django.db.models import Q
 
 from idempotency.foreign_keys import installation_mark
 from rides import payments
@@ -44,12 +46,15 @@ class GoingBack:
             self._take_down(kind, page)
 
     def look_at_open_rows(self) -> None:
-        """Ask Stripe for each row that is not settled and was not seen yet; one call for each.
+        """Ask Stripe for each row that is not settled, or was so by a person before it had ended,
+        and was not seen yet; one call for each.
 
         Raises: Indeterminate, NeedsReview, where Stripe does not show it.
         """
         for kind, table in TABLES.items():
-            waiting = table._default_manager.filter(settled_at__isnull=True)
+            under_way = [s for s, outcome in kind.STATUSES.items() if outcome is Outcome.UNDER_WAY]
+            may_change = Q(settled_at__isnull=True) | Q(status__in=under_way)
+            waiting = table._default_manager.filter(may_change)
             unseen = waiting.exclude(stripe_id__in=self._seen).order_by("made_at")
             by_id = {row.stripe_id: row for row in unseen}
             for stripe_id, seen in payments.reversals_by_id(kind, by_id):

@@ -8,6 +8,7 @@ from types import SimpleNamespace
 import pytest
 from django.core.management import CommandError
 from django.db import IntegrityError
+from django.db.models.functions import Now
 
 from idempotency.models import IdempotencyKey
 from rides.models import Dispute, ReconciledUntil, Refund, Ride
@@ -228,6 +229,20 @@ def test_a_dispute_that_is_decided_months_later_is_found(old, stand_in):
     [line] = off(NIGHTLY)
 
     assert line.startswith("dispute lost")
+
+
+def test_a_dispute_that_was_settled_by_hand_and_is_lost_weeks_later_is_found(old, stand_in):
+    dispute = stand_in.dispute(old)
+    reconciled(NIGHTLY)
+    Dispute.objects.update(settled_at=Now(), settled_by="ann", settled_note="Ticket 12")
+    let_days_pass(stand_in, 25)
+    assert off(NIGHTLY) == []
+    stand_in.settle(dispute, succeeds=False)
+
+    [line] = off(NIGHTLY)
+
+    assert line.startswith("dispute lost")
+    assert standings() == [("lost", "open")]
 
 
 def test_what_happens_at_a_stripe_whose_clock_is_behind_is_not_missed(stand_in, riders):

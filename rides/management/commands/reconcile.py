@@ -80,8 +80,8 @@ class Command(BaseCommand):
         parser.add_argument(
             "--all-open",
             action="store_true",
-            help="Ask Stripe for every refund and dispute that is not settled, whatever its age, "
-            "too. --since-last does so by itself.",
+            help="Ask Stripe for every refund and dispute that is not settled, or has not ended "
+            "there, whatever its age, too. --since-last does so by itself.",
         )
         parser.add_argument(
             "--to", dest="end", type=moment, metavar="TIME", help="Not included (default: now)."
