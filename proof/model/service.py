@@ -22,10 +22,10 @@ from idempotency.testing.queue import run_queued_jobs
 from idempotency.workers.completing import complete_due_keys
 from idempotency.workers.reaping import reap
 from proof.bookings import MOST_JOBS, MOST_KEYS
+from proof.model.going_back import MoneyGoesBack
 from proof.model.known import ANOTHER, THE_SAME, Known
 from proof.model.mishaps import Mishap
 from proof.model.reference import (
-    Way,
     asked_perhaps_early,
     completed,
     gone_on_with,
@@ -36,7 +36,7 @@ from proof.model.reference import (
     stays,
     worked_on,
 )
-from proof.model.stage import CLOCKS, DATABASES, SOURCES, STRIPES, Stage
+from proof.model.stage import CLOCKS, DATABASES, SOURCES, STRIPES, no_key_changes
 from proof.model.states import (
     ASKING_CARD,
     BAD_CARD,
@@ -47,7 +47,6 @@ from proof.model.states import (
     UNDER_WAY,
     WEATHERS,
     Ledger,
-    State,
 )
 from rides.operations import RESEND_WINDOW
 
@@ -87,7 +86,7 @@ def somebody_booked(service: "Service") -> bool:
     return bool(service.known)
 
 
-class Service(Stage):
+class Service(MoneyGoesBack):
     """What can happen."""
 
     keys = Bundle("keys")
@@ -279,7 +278,4 @@ class Service(Stage):
             self.time_passes(by="21 hours")
             self.the_enqueuer_runs(mishap=None)
             self.the_worker_runs(mishap=None)
-
-
-def no_key_changes(known: Known, state: State) -> list[Way]:
-    return [stays(state)]
+        self.the_nightly_run_looks()

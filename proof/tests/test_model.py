@@ -48,6 +48,12 @@ TOLD = {
 ENDS = {"paid, and then 201", "declined, and then 402", "asked of the rider, and then 402"}
 """What was pending: how it stood at Stripe when it was asked about, and the answer of then."""
 
+WRITTEN_DOWN = {
+    *("needs_response, open", "won, settled", "lost, open"),
+    *("pending, open", "succeeded, open", "failed, open"),
+}
+"""Refunds and disputes: what the nightly run must have made of them."""
+
 pytestmark = [pytest.mark.timeout(36_000), pytest.mark.django_db(transaction=True)]
 
 
@@ -80,6 +86,7 @@ def test_any_order_of_things_is_as_the_model_has_it(tell_stories, record_propert
     assert Service.happened.keys() >= ENDS
     if "STEPS" in os.environ:
         assert {f"told: {answer}" for answer in TOLD} <= Service.happened.keys()
+        assert {f"row: {row}" for row in WRITTEN_DOWN} <= Service.happened.keys()
 
 
 @pytest.mark.parametrize(("name", "surprise"), SOON_CAUGHT.items(), ids=SOON_CAUGHT)
@@ -152,6 +159,36 @@ def test_what_a_bank_processes_is_asked_about_until_it_ends(tell_stories):
             service.a_person_runs_one_again(mishap=None)
 
     assert {"paid, and then 201", "declined, and then 402"} <= Service.happened.keys()
+
+
+def test_what_takes_money_back_is_written_down_as_stripe_has_it(tell_stories):
+    with story() as service:
+        for _ in range(3):
+            service.a_client_books(card=GOOD_CARD, mishap=None)
+        service.somebody_refunds_one_in_the_dashboard(status="pending")
+        service.a_bank_disputes_one()
+        service.a_bank_disputes_one()
+        service.the_nightly_run_looks()
+        for well in (True, True, False, False):
+            service.what_goes_back_is_decided_on(well=well)
+            service.the_nightly_run_looks()
+
+    assert {f"row: {row}" for row in WRITTEN_DOWN} <= Service.happened.keys()
+
+
+def test_a_dispute_that_a_person_has_settled_and_that_is_lost_much_later_is_open_again(
+    tell_stories,
+):
+    with story() as service:
+        service.a_client_books(card=GOOD_CARD, mishap=None)
+        service.a_bank_disputes_one()
+        service.the_nightly_run_looks()
+        service.a_person_settles_a_row()
+        for _ in range(2):
+            service.time_passes(by="25 hours")
+            service.the_nightly_run_looks()
+        service.what_goes_back_is_decided_on(well=False)
+        service.the_nightly_run_looks()
 
 
 def test_a_key_that_is_used_again_and_left_to_a_person_leaves_the_ride_before_it_paid(tell_stories):
