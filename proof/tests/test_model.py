@@ -147,6 +147,17 @@ def test_what_is_pending_has_one_answer_until_each_of_its_ends(tell_stories):
     assert Service.happened.keys() >= ENDS
 
 
+def test_it_is_given_up_by_when_it_began_however_often_it_was_asked_about(tell_stories):
+    with story() as service:
+        key = service.a_client_books(card=ASKING_CARD, mishap=None)
+        for _ in range(7):
+            service.time_passes(by="ten minutes")
+            service.a_client_sends_again(known=key, request=THE_SAME, mishap=None)
+
+    assert Service.happened["told: pending"] == 6
+    assert Service.happened["asked of the rider, and then 402"] == 1
+
+
 def test_what_a_bank_processes_is_asked_about_until_it_ends(tell_stories):
     with story() as service:
         keys = [service.a_client_books(card=GOOD_CARD, mishap=TAKES_DAYS) for _ in "ab"]
