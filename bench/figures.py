@@ -52,11 +52,11 @@ INSERT INTO idempotency_idempotencykey
        (user_id, idempotency_key, operation, path_kwargs, request_method, request_path,
         request_params, fingerprint, origin_ip, foreign_key, lease_token, created_at, last_run_at,
         run_after, attempt, recovery_point, foreign_sent_at, response_code, response_body,
-        response_content_type, last_error, journal)
+        response_content_type, response_headers, last_error, journal)
 SELECT user_id, gen_random_uuid(), operation, path_kwargs, request_method, request_path,
        request_params, fingerprint, origin_ip, gen_random_uuid(), gen_random_uuid(), at, at,
        at, attempt, recovery_point, at, response_code, response_body,
-       response_content_type, last_error, journal
+       response_content_type, response_headers, last_error, journal
   FROM (SELECT * FROM idempotency_idempotencykey ORDER BY id LIMIT 1) AS first,
        (SELECT now() - %(age)s::interval - n * interval '100 microseconds' AS at
           FROM generate_series(1, %(keys)s) AS n) AS filled

@@ -377,4 +377,5 @@ def _key_from(row: Sequence[Any]) -> IdempotencyKey:
     values = dict(zip(["id", *_COLUMNS], row, strict=True))
     values["path_kwargs"] = json.loads(values["path_kwargs"])
     values["request_params"] = json.loads(values["request_params"])
+    values["response_headers"] = json.loads(values["response_headers"] or "{}")
     return IdempotencyKey.from_db(connection.alias, list(values), list(values.values()))

@@ -5,6 +5,7 @@ fencing token guards. All times are the database's; a process only measures how 
 is left, by a clock of its own.
 """
 
+import json
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
@@ -120,6 +121,7 @@ UPDATE idempotency_idempotencykey
        response_code         = %(response_code)s,
        response_body         = %(response_body)s,
        response_content_type = %(response_content_type)s,
+       response_headers      = %(response_headers)s::jsonb,
        last_error            = %(last_error)s,
        needs_review_at       = statement_timestamp() + %(needs_review)s::interval,
        journal               = {journal_and(_ENTRIES, "%(count)s")}
@@ -151,7 +153,8 @@ def write_progress(lease: Lease, progress: Progress) -> Lease:
         "gives_up_after": pending.gives_up_after if pending else None,
         "attempts_taken_back": int(progress.takes_back_attempt),
         "response_code": response.status if response else None,
-        "response_body": response.text if response else None,
+        "response_body": response.content if response else None,
+        "response_headers": json.dumps(response.headers) if response else None,
         "response_content_type": response.content_type if response else None,
         "last_error": progress.last_error,
         "needs_review": NOW if progress.needs_review else None,

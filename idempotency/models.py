@@ -64,8 +64,9 @@ class IdempotencyKey(models.Model):
     gives_up_at = models.DateTimeField(null=True, blank=True)
 
     response_code = models.PositiveSmallIntegerField(null=True, blank=True)
-    response_body = models.TextField(null=True, blank=True)  # noqa: DJ001 - null: no answer yet
+    response_body = models.BinaryField(null=True, blank=True)  # null: no answer yet
     response_content_type = models.CharField(max_length=255, null=True, blank=True)  # noqa: DJ001
+    response_headers = models.JSONField(null=True, blank=True)
 
     last_error = models.TextField(blank=True, default="")
     needs_review_at = models.DateTimeField(null=True, blank=True)

@@ -5,14 +5,14 @@ one transaction; a foreign phase calls another system with none open, and has an
 its own, its *commit*, for the result.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Self, TypeVar
 
 from idempotency import conf
 from idempotency.exceptions import PendingMisused
-from idempotency.support.sendable import JSON, text_to_send
+from idempotency.support.sendable import JSON, content_to_send, headers_to_send
 from idempotency.support.storable import storable_text
 
 PENDING_STATUS = 202
@@ -34,7 +34,11 @@ class RecoveryPoint:
 class Response:
     """The final answer: stored with the phase's changes, and replayed byte for byte.
 
-    The body is read when the answer is made, into `text`, which is what is stored and sent.
+    The body is read when the answer is made, into `content`, which is what is stored and sent.
+
+    Args:
+        body: bytes, a text where the content type is not JSON, or what has a form in JSON.
+        headers: what is stored and replayed besides the content type, such as `Location`.
 
     Raises: `UnsendableAnswer`, where it is made, for an answer that cannot be stored or sent.
     """
@@ -42,11 +46,13 @@ class Response:
     status: int
     body: Any = None
     content_type: str = JSON
-    text: str = field(init=False, repr=False, compare=False)
+    headers: Mapping[str, str] = field(default_factory=dict)
+    content: bytes = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        text = text_to_send(self.status, self.body, self.content_type)
-        object.__setattr__(self, "text", text)
+        content = content_to_send(self.status, self.body, self.content_type)
+        object.__setattr__(self, "content", content)
+        object.__setattr__(self, "headers", headers_to_send(self.headers))
 
     @classmethod
     def error(cls, status: int, message: str, *, code: str) -> Self:
@@ -92,7 +98,7 @@ class Pending:
     text: str = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        text = text_to_send(PENDING_STATUS, self.answer, JSON)
+        text = content_to_send(PENDING_STATUS, self.answer, JSON).decode()
         object.__setattr__(self, "text", text)
         if not (self.reference and storable_text(self.reference) == self.reference):
             raise PendingMisused("What is pending needs a reference that can be stored.")

@@ -154,7 +154,10 @@ def foreign_answers(clients: "Clients", riders: list[str]) -> Iterator[str]:
     from idempotency.models import FINISHED, IdempotencyKey
 
     stored = {
-        (key.user.get_username(), key.idempotency_key): (key.response_code, key.response_body)
+        (key.user.get_username(), key.idempotency_key): (
+            key.response_code,
+            bytes(key.response_body or b""),
+        )
         for key in IdempotencyKey.objects.select_related("user").filter(recovery_point=FINISHED)
     }
     bad_cards = set(riders[-BAD_CARDS:])

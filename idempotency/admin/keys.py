@@ -132,12 +132,17 @@ class IdempotencyKeyAdmin(ReviewPages, ReadOnlyAdmin):
             return "none yet"
         if key.is_tombstone:
             return f"{key.response_code}; the reaper has removed its body, and the parameters"
-        return format_html(
-            "<pre>{} {}\n\n{}</pre>",
-            key.response_code,
-            key.response_content_type,
-            key.response_body,
-        )
+        headers = {"Content-Type": key.response_content_type, **(key.response_headers or {})}
+        head = "\n".join(f"{name}: {value}" for name, value in headers.items())
+        return format_html("<pre>{}\n{}\n\n{}</pre>", key.response_code, head, _readable_body(key))
+
+
+def _readable_body(key: IdempotencyKey) -> str:
+    body = bytes(key.response_body or b"")
+    try:
+        return body.decode(HttpResponse(content_type=key.response_content_type).charset)
+    except (UnicodeError, LookupError):
+        return f"{len(body)} bytes"
 
 
 def _shown(kept: dict[str, Any]) -> str:

@@ -256,24 +256,31 @@ def _retry(asked: _Asked, stored: StoredKey) -> HttpResponse:
 def _first_answer(outcome: Outcome) -> HttpResponse:
     if isinstance(outcome, Pending):
         return _pending_answer(outcome.text, math.ceil(outcome.ask_again_in.total_seconds()))
-    return _answer_with(outcome.text, outcome.status, outcome.content_type)
+    headers = dict(outcome.headers)
+    return _answer_with(outcome.content, outcome.status, outcome.content_type, headers)
 
 
 def _pending_answer(text: str | None, retry_after_seconds: int) -> HttpResponse:
-    answer = _answer_with(text, PENDING_STATUS, JSON)
-    answer.headers["Retry-After"] = str(retry_after_seconds)
-    return answer
+    retry = {"Retry-After": str(retry_after_seconds)}
+    return _answer_with(text or "", PENDING_STATUS, JSON, retry)
 
 
 def _replay(key: IdempotencyKey) -> HttpResponse:
     assert key.response_code is not None, "only a finished key is replayed"
-    replay = _answer_with(key.response_body, key.response_code, key.response_content_type)
+    replay = _answer_with(
+        bytes(key.response_body or b""),
+        key.response_code,
+        key.response_content_type,
+        key.response_headers or {},
+    )
     replay.headers["Idempotent-Replayed"] = "true"
     return replay
 
 
-def _answer_with(text: str | None, status: int, content_type: str | None) -> HttpResponse:
-    answer = HttpResponse(text, status=status, content_type=content_type)
+def _answer_with(
+    content: str | bytes, status: int, content_type: str | None, headers: dict[str, str]
+) -> HttpResponse:
+    answer = HttpResponse(content, status=status, content_type=content_type, headers=headers)
     if status in WITHOUT_BODY:
         del answer.headers["Content-Type"]
     return answer

@@ -152,7 +152,8 @@ def said_of(outcome: Outcome) -> str:
     """
     if isinstance(outcome, Pending):
         return f"pending at the foreign system, which is asked again in {outcome.ask_again_in}"
-    return f"finished with {outcome.status}: {storable_text(outcome.text)}"
+    body = storable_text(outcome.content.decode(errors="replace"))
+    return f"finished with {outcome.status}: {body}"
 
 
 def _carry_out(

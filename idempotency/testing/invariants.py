@@ -15,7 +15,7 @@ from idempotency.testing.histories import DELIVERIES, QUEUE, STAGED, Change, Row
 # What a finished key may still lose, to the reaper, and what does not count as a change: times.
 _REAPED = {
     *("path_kwargs", "request_params", "origin_ip"),
-    *("response_body", "response_content_type", "journal"),
+    *("response_body", "response_content_type", "response_headers", "journal"),
 }
 _TIMES = {
     *("created_at", "last_run_at", "locked_at", "run_after"),
@@ -34,7 +34,7 @@ def final_answers_are_identical(trial: Trial) -> None:
     answers: set[tuple[int | None, bytes]] = {(a.status, a.body) for a in trial.final_answers}
     key = _key(trial)
     if key.is_finished and not key.is_tombstone:
-        answers.add((key.response_code, str(key.response_body).encode()))
+        answers.add((key.response_code, bytes(key.response_body or b"")))
     assert len(answers) <= 1, f"different final answers: {answers}"
 
 

@@ -14,7 +14,7 @@ NOW = "2026-01-01T00:00Z"
 ANSWER = {
     "recovery_point": "finished",
     "response_code": 201,
-    "response_body": "{}",
+    "response_body": b"{}",
     "response_content_type": "application/json",
 }
 

@@ -106,7 +106,7 @@ def test_the_completer_of_version_2_finishes_it_too(left_at_ordered, deploy, sto
     deploy(Version2)
 
     assert complete_due_keys(10).counts["succeeded"] == 1
-    assert stored().response_body == '{"version": 2}'
+    assert bytes(stored().response_body) == b'{"version": 2}'
     assert len(ledger.payments) == 1
 
 

@@ -34,7 +34,7 @@ def test_a_finished_key_holds_its_answer_and_no_lease(customer, key, stored, led
     row = stored()
     assert row.recovery_point == FINISHED
     assert row.response_code == 201
-    assert row.response_body.encode() == answer.content
+    assert bytes(row.response_body) == answer.content
     assert row.response_content_type == "application/json"
     assert row.locked_at is None
     assert row.attempt == 1

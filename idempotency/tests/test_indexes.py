@@ -31,7 +31,7 @@ INSERT INTO idempotency_idempotencykey
         last_error, journal, response_code, response_body, response_content_type)
 SELECT %(user_id)s, 'a-key-long-enough-' || %(prefix)s || n, 'POST', '/orders', '{}', '',
        gen_random_uuid(), gen_random_uuid(), at, at, at, 1, %(recovery_point)s, '',
-       '[]', %(code)s, %(body)s, %(type)s
+       '[]', %(code)s, %(body)s::bytea, %(type)s
   FROM generate_series(1, %(rows)s) AS n, LATERAL (SELECT now() - n * interval '1 s' AS at) AS t
 """
 

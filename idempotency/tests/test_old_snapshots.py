@@ -34,7 +34,7 @@ INSERT INTO idempotency_idempotencykey
         last_error, journal, response_code, response_body, response_content_type)
 SELECT %(user_id)s, %(name)s || '-a-key-long-enough-' || n, 'POST', '/orders', '{}', '',
        gen_random_uuid(), gen_random_uuid(), at, at, at, 1, %(point)s, '',
-       '[]', CASE %(point)s WHEN 'finished' THEN 201 END, %(body)s,
+       '[]', CASE %(point)s WHEN 'finished' THEN 201 END, %(body)s::bytea,
        CASE WHEN %(body)s::text IS NOT NULL THEN 'application/json' END
   FROM generate_series(1, %(rows)s) AS n,
        LATERAL (SELECT now() - %(age)s - n * interval '1 ms' AS at) AS t

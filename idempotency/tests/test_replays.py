@@ -30,7 +30,7 @@ def test_a_replay_is_the_first_answer_byte_for_byte(customer, key, ledger):
 def test_a_replay_is_what_was_stored_and_not_what_would_be_answered_now(customer, key, ledger):
     customer.send(key)
     IdempotencyKey.objects.update(
-        response_body="<p>as it  was</p>", response_content_type="text/html; charset=utf-8"
+        response_body=b"<p>as it  was</p>", response_content_type="text/html; charset=utf-8"
     )
 
     again = customer.send(key)

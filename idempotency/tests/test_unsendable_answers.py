@@ -18,10 +18,8 @@ from idempotency.models import IdempotencyKey
 from idempotency.tests import bookshop
 
 ANSWERS: dict[str, tuple[Any, ...]] = {
-    "a text with NUL": (200, "a \x00 b", "text/plain"),
     "half a pair": (200, "half \ud83d of a pair", "text/plain"),
     "no text of its charset": (200, "東京", "text/plain; charset=latin-1"),
-    "bytes that are no text": (200, b"\xff\xfe", "application/octet-stream"),
     "NaN": (200, {"price": math.nan}),
     "infinity": (200, [math.inf]),
     "a tuple for a key": (200, {("a", "b"): 1}),
@@ -40,6 +38,14 @@ ANSWERS: dict[str, tuple[Any, ...]] = {
     "a content type that is none": (200, "x", 7),
     "a content type too long": (200, "x", f"text/{'x' * 300}"),
     "a charset that nobody knows": (200, "x", "text/plain; charset=none-such"),
+    "a header whose name is none": (200, "x", "text/plain", {"Two words": "x"}),
+    "a header of two lines": (200, "x", "text/plain", {"Location": "/x\r\nSet-Cookie: a=b"}),
+    "a header that no head can carry": (200, "x", "text/plain", {"Location": "/東京"}),
+    "a header that is no text": (200, "x", "text/plain", {"X-Count": 7}),
+    "headers that are too long": (200, "x", "text/plain", {"Link": "x" * 20_000}),
+    "a cookie": (200, "x", "text/plain", {"Set-Cookie": "session=of-somebody"}),
+    "a header of one connection": (200, "x", "text/plain", {"connection": "close"}),
+    "a length of its own": (200, "x", "text/plain", {"Content-Length": "7"}),
 }
 
 
@@ -121,6 +127,10 @@ def test_in_the_first_phase_it_leaves_the_key_claimed(customer, key, stored, mon
         ((200,), b"null", True),
         ((204,), b"", False),
         ((204, "", "text/plain"), b"", False),
+        ((304,), b"", False),
+        ((200, "a \x00 b", "text/plain"), b"a \x00 b", True),
+        ((200, b"\xff\xfe\x00", "application/octet-stream"), b"\xff\xfe\x00", True),
+        ((200, b"caf\xe9", "text/plain; charset=utf-8"), b"caf\xe9", True),
     ],
     ids=str,
 )
@@ -139,8 +149,22 @@ def test_any_other_is_sent_and_replayed_byte_for_byte(
 
 
 @pytest.mark.django_db(transaction=True)
+def test_its_headers_are_stored_and_replayed(customer, key, stored, monkeypatch) -> None:
+    headers = {"Location": "/orders/7", "ETag": '"7"', "X-Empty": ""}
+    monkeypatch.setattr(Answers, "answer", (201, b"\x89PNG", "image/png", headers))
+
+    first = customer.post({}, key, to="/at-once")
+    replay = customer.post({}, key, to="/at-once")
+
+    for answer in (first, replay):
+        assert {name: answer.headers[name] for name in headers} == headers
+        assert (answer.headers["Content-Type"], answer.content) == ("image/png", b"\x89PNG")
+    assert stored().response_headers == headers
+
+
+@pytest.mark.django_db(transaction=True)
 def test_a_refusal_in_words_of_the_outside_is_bounded_and_storable(customer, key) -> None:
     refusal = Response.error(402, "\x00" + "é" * 1_000_000, code="declined")
-    assert len(refusal.text) < 20_000
-    assert "\\u0000" not in refusal.text
+    assert len(refusal.content) < 20_000
+    assert b"\\u0000" not in refusal.content
     assert not IdempotencyKey.objects.exists()

@@ -65,6 +65,7 @@ WITH position AS MATERIALIZED (
            origin_ip             = NULL,
            response_body         = NULL,
            response_content_type = NULL,
+           response_headers      = NULL,
            journal               = '[]'
      WHERE id IN (SELECT id FROM batch)
 ), moved AS (

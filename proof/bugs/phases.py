@@ -166,7 +166,7 @@ def replay_is_built_anew(bed: Bed) -> None:
     """The same values, and not the same bytes."""
 
     def replay(key: IdempotencyKey) -> HttpResponse:
-        body = json.dumps(json.loads(str(key.response_body)), separators=(",", ":"))
+        body = json.dumps(json.loads(bytes(key.response_body or b"")), separators=(",", ":"))
         return HttpResponse(body, status=key.response_code)
 
     replace(bed, seams.REPLAY, replay)

@@ -35,7 +35,7 @@ JOB = {"job_name": "rides.tasks.send_ride_receipt", "job_args": {"args": [], "kw
 ANSWER = {
     "recovery_point": "finished",
     "response_code": 201,
-    "response_body": '{"message": "Payment accepted."}',
+    "response_body": b'{"message": "Payment accepted."}',
     "response_content_type": "application/json",
 }
 TOMBSTONE = {**ANSWER, "response_body": None, "response_content_type": None}

@@ -39,7 +39,7 @@ INSERT INTO idempotency_idempotencykey
         last_error, journal, response_code, response_body, response_content_type)
 SELECT %(user_id)s, 'a-finished-key-number-' || n, 'POST', '/rides', '{}', '',
        gen_random_uuid(), gen_random_uuid(), at, at, at, 1, 'finished', '',
-       '[]', 201, CASE WHEN n <= %(answers)s THEN '{}' END,
+       '[]', 201, CASE WHEN n <= %(answers)s THEN '{}'::bytea END,
        CASE WHEN n <= %(answers)s THEN 'application/json' END
   FROM (SELECT n, now() - n * interval '1 s' AS at FROM generate_series(1, %(rows)s) AS n) AS filled
 """

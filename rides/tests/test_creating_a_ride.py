@@ -53,7 +53,7 @@ def test_the_key_keeps_the_answer_and_is_let_go(api):
     key = the_key()
     assert (key.recovery_point, key.attempt) == (FINISHED, 1)
     assert key.locked_at is None
-    assert (key.response_code, key.response_body) == (answer.status_code, answer.text)
+    assert (key.response_code, bytes(key.response_body)) == (answer.status_code, answer.content)
     assert key.response_content_type == answer.headers["Content-Type"] == "application/json"
     assert (key.request_method, key.request_path) == ("POST", "/rides")
     assert key.origin_ip == "127.0.0.1"

@@ -53,7 +53,7 @@ def answer(ride: Ride, status: int | None) -> None:
     IdempotencyKey.objects.filter(ride=ride).update(
         recovery_point="finished",
         response_code=status,
-        response_body="{}",
+        response_body=b"{}",
         response_content_type="application/json",
     )
 
