@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from idempotency.exceptions import Indeterminate, NeedsReview, ReviewRefused
+    from idempotency.http.idempotent import idempotent
     from idempotency.jobs.limits import job_limit
     from idempotency.models import FINISHED, STARTED
     from idempotency.operations import Operation
@@ -38,6 +39,7 @@ _HOMES = {
     "STARTED": "models",
     "atomic_phase": "phases",
     "foreign_phase": "phases",
+    "idempotent": "http.idempotent",
     "job_limit": "jobs.limits",
     "stage_job": "staging",
 }
@@ -57,6 +59,7 @@ __all__ = [
     "ReviewRefused",
     "atomic_phase",
     "foreign_phase",
+    "idempotent",
     "job_limit",
     "stage_job",
 ]

@@ -69,6 +69,19 @@ class Settings:
     max_body_bytes: int = 16 * 1024
     """Larger request bodies are refused unread."""
 
+    replayed_headers: tuple[str, ...] = (
+        *("Location", "Content-Location", "ETag", "Last-Modified", "Link"),
+        *("Content-Disposition", "Content-Language"),
+    )
+    """Which headers of an `@idempotent` view's answer are stored and sent with its replays."""
+
+    not_stored: tuple[int, ...] = (401, 403, 408, 409, 423, 425, 429)
+    """Statuses of an `@idempotent` view that may be others the next time: such an answer is not
+    stored, and what the view did is rolled back. None from 500 on is stored anyhow."""
+
+    duplicate_wait: timedelta = timedelta(seconds=1)
+    """How long a duplicate waits for the `@idempotent` view that has its key in hand."""
+
     credential_headers: tuple[str, ...] = ("Authorization", "Cookie")
     """Where a credential may stand. A request with none of them is refused before its body is read;
     with an empty tuple `authenticate` alone decides."""

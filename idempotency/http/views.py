@@ -26,7 +26,7 @@ from idempotency.claims import (
     request_in_progress,
     take_over_key,
 )
-from idempotency.exceptions import IdempotencyError, KeyExpired, NeedsReview, ParametersMismatch
+from idempotency.exceptions import IdempotencyError, NeedsReview
 from idempotency.failures import answerable
 from idempotency.foreign_keys import foreign_key_for
 from idempotency.http.bodies import (
@@ -46,6 +46,7 @@ from idempotency.http.refusals import (
     PathInvalid,
     Unauthenticated,
 )
+from idempotency.http.replays import answer_with, refuse_another_request, replay
 from idempotency.http.rereading import reading_again_after_a_restart
 from idempotency.models import IdempotencyKey
 from idempotency.parameters import Parameters, keep_all
@@ -53,7 +54,7 @@ from idempotency.phases import PENDING_STATUS, Pending, error_body
 from idempotency.support.described import described
 from idempotency.support.fingerprints import fingerprint, text_of
 from idempotency.support.kept_values import readable
-from idempotency.support.sendable import JSON, WITHOUT_BODY
+from idempotency.support.sendable import JSON
 from idempotency.transactions import drop_broken_connection
 
 if TYPE_CHECKING:
@@ -152,7 +153,7 @@ def perform(
     Raises: an `IdempotencyError` where there is no answer (yet).
     """
     doors.refuse_while_closed()
-    _refuse_unstorable_path(request.path_info)
+    refuse_unstorable_path(request.path_info)
     refuse_deep_nesting(sent)
     asked = _Asked(operation_class, user, sent, keep_all(path_kwargs))
     fresh: tuple[Operation, NewKey] | None = None
@@ -221,19 +222,10 @@ def _fresh(asked: _Asked, request: HttpRequest, key: str) -> "tuple[Operation, N
 def _retry(asked: _Asked, stored: StoredKey) -> HttpResponse:
     """The key has been seen before: replay it, refuse it, or go on with it."""
     key, operation_class = stored.key, asked.operation_class
-    if not operation_class.is_named(key.operation) or key.fingerprint != asked.fingerprint:
-        raise ParametersMismatch(
-            "This Idempotency-Key was first used for another operation or with other parameters. "
-            "Nothing was done now. Send the first request again, or use a new key."
-        )
-    if key.is_tombstone:
-        raise KeyExpired(
-            f"This request was finished with status {key.response_code}, so long ago that its "
-            "answer is no longer kept. Nothing was done now. Use a new Idempotency-Key for a new "
-            "request."
-        )
+    is_same = operation_class.is_named(key.operation)
+    refuse_another_request(key, is_same_operation=is_same, sent=asked.fingerprint)
     if key.is_finished:
-        return _replay(key)
+        return replay(key)
     if key.is_under_review:
         raise NeedsReview(
             "The outcome of this request is not known yet: a person is looking into it. "
@@ -257,33 +249,12 @@ def _first_answer(outcome: Outcome) -> HttpResponse:
     if isinstance(outcome, Pending):
         return _pending_answer(outcome.text, math.ceil(outcome.ask_again_in.total_seconds()))
     headers = dict(outcome.headers)
-    return _answer_with(outcome.content, outcome.status, outcome.content_type, headers)
+    return answer_with(outcome.content, outcome.status, outcome.content_type, headers)
 
 
 def _pending_answer(text: str | None, retry_after_seconds: int) -> HttpResponse:
     retry = {"Retry-After": str(retry_after_seconds)}
-    return _answer_with(text or "", PENDING_STATUS, JSON, retry)
-
-
-def _replay(key: IdempotencyKey) -> HttpResponse:
-    assert key.response_code is not None, "only a finished key is replayed"
-    replay = _answer_with(
-        bytes(key.response_body or b""),
-        key.response_code,
-        key.response_content_type,
-        key.response_headers or {},
-    )
-    replay.headers["Idempotent-Replayed"] = "true"
-    return replay
-
-
-def _answer_with(
-    content: str | bytes, status: int, content_type: str | None, headers: dict[str, str]
-) -> HttpResponse:
-    answer = HttpResponse(content, status=status, content_type=content_type, headers=headers)
-    if status in WITHOUT_BODY:
-        del answer.headers["Content-Type"]
-    return answer
+    return answer_with(text or "", PENDING_STATUS, JSON, retry)
 
 
 def _authenticate(request: HttpRequest) -> Any:
@@ -297,7 +268,7 @@ def _authenticate(request: HttpRequest) -> Any:
     return user
 
 
-def _refuse_unstorable_path(path: str) -> None:
+def refuse_unstorable_path(path: str) -> None:
     longest = IdempotencyKey._meta.get_field("request_path").max_length or 0
     if len(path) > longest or "\x00" in path:
         raise PathInvalid(f"The path has a NUL character or more than {longest} characters.")

@@ -67,6 +67,7 @@ class Experiment:
     """What is to be crashed, and how to tell whether it survived.
 
     Args:
+        operation: none for an `@idempotent` view, which has no phases.
         send: sends the request with the given idempotency key through Django, in this process.
         lose_answer: a context manager in which a call to the foreign system is carried out there
             and its answer is lost. Without one, that boundary is not tried.
@@ -80,9 +81,9 @@ class Experiment:
         loses_history: whether what the attempt committed is lost before the recovery.
     """
 
-    operation: type[Operation]
     send: Callable[[str], HttpAnswer]
     invariants: tuple[Callable[["Trial"], None], ...]
+    operation: type[Operation] = Operation
     lose_answer: LoseAnswer | None = None
     prepare: Callable[[str], object] = nothing
     attempt: Callable[[str], object] | None = None

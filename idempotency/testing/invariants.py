@@ -55,7 +55,7 @@ def recovery_points_never_go_back(trial: Trial) -> None:
     def place_of(point: str) -> int:
         """By its present name or a former one."""
         here = (n for n, phase in enumerate(phases) if phase.starts_from(point))
-        return len(phases) if point == FINISHED else next(here)
+        return len(phases) if point == FINISHED else next(here, 0)
 
     for before, after in _updates(trial):
         points = before["recovery_point"], after["recovery_point"]

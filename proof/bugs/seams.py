@@ -40,7 +40,7 @@ DESCRIBE_A_FAILURE = Seam(failures, "described")
 # The door.
 FOREIGN_KEY_OF_A_REQUEST = Seam(views, "foreign_key_for")
 FINGERPRINT = Seam(views, "fingerprint")
-REPLAY = Seam(views, "_replay")
+REPLAY = Seam(views, "replay")
 
 # The reaper.
 FIND_OLD_TOMBSTONES = Seam(reaping, "FIND_OLD_TOMBSTONES")
