@@ -189,6 +189,10 @@ class ForeignCallInsideTransaction(OperationMisuse):
     """A foreign call was about to be made while a transaction was open."""
 
 
+class CalledInsideTransaction(OperationMisuse):
+    """An operation was called while a transaction was open."""
+
+
 class OutsideForeignPhase(OperationMisuse):
     """A foreign phase's own key was asked for where no foreign phase is in hand."""
 

@@ -12,13 +12,15 @@ from uuid import UUID
 from django import forms
 from django.apps import apps
 from django.conf import settings
-from django.http import HttpResponseBase
+from django.http import HttpRequest, HttpResponse
+from django.http.response import HttpResponseBase
 from django.utils.functional import classproperty
 from django.utils.module_loading import autodiscover_modules
 
 from idempotency.exceptions import OutsideForeignPhase, Parked
 from idempotency.foreign_keys import phase_key, question_key
-from idempotency.http.views import view_for
+from idempotency.http.bodies import Sent, sent_by_code
+from idempotency.http.views import call, view_for
 from idempotency.models import IdempotencyKey
 from idempotency.parameters import Parameters, keep_all, parameters_of
 from idempotency.phases import AtomicPhase, ForeignPhase, Phase, Response
@@ -123,6 +125,32 @@ class Operation:
         if not isinstance(phase, ForeignPhase):
             raise OutsideForeignPhase(f"No foreign phase starts from {recovery_point!r}.")
         return phase_key(self.key.foreign_key, phase)
+
+    @classmethod
+    def call(
+        cls,
+        *,
+        user: Any,
+        key: str,
+        params: Mapping[str, Any] | Sent | None = None,
+        path_kwargs: Mapping[str, Any] | None = None,
+        request: HttpRequest | None = None,
+    ) -> HttpResponse:
+        """Answer a request as the view would: from another framework's view, a command, a job.
+
+        Args:
+            key: the client's key, or one that names the work: repeated, it gets the same answer.
+            params: the fields as JSON has them, or a form's texts as `Sent(texts)`.
+            path_kwargs: what the view would find in its path.
+            request: the HTTP request that it came by, if it did; for the key to say.
+
+        Raises: an `IdempotencyError` where the view would answer with one, by its `status`, `code`
+        and `headers`; `CalledInsideTransaction` where a transaction is open.
+        """
+        sent = params if isinstance(params, Sent) else sent_by_code(params or {})
+        return call(
+            cls, user=user, key=key, sent=sent, path_kwargs=path_kwargs or {}, request=request
+        )
 
     def read_instances_anew(self) -> None:
         """Have each phase read the instances among the parameters for itself, so that none gets one

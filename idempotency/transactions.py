@@ -18,7 +18,12 @@ from idempotency.database_errors import (
     meaning_of,
     met_a_dead_connection,
 )
-from idempotency.exceptions import LEAVING, ConflictPersists, ForeignCallInsideTransaction
+from idempotency.exceptions import (
+    LEAVING,
+    CalledInsideTransaction,
+    ConflictPersists,
+    ForeignCallInsideTransaction,
+)
 from idempotency.support.described import described_traceback
 from idempotency.support.storable import storable_text
 
@@ -116,13 +121,27 @@ class _Again:
         return result
 
 
-def refuse_open_transaction() -> None:
-    """Raises: `ForeignCallInsideTransaction` where a transaction is open.
-
-    One that a test case opened around the whole test does not count, as with Django's `durable`.
+def _is_open() -> bool:
+    """Whether a transaction is open. One that a test case opened around the whole test does not
+    count, as with Django's `durable`.
     """
     blocks = [b for b in connection.atomic_blocks if not getattr(b, "_from_testcase", False)]
-    if blocks or not (connection.get_autocommit() or connection.in_atomic_block):
+    return bool(blocks) or not (connection.get_autocommit() or connection.in_atomic_block)
+
+
+def refuse_open_transaction_around(operation: str) -> None:
+    """Raises: `CalledInsideTransaction` where a transaction is open."""
+    if _is_open():
+        raise CalledInsideTransaction(
+            f"{operation} was called inside a transaction, and commits by itself, phase by phase. "
+            "Call it outside (ATOMIC_REQUESTS and atomic() around it are such transactions), or "
+            "have it carried out after the commit by stage_operation."
+        )
+
+
+def refuse_open_transaction() -> None:
+    """Raises: `ForeignCallInsideTransaction` where a transaction is open."""
+    if _is_open():
         raise ForeignCallInsideTransaction(
             "A foreign call was about to be made inside a transaction: it cannot be rolled back "
             "with it, and would hold its locks for as long as it takes."

@@ -14,14 +14,10 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 
 from idempotency.exceptions import IdempotencyError
-from idempotency.failures import answerable
 from idempotency.http.bodies import Sent
-from idempotency.http.keys import check_key
 from idempotency.http.refusals import Unauthenticated
-from idempotency.http.rereading import reading_again_after_a_restart
-from idempotency.http.views import perform
+from idempotency.http.rereading import raising_answers
 from idempotency.phases import PENDING_STATUS
-from idempotency.transactions import drop_broken_connection
 from rides import demo
 from rides.authentication import demo_rider_at
 from rides.operations import CreateRide
@@ -46,11 +42,10 @@ def book_a_ride(request: HttpRequest) -> HttpResponse:
     if request.method != "POST":
         return _show_form(request, {**PLACES, "rider": RIDERS[0], "idempotency_key": uuid4()})
     try:
-        with reading_again_after_a_restart():
+        with raising_answers():
             answer = _submit(request)
-    except Exception as error:
-        drop_broken_connection(error)
-        return _show_error(request, answerable(error))
+    except IdempotencyError as error:
+        return _show_error(request, error)
     if answer.status_code == PENDING_STATUS:
         return _show_pending(request, json.loads(answer.content))
     replayed = answer.headers.get("Idempotent-Replayed") == "true"
@@ -61,9 +56,9 @@ def _submit(request: HttpRequest) -> HttpResponse:
     rider = demo_rider_at(request.POST.get("rider", ""))
     if rider is None:
         raise Unauthenticated("This rider is not known.")
-    key = check_key(request.POST.get("idempotency_key", ""))
+    key = request.POST.get("idempotency_key", "")
     submitted = {k: v for k, v in request.POST.items() if k not in NOT_PARAMETERS}
-    return perform(request, CreateRide, rider, key, Sent(submitted), {})
+    return CreateRide.call(user=rider, key=key, params=Sent(submitted), request=request)
 
 
 def _show_form(request: HttpRequest, values: dict[str, Any]) -> HttpResponse:

@@ -5,6 +5,7 @@ operation's form wants, before the form sees it.
 """
 
 import json
+import math
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -50,6 +51,27 @@ def read_body(request: HttpRequest) -> Sent:
     if request.content_type == JSON:
         return Sent(_read_json(text), is_json=True)
     return Sent(_read_form(text))
+
+
+def sent_by_code(params: Mapping[str, Any]) -> Sent:
+    """Return the fields of a request that did not come by HTTP, as a JSON body would have them.
+
+    Raises: `ParametersInvalid` for a value that has no form in JSON, by its name.
+    """
+    return Sent({name: _as_in_json(name, value) for name, value in params.items()}, is_json=True)
+
+
+def _as_in_json(name: str, value: Any) -> Any:
+    if value is None or isinstance(value, bool | str | int):
+        return value
+    if isinstance(value, float | Decimal) and math.isfinite(value):
+        return Decimal(str(value))
+    if isinstance(value, Mapping) and all(isinstance(key, str) for key in value):
+        return {key: _as_in_json(name, item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_as_in_json(name, item) for item in value]
+    kind = type(value).__name__
+    raise ParametersInvalid(f"{name}: a {kind} has no form in JSON; give what a client would send.")
 
 
 def refuse_unread_body(request: HttpRequest) -> int:

@@ -1,11 +1,34 @@
 """Where a request came from: the address of its client, behind proxies that are believed."""
 
 import ipaddress
+from dataclasses import dataclass
 from functools import lru_cache
+from typing import Self
 
 from django.http import HttpRequest
 
 from idempotency import conf
+
+BY_CODE = "CALL"
+"""What stands in a key for the method of a request that did not come by HTTP."""
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where a request came from, for the key to say: its method, its path, its client's address."""
+
+    method: str
+    path: str
+    ip: str | None = None
+
+    @classmethod
+    def of(cls, request: HttpRequest) -> Self:
+        return cls(str(request.method), request.path_info, origin_ip(request))
+
+    @classmethod
+    def of_code(cls, operation: str) -> Self:
+        return cls(BY_CODE, operation)
+
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network

@@ -8,6 +8,7 @@ from django.db import Error as DatabaseFailure
 from django.db import connection
 
 from idempotency.database_errors import may_succeed_when_repeated, met_a_dead_connection
+from idempotency.failures import answerable
 from idempotency.transactions import drop_broken_connection
 
 
@@ -21,6 +22,20 @@ def reading_again_after_a_restart() -> Iterator[None]:
     """
     with connection.execute_wrapper(_read_again):
         yield
+
+
+@contextmanager
+def raising_answers() -> Iterator[None]:
+    """Have whatever fails in the block raised as the `IdempotencyError` that a client gets for it,
+    with what a request needs to outlive a restart of the database.
+    """
+    try:
+        with reading_again_after_a_restart():
+            yield
+    except Exception as error:
+        drop_broken_connection(error)
+        answer = answerable(error)
+        raise answer from answer.__cause__
 
 
 def _read_again(execute: Any, sql: str, params: Any, many: bool, context: Any) -> Any:

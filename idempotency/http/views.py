@@ -1,7 +1,7 @@
 """HTTP in, HTTP out: who asks, which key, claim or replay, and an answer for every error."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -27,7 +27,6 @@ from idempotency.claims import (
     take_over_key,
 )
 from idempotency.exceptions import IdempotencyError, NeedsReview
-from idempotency.failures import answerable
 from idempotency.foreign_keys import foreign_key_for
 from idempotency.http.bodies import (
     Sent,
@@ -37,8 +36,8 @@ from idempotency.http.bodies import (
     refuse_unread_body,
 )
 from idempotency.http.forms import clean_transient, kept_by_form
-from idempotency.http.keys import read_key
-from idempotency.http.origins import origin_ip
+from idempotency.http.keys import check_key, read_key
+from idempotency.http.origins import Origin
 from idempotency.http.refusals import (
     BodyMalformed,
     MethodNotAllowed,
@@ -47,7 +46,7 @@ from idempotency.http.refusals import (
     Unauthenticated,
 )
 from idempotency.http.replays import answer_with, refuse_another_request, replay
-from idempotency.http.rereading import reading_again_after_a_restart
+from idempotency.http.rereading import raising_answers
 from idempotency.models import IdempotencyKey
 from idempotency.parameters import Parameters, keep_all
 from idempotency.phases import PENDING_STATUS, Pending, error_body
@@ -55,7 +54,7 @@ from idempotency.support.described import described
 from idempotency.support.fingerprints import fingerprint, text_of
 from idempotency.support.kept_values import readable
 from idempotency.support.sendable import JSON
-from idempotency.transactions import drop_broken_connection
+from idempotency.transactions import refuse_open_transaction_around
 
 if TYPE_CHECKING:
     from idempotency.operations import Operation
@@ -78,11 +77,10 @@ def view_for(operation_class: "type[Operation]") -> Callable[..., HttpResponse]:
 
     def view(request: HttpRequest, **path_kwargs: Any) -> HttpResponse:
         try:
-            with reading_again_after_a_restart():
+            with raising_answers():
                 return _answer(request, operation_class, path_kwargs)
-        except Exception as error:
-            drop_broken_connection(error)
-            return error_response(answerable(error))
+        except IdempotencyError as error:
+            return error_response(error)
 
     # No CSRF token: the default of AUTHENTICATE checks it where a browser's session is used.
     exempt = csrf_exempt(view)
@@ -132,41 +130,48 @@ def _answer(
     read_bytes(request)
     user = _authenticate(request)
     key = read_key(request)
-    return perform(request, operation_class, user, key, read_body(request), path_kwargs)
+    sent = read_body(request)
+    return perform(Asked(operation_class, user, sent, path_kwargs, Origin.of(request)), key)
 
 
-def perform(
-    request: HttpRequest,
+def call(
     operation_class: "type[Operation]",
+    *,
     user: Any,
     key: str,
     sent: Sent,
-    path_kwargs: dict[str, Any],
+    path_kwargs: Mapping[str, Any],
+    request: HttpRequest | None,
 ) -> HttpResponse:
-    """Run an operation for a key and fields that have been read, or replay its answer.
+    """Answer a request that did not come by the operation's own view: see `Operation.call`."""
+    refuse_open_transaction_around(operation_class.name)
+    origin = Origin.of(request) if request else Origin.of_code(operation_class.name)
+    asked = Asked(operation_class, user, sent, path_kwargs, origin)
+    with raising_answers():
+        return perform(asked, check_key(key))
 
-    A view of a project's own calls it where the key comes another way than by the header, such as
-    from a hidden field of a web form: `Sent(fields)`.
+
+def perform(asked: "Asked", key: str) -> HttpResponse:
+    """Run an operation for a key and fields that have been read, or replay its answer.
 
     The key is looked up by what was sent. Only where it is fresh does the operation's form see it.
 
     Raises: an `IdempotencyError` where there is no answer (yet).
     """
     doors.refuse_while_closed()
-    refuse_unstorable_path(request.path_info)
-    refuse_deep_nesting(sent)
-    asked = _Asked(operation_class, user, sent, keep_all(path_kwargs))
+    refuse_unstorable_path(asked.origin.path)
+    refuse_deep_nesting(asked.sent)
     fresh: tuple[Operation, NewKey] | None = None
     for _ in range(MOST_READS):
-        stored = find_key(user.pk, key)
+        stored = find_key(asked.user.pk, key)
         if stored is not None:
             return _retry(asked, stored)
         try:
-            operation, new_key = fresh = fresh or _fresh(asked, request, key)
+            operation, new_key = fresh = fresh or _fresh(asked, key)
         except ParametersInvalid:
             # What the form objects to may be what this very request has done, in another process
             # that has claimed the key since it was looked for.
-            if find_key(user.pk, key) is None:
+            if find_key(asked.user.pk, key) is None:
                 raise
             continue
         outcome = Attempt(operation).start(new_key)
@@ -176,13 +181,18 @@ def perform(
 
 
 @dataclass(frozen=True)
-class _Asked:
-    """Who asks for which operation, with which fields and arguments of the URL."""
+class Asked:
+    """Who asks for which operation, with which fields and arguments of the URL, and from where."""
 
     operation_class: "type[Operation]"
     user: Any
     sent: Sent
-    path_kwargs: dict[str, Any]
+    arguments: Mapping[str, Any]
+    origin: Origin
+
+    @cached_property
+    def path_kwargs(self) -> dict[str, Any]:
+        return keep_all(self.arguments)
 
     @cached_property
     def fingerprint(self) -> str:
@@ -192,7 +202,7 @@ class _Asked:
         )
 
 
-def _fresh(asked: _Asked, request: HttpRequest, key: str) -> "tuple[Operation, NewKey]":
+def _fresh(asked: Asked, key: str) -> "tuple[Operation, NewKey]":
     """A request whose key nobody has used: the one time that the form is asked."""
     operation_class = asked.operation_class
     kept, transient = kept_by_form(
@@ -210,16 +220,16 @@ def _fresh(asked: _Asked, request: HttpRequest, key: str) -> "tuple[Operation, N
         foreign_key=foreign_key_for(asked.user, key),
         operation=operation_class.name,
         path_kwargs=asked.path_kwargs,
-        request_method=str(request.method),
-        request_path=request.path_info,
+        request_method=asked.origin.method,
+        request_path=asked.origin.path,
         request_params=kept,
         fingerprint=asked.fingerprint,
-        origin_ip=origin_ip(request),
+        origin_ip=asked.origin.ip,
     )
     return operation, new_key
 
 
-def _retry(asked: _Asked, stored: StoredKey) -> HttpResponse:
+def _retry(asked: Asked, stored: StoredKey) -> HttpResponse:
     """The key has been seen before: replay it, refuse it, or go on with it."""
     key, operation_class = stored.key, asked.operation_class
     is_same = operation_class.is_named(key.operation)

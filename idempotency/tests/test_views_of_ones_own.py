@@ -9,8 +9,7 @@ from django.urls import path
 
 from idempotency.exceptions import IdempotencyError
 from idempotency.http.bodies import Sent
-from idempotency.http.keys import check_key
-from idempotency.http.views import error_response, perform
+from idempotency.http.views import error_response
 from idempotency.testing.clock import let_time_pass
 from idempotency.tests.bookshop import Death, PlaceOrder, counted, customer_of, orders
 from idempotency.workers.completing import complete_due_keys
@@ -21,8 +20,8 @@ pytestmark = pytest.mark.django_db(transaction=True)
 def order_page(request):
     fields = request.POST.dict()
     try:
-        key = check_key(fields.pop("key", ""))
-        return perform(request, PlaceOrder, customer_of(request), key, Sent(fields), {})
+        key, user = fields.pop("key", ""), customer_of(request)
+        return PlaceOrder.call(user=user, key=key, params=Sent(fields), request=request)
     except IdempotencyError as error:
         return error_response(error)
 
