@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from idempotency.exceptions import Indeterminate, NeedsReview, ReviewRefused
+    from idempotency.http.calls import stage_operation
     from idempotency.http.idempotent import idempotent
     from idempotency.jobs.limits import job_limit
     from idempotency.models import FINISHED, STARTED
@@ -42,6 +43,7 @@ _HOMES = {
     "idempotent": "http.idempotent",
     "job_limit": "jobs.limits",
     "stage_job": "staging",
+    "stage_operation": "http.calls",
 }
 
 __all__ = [
@@ -62,6 +64,7 @@ __all__ = [
     "idempotent",
     "job_limit",
     "stage_job",
+    "stage_operation",
 ]
 
 

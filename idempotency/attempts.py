@@ -27,7 +27,7 @@ from idempotency.exceptions import (
 from idempotency.leases import JournalEntry, Lease, Progress, lease_lost, write_progress
 from idempotency.models import STARTED
 from idempotency.phases import AtomicPhase, ForeignPhase, Pending, Response
-from idempotency.staging import recording_staged_jobs
+from idempotency.staging import staging_for
 from idempotency.stopping import call_under_way
 from idempotency.support import refusals
 from idempotency.support.afresh import as_it_was, untouched
@@ -75,7 +75,7 @@ class Attempt:
         claim = partial(self._claim_fresh, new_key, begins_foreign_phase=is_foreign)
         step = phase_step(first) if isinstance(first, AtomicPhase) else None
         shared = SharedCommit(self, step, claim=claim)
-        with recording_staged_jobs():
+        with staging_for(self.operation.user):
             try:
                 response = self._carry_out(shared)
             except (RequestInProgress, *LEAVING):
@@ -94,7 +94,7 @@ class Attempt:
         Raises: an `IdempotencyError` where the attempt ended without an answer.
         """
         self.hold(claim)
-        with recording_staged_jobs():
+        with staging_for(self.operation.user):
             return self._run_to_the_end(first or self.run_phase)
 
     def hold(self, claim: Claim) -> None:

@@ -9,7 +9,7 @@ import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -95,8 +95,9 @@ SELECT {_SELECTED}, clock_timestamp()
  WHERE user_id = %(user_id)s AND idempotency_key = %(idempotency_key)s
 """  # noqa: S608 - column names of our own model
 
-# The claim of a fresh key. Of any number of requests that insert it at once the unique constraint
-# lets one through; the others wait for that transaction and then insert nothing.
+# The claim of a fresh key, or its staging: then nobody holds it, and the completer is due at once.
+# Of any number of requests that insert it at once the unique constraint lets one through; the
+# others wait for that transaction and then insert nothing.
 INSERT_KEY = f"""
 INSERT INTO idempotency_idempotencykey
        (user_id, idempotency_key, request_method, request_path, request_params, fingerprint,
@@ -107,9 +108,10 @@ SELECT %(user_id)s, %(idempotency_key)s, %(request_method)s, %(request_path)s,
        %(request_params)s::jsonb, %(fingerprint)s,
        %(operation)s, %(path_kwargs)s::jsonb,
        %(origin_ip)s::inet, %(foreign_key)s::uuid, '{STARTED}', 1, %(lease_token)s::uuid,
-       now, now, now, CASE WHEN %(begins_foreign_phase)s THEN now END,
+       now, now, CASE WHEN %(is_claimed)s THEN now END,
+       CASE WHEN %(begins_foreign_phase)s THEN now END,
        now + %(completer_grace)s, '',
-       jsonb_build_array(jsonb_build_object('at', now, 'event', 'claimed', 'attempt', 1))
+       jsonb_build_array(jsonb_build_object('at', now, 'event', %(event)s::text, 'attempt', 1))
   FROM (SELECT clock_timestamp() AS now) AS clock
     ON CONFLICT (user_id, idempotency_key) DO NOTHING
 RETURNING {_SELECTED}
@@ -236,13 +238,36 @@ def insert_key(new_key: NewKey, *, begins_foreign_phase: bool) -> Claim | None:
     than the connection's `lock_timeout`.
     """
     asked_at = lease_clock()
-    values: dict[str, Any] = {
-        **vars(new_key),
-        "path_kwargs": json.dumps(new_key.path_kwargs),
-        "lease_token": uuid4(),
-        "request_params": json.dumps(new_key.request_params),
+    values = {
+        "is_claimed": True,
+        "event": "claimed",
         "begins_foreign_phase": begins_foreign_phase,
         "completer_grace": conf.current().completer_grace,
+    }
+    row = _insert(new_key, values)
+    return None if row is None else _claim_from(row, asked_at)
+
+
+def stage_key(new_key: NewKey) -> bool:
+    """Insert a key that nobody has used yet, for the completer to begin with; return whether it was
+    inserted. In the caller's transaction.
+    """
+    values = {
+        "is_claimed": False,
+        "event": "staged",
+        "begins_foreign_phase": False,
+        "completer_grace": timedelta(0),
+    }
+    return _insert(new_key, values) is not None
+
+
+def _insert(new_key: NewKey, how: dict[str, Any]) -> Sequence[Any] | None:
+    values = {
+        **vars(new_key),
+        **how,
+        "path_kwargs": json.dumps(new_key.path_kwargs),
+        "request_params": json.dumps(new_key.request_params),
+        "lease_token": uuid4(),
     }
     with connection.cursor() as cursor:
         try:
@@ -251,8 +276,8 @@ def insert_key(new_key: NewKey, *, begins_foreign_phase: bool) -> Claim | None:
             if waited_for_an_insert_into(IdempotencyKey._meta.db_table, error):
                 raise request_in_progress(retry_after_seconds=1) from error
             raise
-        row = cursor.fetchone()
-    return None if row is None else _claim_from(row, asked_at)
+        row: Sequence[Any] | None = cursor.fetchone()
+        return row
 
 
 def take_over_key(key_id: int, *, impossible_lease: datetime | None = None) -> Claim | None:

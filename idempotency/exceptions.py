@@ -189,6 +189,10 @@ class ForeignCallInsideTransaction(OperationMisuse):
     """A foreign call was about to be made while a transaction was open."""
 
 
+class OperationNotStaged(OperationMisuse):
+    """An operation was to be staged under another request's key, or with what its form refuses."""
+
+
 class CalledInsideTransaction(OperationMisuse):
     """An operation was called while a transaction was open."""
 

@@ -19,8 +19,8 @@ from django.utils.module_loading import autodiscover_modules
 
 from idempotency.exceptions import OutsideForeignPhase, Parked
 from idempotency.foreign_keys import phase_key, question_key
-from idempotency.http.bodies import Sent, sent_by_code
-from idempotency.http.views import call, view_for
+from idempotency.http.calls import Params, call
+from idempotency.http.views import view_for
 from idempotency.models import IdempotencyKey
 from idempotency.parameters import Parameters, keep_all, parameters_of
 from idempotency.phases import AtomicPhase, ForeignPhase, Phase, Response
@@ -132,7 +132,7 @@ class Operation:
         *,
         user: Any,
         key: str,
-        params: Mapping[str, Any] | Sent | None = None,
+        params: Params = None,
         path_kwargs: Mapping[str, Any] | None = None,
         request: HttpRequest | None = None,
     ) -> HttpResponse:
@@ -147,9 +147,8 @@ class Operation:
         Raises: an `IdempotencyError` where the view would answer with one, by its `status`, `code`
         and `headers`; `CalledInsideTransaction` where a transaction is open.
         """
-        sent = params if isinstance(params, Sent) else sent_by_code(params or {})
         return call(
-            cls, user=user, key=key, sent=sent, path_kwargs=path_kwargs or {}, request=request
+            cls, user=user, key=key, params=params, path_kwargs=path_kwargs, request=request
         )
 
     def read_instances_anew(self) -> None:

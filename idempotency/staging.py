@@ -18,6 +18,7 @@ from idempotency.exceptions import JobUnknown, JobUnstorable, StagedOutsideTrans
 from idempotency.support.compat import InvalidTask, Task, normalize_json
 
 _staged_job_ids: ContextVar[list[str] | None] = ContextVar("staged_job_ids", default=None)
+_user_in_hand: ContextVar[Any] = ContextVar("user_in_hand", default=None)
 
 # A time that is over asks for nothing: such a job is staged like any other.
 STAGE_JOB = """
@@ -96,13 +97,27 @@ def stage_job(task: Task, *args: Any, **kwargs: Any) -> uuid.UUID:
 
 
 @contextmanager
-def recording_staged_jobs() -> Iterator[None]:
-    """Note the ids of the jobs that are staged in the block, for the key's journal."""
-    token = _staged_job_ids.set([])
+def staging_for(user: Any) -> Iterator[None]:
+    """Note the ids of the jobs that are staged in the block, for the key's journal; and for whom an
+    operation is that is staged in it.
+    """
+    jobs, whose = _staged_job_ids.set([]), _user_in_hand.set(user)
     try:
         yield
     finally:
-        _staged_job_ids.reset(token)
+        _staged_job_ids.reset(jobs)
+        _user_in_hand.reset(whose)
+
+
+def user_in_hand() -> Any:
+    """Return the user of the operation whose phase runs.
+
+    Raises: `TypeError` where none does.
+    """
+    user = _user_in_hand.get()
+    if user is None:
+        raise TypeError("stage_operation is called outside of a phase: say whose it is, user=….")
+    return user
 
 
 def take_staged_job_ids() -> list[str]:

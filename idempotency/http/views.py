@@ -36,7 +36,7 @@ from idempotency.http.bodies import (
     refuse_unread_body,
 )
 from idempotency.http.forms import clean_transient, kept_by_form
-from idempotency.http.keys import check_key, read_key
+from idempotency.http.keys import read_key
 from idempotency.http.origins import Origin
 from idempotency.http.refusals import (
     BodyMalformed,
@@ -54,7 +54,6 @@ from idempotency.support.described import described
 from idempotency.support.fingerprints import fingerprint, text_of
 from idempotency.support.kept_values import readable
 from idempotency.support.sendable import JSON
-from idempotency.transactions import refuse_open_transaction_around
 
 if TYPE_CHECKING:
     from idempotency.operations import Operation
@@ -134,23 +133,6 @@ def _answer(
     return perform(Asked(operation_class, user, sent, path_kwargs, Origin.of(request)), key)
 
 
-def call(
-    operation_class: "type[Operation]",
-    *,
-    user: Any,
-    key: str,
-    sent: Sent,
-    path_kwargs: Mapping[str, Any],
-    request: HttpRequest | None,
-) -> HttpResponse:
-    """Answer a request that did not come by the operation's own view: see `Operation.call`."""
-    refuse_open_transaction_around(operation_class.name)
-    origin = Origin.of(request) if request else Origin.of_code(operation_class.name)
-    asked = Asked(operation_class, user, sent, path_kwargs, origin)
-    with raising_answers():
-        return perform(asked, check_key(key))
-
-
 def perform(asked: "Asked", key: str) -> HttpResponse:
     """Run an operation for a key and fields that have been read, or replay its answer.
 
@@ -167,7 +149,7 @@ def perform(asked: "Asked", key: str) -> HttpResponse:
         if stored is not None:
             return _retry(asked, stored)
         try:
-            operation, new_key = fresh = fresh or _fresh(asked, key)
+            operation, new_key = fresh = fresh or first_time(asked, key)
         except ParametersInvalid:
             # What the form objects to may be what this very request has done, in another process
             # that has claimed the key since it was looked for.
@@ -201,8 +183,13 @@ class Asked:
             self.sent.fields, arguments, leave_out=self.operation_class.transient_fields
         )
 
+    def refuse_for(self, key: IdempotencyKey) -> None:
+        """Raises: `ParametersMismatch` where the key was used for something else."""
+        is_same = self.operation_class.is_named(key.operation)
+        refuse_another_request(key, is_same_operation=is_same, sent=self.fingerprint)
 
-def _fresh(asked: Asked, key: str) -> "tuple[Operation, NewKey]":
+
+def first_time(asked: Asked, key: str) -> "tuple[Operation, NewKey]":
     """A request whose key nobody has used: the one time that the form is asked."""
     operation_class = asked.operation_class
     kept, transient = kept_by_form(
@@ -232,8 +219,7 @@ def _fresh(asked: Asked, key: str) -> "tuple[Operation, NewKey]":
 def _retry(asked: Asked, stored: StoredKey) -> HttpResponse:
     """The key has been seen before: replay it, refuse it, or go on with it."""
     key, operation_class = stored.key, asked.operation_class
-    is_same = operation_class.is_named(key.operation)
-    refuse_another_request(key, is_same_operation=is_same, sent=asked.fingerprint)
+    asked.refuse_for(key)
     if key.is_finished:
         return replay(key)
     if key.is_under_review:

@@ -1,0 +1,89 @@
+"""A request that comes from code: an operation is called, or staged for the completer."""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from django.db import connection
+from django.http import HttpRequest, HttpResponse
+
+from idempotency.claims import find_key, stage_key
+from idempotency.exceptions import (
+    OperationNotStaged,
+    ParametersMismatch,
+    StagedOutsideTransaction,
+)
+from idempotency.http.bodies import Sent, refuse_deep_nesting, sent_by_code
+from idempotency.http.keys import check_key
+from idempotency.http.origins import Origin
+from idempotency.http.refusals import KeyInvalid, KeyMissing, ParametersInvalid
+from idempotency.http.rereading import raising_answers
+from idempotency.http.views import Asked, first_time, perform
+from idempotency.staging import user_in_hand
+from idempotency.transactions import refuse_open_transaction_around
+
+if TYPE_CHECKING:
+    from idempotency.operations import Operation
+
+Params = Mapping[str, Any] | Sent | None
+
+
+def call(
+    operation_class: "type[Operation]",
+    *,
+    user: Any,
+    key: str,
+    params: Params,
+    path_kwargs: Mapping[str, Any] | None,
+    request: HttpRequest | None,
+) -> HttpResponse:
+    """Answer a request that did not come by the operation's own view: see `Operation.call`."""
+    refuse_open_transaction_around(operation_class.name)
+    origin = Origin.of(request) if request else Origin.of_code(operation_class.name)
+    with raising_answers():
+        asked = Asked(operation_class, user, _sent(params), path_kwargs or {}, origin)
+        return perform(asked, check_key(key))
+
+
+def stage_operation(
+    operation_class: "type[Operation]",
+    *,
+    key: str,
+    params: Params = None,
+    path_kwargs: Mapping[str, Any] | None = None,
+    user: Any = None,
+) -> None:
+    """Write another operation's request into the open transaction: it is carried out by the
+    completer if and only if that commits. The same key with the same parameters writes it once.
+
+    Args:
+        key: made of what the work is about, such as this request's key, so that it is the same when
+            the phase runs again.
+        user: whose request it is. Of a phase it is the phase's user; a job has to say it.
+
+    Raises: `StagedOutsideTransaction` where no transaction is open, `OperationNotStaged` where the
+    key was used for something else or the form refuses the parameters, `TypeError` without a user.
+    """
+    name = operation_class.name
+    if not connection.in_atomic_block:
+        raise StagedOutsideTransaction(f"{name} was staged with no transaction open.")
+    user = user or user_in_hand()
+    try:
+        asked = Asked(operation_class, user, _sent(params), path_kwargs or {}, Origin.of_code(name))
+        refuse_deep_nesting(asked.sent)
+        key = check_key(key)
+        if not _is_staged(asked, key) and not stage_key(first_time(asked, key)[1]):
+            _is_staged(asked, key)
+    except (KeyInvalid, KeyMissing, ParametersInvalid, ParametersMismatch) as error:
+        raise OperationNotStaged(f"{name} was not staged: {error}") from error
+
+
+def _is_staged(asked: Asked, key: str) -> bool:
+    """Raises: `ParametersMismatch`."""
+    stored = find_key(asked.user.pk, key)
+    if stored is not None:
+        asked.refuse_for(stored.key)
+    return stored is not None
+
+
+def _sent(params: Params) -> Sent:
+    return params if isinstance(params, Sent) else sent_by_code(params or {})
