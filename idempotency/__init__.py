@@ -19,6 +19,7 @@ if TYPE_CHECKING:
         Pending,
         RecoveryPoint,
         Response,
+        Undo,
         atomic_phase,
         foreign_phase,
     )
@@ -38,6 +39,7 @@ _HOMES = {
     "ReviewRefused": "exceptions",
     "SERIALIZABLE": "transactions",
     "STARTED": "models",
+    "Undo": "phases",
     "atomic_phase": "phases",
     "foreign_phase": "phases",
     "idempotent": "http.idempotent",
@@ -59,6 +61,7 @@ __all__ = [
     "RecoveryPoint",
     "Response",
     "ReviewRefused",
+    "Undo",
     "atomic_phase",
     "foreign_phase",
     "idempotent",

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from idempotency import failures, stopping
 from idempotency.claims import Claim, NewKey, insert_key
-from idempotency.commits import SharedCommit, Step, StopsBefore, phase_step, took
+from idempotency.commits import SharedCommit, Step, StopsBefore, phase_step, took, undo_step
 from idempotency.exceptions import (
     LEAVING,
     InvalidTransition,
@@ -26,7 +26,7 @@ from idempotency.exceptions import (
 )
 from idempotency.leases import JournalEntry, Lease, Progress, lease_lost, write_progress
 from idempotency.models import STARTED
-from idempotency.phases import AtomicPhase, ForeignPhase, Pending, Response
+from idempotency.phases import AtomicPhase, ForeignPhase, Pending, Response, UndoPhase, undo_point
 from idempotency.staging import staging_for
 from idempotency.stopping import call_under_way
 from idempotency.support import refusals
@@ -181,7 +181,7 @@ class Attempt:
                 answer = ask(operation)
             step = None
             if not isinstance(answer, Pending):
-                step = self._outcome_step(phase, phase.commit_name, answer)
+                step = self._success_step(phase, answer)
         except Exception as error:
             handler = phase.rejection_of(error)
             if handler is None:
@@ -201,12 +201,20 @@ class Attempt:
         """Read what the call needs of the database, since it has no connection."""
         operation = self.operation
         operation.phase_in_hand = phase
+        if isinstance(phase, UndoPhase) and not self._undoes_the_last(phase):
+            # The column may be of a later call. What is undone here was sent no earlier than that.
+            operation.key.foreign_sent_at = operation.key.created_at
         operation.read_instances_anew()
         operation.params.load()
         operation.path_kwargs.load()
         for name in phase.loads:
             getattr(operation, name)
         return operation
+
+    def _undoes_the_last(self, undo: UndoPhase) -> bool:
+        foreign = [each for each in self.operation.phases() if isinstance(each, ForeignPhase)]
+        last = [each for each in foreign if not isinstance(each, UndoPhase)][-1]
+        return undo.starts_from(undo_point(last.recovery_point))
 
     def _ask(self, phase: ForeignPhase, operation: "Operation") -> Any:
         """What is pending is asked about by its reference, and nothing is sent again."""
@@ -274,6 +282,11 @@ class Attempt:
 
         in_transaction(commit, isolation=self.operation.isolation)
         return pending
+
+    def _success_step(self, phase: ForeignPhase, answer: Any) -> Step:
+        if isinstance(phase, UndoPhase):
+            return undo_step(phase, self.operation.undo_after(phase), as_it_was(answer))
+        return self._outcome_step(phase, phase.commit_name, answer)
 
     def _outcome_step(self, phase: ForeignPhase, method_name: str | None, outcome: Any) -> Step:
         """Each run gets the outcome as the call left it, not as a run before it did."""

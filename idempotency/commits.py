@@ -10,7 +10,7 @@ for the rest: what a foreign call answered is never lost for a later phase's sak
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from idempotency.database_errors import database_is_away, may_succeed_when_repeated, was_refused
 from idempotency.exceptions import LEAVING, InvalidTransition, Postponed
@@ -24,6 +24,9 @@ from idempotency.phases import (
     PhaseResult,
     RecoveryPoint,
     Response,
+    Undo,
+    UndoPhase,
+    undo_point,
 )
 from idempotency.staging import take_staged_job_ids
 
@@ -58,6 +61,25 @@ def phase_step(phase: AtomicPhase) -> Step:
 def took(began_at: float) -> dict[str, float]:
     """Return, for the journal, the milliseconds since a monotonic time."""
     return {"ms": round((time.monotonic() - began_at) * 1000, 1)}
+
+
+def undo_step(phase: UndoPhase, next_undo: UndoPhase | None, account: Callable[[], Any]) -> Step:
+    """Return the step that concludes an undo: it leads to the next one, or to the answer.
+
+    Args:
+        account: gives what the undo has returned, as it was then.
+    """
+
+    def conclude(operation: "Operation") -> PhaseResult:
+        taken_back = account()
+        if phase.commit_name:
+            getattr(operation, phase.commit_name)(taken_back)
+        if next_undo:
+            return RecoveryPoint(next_undo.recovery_point)
+        return operation.cancelled(taken_back)
+
+    name = (phase.commit_name or phase.name) if next_undo else "cancelled"
+    return Step(name, conclude, phase)
 
 
 class SharedCommit:
@@ -177,20 +199,36 @@ def _point_after(operation: "Operation", step: Step, result: PhaseResult, point:
         return FINISHED
     if isinstance(result, NoOp) and step.foreign_phase is None:
         return point
+    if isinstance(result, Undo):
+        return _first_undo(operation, step, point)
     if not isinstance(result, RecoveryPoint):
-        allowed = "RecoveryPoint, Response or NoOp"
+        allowed = "RecoveryPoint, Response, Undo or NoOp"
         if step.foreign_phase:
-            allowed = "RecoveryPoint or Response; what is still under way is Pending, returned by "
-            allowed += f"{step.foreign_phase.name} itself"
+            allowed = "RecoveryPoint, Response or Undo; what is still under way is Pending, "
+            allowed += f"returned by {step.foreign_phase.name} itself"
         raise InvalidTransition(
             f"{step.name} returned {type(result).__name__}: a phase returns {allowed}."
         )
     phases = operation.phases()
     here = next(i for i, phase in enumerate(phases) if phase.starts_from(point))
-    later = [phase.recovery_point for phase in phases[here + 1 :] if not phase.retired]
+    later = [
+        phase.recovery_point
+        for phase in phases[here + 1 :]
+        if not phase.retired or isinstance(phase, UndoPhase)
+    ]
     if result.name not in later:
         raise InvalidTransition(
             f"{step.name} returned RecoveryPoint({result.name!r}), which no phase after "
             f"{point!r} starts from."
         )
     return result.name
+
+
+def _first_undo(operation: "Operation", step: Step, point: str) -> str:
+    """Where `Undo` leads: to the undo of the latest foreign phase before this one, which itself has
+    done nothing that is to be taken back.
+    """
+    for phase in reversed(operation.phases_until(point)[:-1]):
+        if isinstance(undo := operation.phase_at(undo_point(phase.recovery_point)), UndoPhase):
+            return undo.recovery_point
+    raise InvalidTransition(f"{step.name} returned Undo, and no phase before it has an undo.")

@@ -23,7 +23,7 @@ from idempotency.http.calls import Params, call
 from idempotency.http.views import view_for
 from idempotency.models import IdempotencyKey
 from idempotency.parameters import Parameters, keep_all, parameters_of
-from idempotency.phases import AtomicPhase, ForeignPhase, Phase, Response
+from idempotency.phases import AtomicPhase, ForeignPhase, Phase, Response, UndoPhase
 from idempotency.support.afresh import copied
 from idempotency.transactions import READ_COMMITTED
 
@@ -165,11 +165,28 @@ class Operation:
     @classmethod
     @cache
     def phases(cls) -> tuple[Phase, ...]:
-        """The phases in the order of their definition, those of base classes first."""
+        """The phases in the order in which a request may come to them: that of their definition,
+        those of base classes first; and then what undoes them, in reverse.
+        """
         attributes: dict[str, Any] = {}
         for base in reversed(cls.__mro__):
             attributes.update(vars(base))
-        return tuple(a for a in attributes.values() if isinstance(a, AtomicPhase | ForeignPhase))
+        found = [a for a in attributes.values() if isinstance(a, AtomicPhase | ForeignPhase)]
+        undos = [phase for phase in found if isinstance(phase, UndoPhase)]
+        return (*(phase for phase in found if phase not in undos), *reversed(undos))
+
+    @classmethod
+    def phases_until(cls, recovery_point: str) -> tuple[Phase, ...]:
+        """The phases up to and with the one that starts from a recovery point."""
+        phases = cls.phases()
+        here = next(i for i, phase in enumerate(phases) if phase.starts_from(recovery_point))
+        return phases[: here + 1]
+
+    @classmethod
+    def undo_after(cls, undo: UndoPhase) -> UndoPhase | None:
+        """The undo that follows another one; None after the last."""
+        later = cls.phases()[len(cls.phases_until(undo.recovery_point)) :]
+        return next((phase for phase in later if isinstance(phase, UndoPhase)), None)
 
     @classmethod
     @cache
@@ -192,10 +209,10 @@ class Operation:
         """
 
     def cancelled(self, account: Any) -> Response:
-        """An atomic phase, after a person has had the foreign phase undone: the final answer.
+        """An atomic phase, after all was undone: the final answer.
 
         Args:
-            account: what the foreign phase's `undo` returned.
+            account: what the last `undo` returned, which is that of the first foreign phase.
         """
         return Response.error(
             409, "This request was cancelled: what was done for it was undone.", code="cancelled"

@@ -68,7 +68,14 @@ class NoOp:
     """
 
 
-PhaseResult = RecoveryPoint | Response | NoOp
+@dataclass(frozen=True, slots=True)
+class Undo:
+    """The request is not to be: what its foreign phases did before is taken back, the latest first,
+    by their `undo`; then `Operation.cancelled` answers.
+    """
+
+
+PhaseResult = RecoveryPoint | Response | NoOp | Undo
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,8 +221,13 @@ class ForeignPhase(BasePhase):
         return method
 
     def undo(self, method: Callable[..., Any]) -> "UndoPhase":
-        """On review: takes back at the foreign system whatever the operation did there, and returns
-        an account of it for `Operation.cancelled`. It may be called again, so it is idempotent.
+        """Takes back at the foreign system whatever this phase did there, and returns an account of
+        it. For a request that a person has undone, or that a phase has with `Undo`: then the undos
+        of the foreign phases before it follow, in reverse order, each at a point of its own.
+
+        It may be called again, and for a request that never came to this phase, so it is idempotent
+        and looks at what is there. Its `commit`, if it has one, gets the account, writes it down
+        and returns nothing; `Operation.cancelled` gets the account of the last one.
         """
         return UndoPhase(
             recovery_point=undo_point(self.recovery_point),
@@ -227,7 +239,6 @@ class ForeignPhase(BasePhase):
             memory=self.memory,
             loads=self.loads,
             asks_anew=self.asks_anew,
-            commit_name="cancelled",
         )
 
     def may_send(self, sent_at: datetime | None, now: datetime) -> bool:
@@ -273,7 +284,7 @@ def atomic_phase(
             them, and a foreign phase's own key is made of the oldest: a name is never taken out.
         retired: the phase is there for such keys only; no phase leads to it any more.
 
-    The method returns `RecoveryPoint`, `Response` or `NoOp`. It may be run again after a
+    The method returns `RecoveryPoint`, `Response`, `NoOp` or `Undo`. It may be run again after a
     serialization failure or a deadlock, so it has local effects only.
     """
 

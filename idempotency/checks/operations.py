@@ -191,13 +191,6 @@ def check_operation(operation: type[Operation]) -> Iterator[CheckMessage]:
             obj=operation,
             id="idempotency.E007",
         )
-    if sum(isinstance(phase, UndoPhase) for phase in operation.phases()) > 1:
-        yield Error(
-            "More than one foreign phase has an undo, and a decision to undo runs only the latest.",
-            hint="Keep one, which takes back all that the operation did at the foreign system.",
-            obj=operation,
-            id="idempotency.E009",
-        )
     for phase in operation.phases():
         if isinstance(phase, ForeignPhase):
             yield from _check_foreign_phase(operation, phase)
@@ -217,7 +210,7 @@ def _check_names_of_methods(operation: type[Operation]) -> Iterator[CheckMessage
 
 def _check_foreign_phase(operation: type[Operation], phase: ForeignPhase) -> Iterator[CheckMessage]:
     where = f"{operation.__qualname__}.{phase.name}"
-    if phase.commit_name is None:
+    if phase.commit_name is None and not isinstance(phase, UndoPhase):
         yield Error(
             f"The foreign phase {where} has no commit: its result would be lost.",
             hint=f"Decorate the atomic phase for its result with @{phase.name}.commit.",

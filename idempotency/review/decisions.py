@@ -261,7 +261,7 @@ def _begun_foreign_phases(operation: Operation) -> list[ForeignPhase]:
     """Return those that may have had an effect: up to the point that the request has reached."""
     begun = operation.phases()
     if not operation.key.is_finished:
-        begun = begun[: begun.index(_phase_here(operation)) + 1]
+        begun = operation.phases_until(_phase_here(operation).recovery_point)
     return [phase for phase in begun if isinstance(phase, ForeignPhase)]
 
 

@@ -86,6 +86,11 @@ def cancel_transfer(*, key: Any) -> dict[str, str]:
     return _call("POST", f"/cancellations/{key}", {})
 
 
+def give_back(*, key: Any) -> str | None:
+    """Refund what was paid under a key, once; return the payment's id, or None without any."""
+    return _call("POST", f"/refunds/{key}", {})["id"]
+
+
 def announce(title: str) -> None:
     """Tell the world: a call without any idempotency, for a job to be in the middle of."""
     _call("POST", "/announcements", {"title": title})
@@ -170,6 +175,10 @@ class Ledger:
             if payment["status"] == "pending":
                 payment["status"] = "canceled"
             return 200, payment
+        if path.startswith("/refunds/"):
+            paid = self.by_key.get(key, {"id": None})
+            paid["status"] = "refunded"
+            return (500, {}) if fault is Fault.ERROR_AFTER else (200, paid)
         if key not in self.by_key:
             status = "pending" if fault is Fault.PENDING else "succeeded"
             number = len(self.payments) + 1

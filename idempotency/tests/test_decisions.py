@@ -4,20 +4,18 @@ reason, through the fence, and recorded where nothing takes it away.
 
 import re
 import uuid
-from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 from django.contrib.auth import get_user_model
 from django.core.management import CommandError
 
-from idempotency.checks.operations import check_operation
 from idempotency.exceptions import Indeterminate, LeaseLost, ReviewRefused
 from idempotency.models import IdempotencyKey, ReviewDecision
 from idempotency.phases import undo_point
 from idempotency.review.decisions import adopt, ask_foreign_system, close, run_again, undo
 from idempotency.testing.clock import let_time_pass
-from idempotency.tests.bookshop import ORDERED, Death, PlaceOrder, audit_trail, orders
+from idempotency.tests.bookshop import ORDERED, Death, audit_trail, orders
 from idempotency.tests.ledger import Fault
 from idempotency.tests.reviewing import (
     CLOSED,
@@ -335,16 +333,6 @@ def test_an_undoing_that_is_back_on_the_list_can_only_be_undone_or_closed(
         adopt(decision(stored()), "payment-7")
     assert ask_foreign_system(stored()) == "payment-7"
     assert undo(decision(stored())).status == 409
-
-
-def test_an_operation_with_two_undos_is_named_by_a_check():
-    class Twofold(PlaceReviewedOrder):
-        refund = replace(PlaceOrder.pay, recovery_point="refunding").undo(lambda operation: None)
-
-    found = {message.id for message in check_operation(Twofold)}
-
-    assert found == {"idempotency.E009"}
-    assert list(check_operation(PlaceReviewedOrder)) == []
 
 
 # Close.
