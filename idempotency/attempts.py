@@ -181,7 +181,11 @@ class Attempt:
                 answer = ask(operation)
             step = None
             if not isinstance(answer, Pending):
-                step = self._success_step(phase, answer)
+                step = (
+                    undo_step(phase, self.operation.undo_after(phase), as_it_was(answer))
+                    if isinstance(phase, UndoPhase)
+                    else self._outcome_step(phase, phase.commit_name, answer)
+                )
         except Exception as error:
             handler = phase.rejection_of(error)
             if handler is None:
@@ -282,11 +286,6 @@ class Attempt:
 
         in_transaction(commit, isolation=self.operation.isolation)
         return pending
-
-    def _success_step(self, phase: ForeignPhase, answer: Any) -> Step:
-        if isinstance(phase, UndoPhase):
-            return undo_step(phase, self.operation.undo_after(phase), as_it_was(answer))
-        return self._outcome_step(phase, phase.commit_name, answer)
 
     def _outcome_step(self, phase: ForeignPhase, method_name: str | None, outcome: Any) -> Step:
         """Each run gets the outcome as the call left it, not as a run before it did."""

@@ -52,7 +52,8 @@ class Response:
     def __post_init__(self) -> None:
         content = content_to_send(self.status, self.body, self.content_type)
         object.__setattr__(self, "content", content)
-        object.__setattr__(self, "headers", headers_to_send(self.headers))
+        if self.headers:
+            object.__setattr__(self, "headers", headers_to_send(self.headers))
 
     @classmethod
     def error(cls, status: int, message: str, *, code: str) -> Self:

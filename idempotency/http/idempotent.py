@@ -30,8 +30,13 @@ from idempotency.http.fingerprints import fingerprint_of
 from idempotency.http.keys import read_key
 from idempotency.http.origins import origin_ip
 from idempotency.http.refusals import Unauthenticated
-from idempotency.http.replays import refuse_another_request, replay
-from idempotency.http.views import MOST_READS, error_response, refuse_unstorable_path
+from idempotency.http.views import (
+    MOST_READS,
+    error_response,
+    refuse_another_request,
+    refuse_unstorable_path,
+    replay,
+)
 from idempotency.leases import Progress, write_progress
 from idempotency.models import FINISHED
 from idempotency.phases import Response

@@ -1,4 +1,4 @@
-"""A SELECT that met a dead connection is made again, on a new one, for the length of a request."""
+"""What a request fails with is an answer; and a restart of the database need not be a failure."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,24 +13,16 @@ from idempotency.transactions import drop_broken_connection
 
 
 @contextmanager
-def reading_again_after_a_restart() -> Iterator[None]:
-    """Repeat, once, a SELECT outside of a transaction that met a dead connection, on a new one; or
-    that the database refused for the sake of others, where sessions are SERIALIZABLE.
-
-    For the whole of a request: else each connection that was kept over a restart of the server
-    costs one client a 503.
-    """
-    with connection.execute_wrapper(_read_again):
-        yield
-
-
-@contextmanager
 def raising_answers() -> Iterator[None]:
-    """Have whatever fails in the block raised as the `IdempotencyError` that a client gets for it,
-    with what a request needs to outlive a restart of the database.
+    """Have whatever fails in the block raised as the `IdempotencyError` that a client gets for it.
+
+    A SELECT outside of a transaction that met a dead connection is repeated, once, on a new one; or
+    that the database refused for the sake of others, where sessions are SERIALIZABLE. For the whole
+    of a request: else each connection that was kept over a restart of the server costs one client a
+    503.
     """
     try:
-        with reading_again_after_a_restart():
+        with connection.execute_wrapper(_read_again):
             yield
     except Exception as error:
         drop_broken_connection(error)

@@ -26,7 +26,7 @@ from idempotency.claims import (
     request_in_progress,
     take_over_key,
 )
-from idempotency.exceptions import IdempotencyError, NeedsReview
+from idempotency.exceptions import IdempotencyError, KeyExpired, NeedsReview, ParametersMismatch
 from idempotency.foreign_keys import foreign_key_for
 from idempotency.http.bodies import (
     Sent,
@@ -45,7 +45,6 @@ from idempotency.http.refusals import (
     PathInvalid,
     Unauthenticated,
 )
-from idempotency.http.replays import answer_with, refuse_another_request, replay
 from idempotency.http.rereading import raising_answers
 from idempotency.models import IdempotencyKey
 from idempotency.parameters import Parameters, keep_all
@@ -53,7 +52,7 @@ from idempotency.phases import PENDING_STATUS, Pending, error_body
 from idempotency.support.described import described
 from idempotency.support.fingerprints import fingerprint, text_of
 from idempotency.support.kept_values import readable
-from idempotency.support.sendable import JSON
+from idempotency.support.sendable import JSON, WITHOUT_BODY
 
 if TYPE_CHECKING:
     from idempotency.operations import Operation
@@ -251,6 +250,52 @@ def _first_answer(outcome: Outcome) -> HttpResponse:
 def _pending_answer(text: str | None, retry_after_seconds: int) -> HttpResponse:
     retry = {"Retry-After": str(retry_after_seconds)}
     return answer_with(text or "", PENDING_STATUS, JSON, retry)
+
+
+def refuse_another_request(key: IdempotencyKey, *, is_same_operation: bool, sent: str) -> None:
+    """Refuse a request whose key was used for another one.
+
+    Args:
+        sent: the fingerprint of what was sent now.
+
+    Raises: `ParametersMismatch`.
+    """
+    if not is_same_operation or key.fingerprint != sent:
+        raise ParametersMismatch(
+            "This Idempotency-Key was first used for another operation or with other parameters. "
+            "Nothing was done now. Send the first request again, or use a new key."
+        )
+
+
+def replay(key: IdempotencyKey) -> HttpResponse:
+    """Return the answer that is stored for a finished key.
+
+    Raises: `KeyExpired` where the reaper has removed it.
+    """
+    assert key.response_code is not None, "only a finished key is replayed"
+    if key.is_tombstone:
+        raise KeyExpired(
+            f"This request was finished with status {key.response_code}, so long ago that its "
+            "answer is no longer kept. Nothing was done now. Use a new Idempotency-Key for a new "
+            "request."
+        )
+    answer = answer_with(
+        bytes(key.response_body or b""),
+        key.response_code,
+        key.response_content_type,
+        key.response_headers or {},
+    )
+    answer.headers["Idempotent-Replayed"] = "true"
+    return answer
+
+
+def answer_with(
+    content: str | bytes, status: int, content_type: str | None, headers: dict[str, str]
+) -> HttpResponse:
+    answer = HttpResponse(content, status=status, content_type=content_type, headers=headers)
+    if status in WITHOUT_BODY:
+        del answer.headers["Content-Type"]
+    return answer
 
 
 def _authenticate(request: HttpRequest) -> Any:

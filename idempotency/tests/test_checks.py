@@ -92,11 +92,11 @@ def test_no_phase_for_the_start():
 def test_a_foreign_phase_without_a_commit():
     class Forgetful(Operation):
         @foreign_phase(STARTED, window=HOURS, worst_case=SHORT)
-        def call(self):
+        def ask(self):
             return None
 
     assert messages_of(Forgetful).keys() == {"idempotency.E003"}
-    assert "Forgetful.call" in messages_of(Forgetful)["idempotency.E003"].msg
+    assert "Forgetful.ask" in messages_of(Forgetful)["idempotency.E003"].msg
 
 
 @pytest.mark.parametrize(
@@ -115,10 +115,10 @@ def test_a_foreign_call_that_can_outlast_the_lease(worst_case, expected):
 def calling_for(worst_case):
     class Slow(Operation):
         @foreign_phase(STARTED, window=HOURS, worst_case=worst_case)
-        def call(self):
+        def ask(self):
             return None
 
-        @call.commit
+        @ask.commit
         def keep(self, result):
             return Response(201, {})
 
@@ -198,10 +198,10 @@ def test_a_key_that_is_free_again_while_the_foreign_system_still_knows_it(
 
     class Remembered(Operation):
         @foreign_phase(STARTED, window=HOURS, worst_case=SHORT, memory=timedelta(days=30))
-        def call(self):
+        def ask(self):
             return None
 
-        @call.commit
+        @ask.commit
         def keep(self, result):
             return Response(201, {})
 
@@ -210,7 +210,7 @@ def test_a_key_that_is_free_again_while_the_foreign_system_still_knows_it(
     messages = checks.check_tombstone_retention()
 
     assert [message.id for message in messages] == expected
-    assert all("Remembered.call" in message.msg for message in messages)
+    assert all("Remembered.ask" in message.msg for message in messages)
 
 
 # Names.
@@ -284,7 +284,7 @@ def test_every_operation_is_checked_those_without_phases_are_bases():
 def test_every_message_says_how_to_mend_it(settings):
     class Wrong(Operation):
         @foreign_phase("begun", window=HOURS)
-        def call(self):
+        def ask(self):
             return None
 
         @atomic_phase("begun")
@@ -298,27 +298,27 @@ def test_every_message_says_how_to_mend_it(settings):
 def test_what_is_followed_can_be_withdrawn_and_what_is_withdrawn_followed():
     class Followed(Operation):
         @foreign_phase(STARTED, window=timedelta(hours=1), worst_case=timedelta(seconds=1))
-        def call(self):
+        def send(self):
             return None
 
-        @call.follow
+        @send.follow
         def ask(self, reference):
             return None
 
-        @call.commit
+        @send.commit
         def keep(self, nothing):
             return Response(200)
 
     class Withdrawn(Operation):
         @foreign_phase(STARTED, window=timedelta(hours=1), worst_case=timedelta(seconds=1))
-        def call(self):
+        def ask(self):
             return None
 
-        @call.withdraw
+        @ask.withdraw
         def cancel(self, reference):
             return None
 
-        @call.commit
+        @ask.commit
         def keep(self, nothing):
             return Response(200)
 

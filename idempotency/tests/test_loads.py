@@ -30,7 +30,7 @@ class Fetching(Operation):
         return RecoveryPoint("begun")
 
     @foreign_phase("begun", window=timedelta(hours=1), loads=["begun"])
-    def call(self):
+    def ask(self):
         if Fetching.first_call_fails:
             Fetching.first_call_fails = False
             raise bookshop.Mishap("in call")
@@ -39,7 +39,7 @@ class Fetching(Operation):
         Fetching.statements_while_calling = [s["sql"] for s in statements]
         return found
 
-    @call.commit
+    @ask.commit
     def end(self, found):
         return Response(201, {"found": found})
 
