@@ -84,6 +84,18 @@ def patient(call: Callable[Sent, stripe.StripeObject]) -> Callable[Sent, stripe.
     return wait_and_call
 
 
+def refuse_to_begin_after(last_call_at: float) -> None:
+    """Refuse to begin a call whose end the time of a foreign phase may not leave room for.
+
+    Args:
+        last_call_at: on the monotonic clock.
+
+    Raises: Indeterminate.
+    """
+    if time.monotonic() > last_call_at:
+        raise Indeterminate("There was no time left to ask the payment processor for the rest.")
+
+
 def find(
     retrieve: Callable[..., stripe.StripeObject], object_id: str, **parameters: Any
 ) -> dict[str, Any] | None:

@@ -17,7 +17,15 @@ from idempotency.exceptions import Indeterminate, NeedsReview
 from idempotency.foreign_keys import question_key
 from rides.formats import amount
 from rides.models import Ride
-from rides.payments.asking import TooManyToLookThrough, ask, cancel, find, judging, pages
+from rides.payments.asking import (
+    TooManyToLookThrough,
+    ask,
+    cancel,
+    find,
+    judging,
+    pages,
+    refuse_to_begin_after,
+)
 from rides.payments.client import (
     LAST_CALL_SECONDS,
     LOOKUP_SECONDS,
@@ -30,6 +38,7 @@ from rides.payments.client import (
     verdict,
     within,
 )
+from rides.payments.disputes import are_won
 from rides.payments.keys import PLACEHOLDER, bears_key_of, customer_of, foreign_key_of, marks_of
 from rides.payments.shapes import Payment, is_id, not_asked_for, unexpected
 from rides.payments.statuses import PAYMENTS, Outcome
@@ -68,9 +77,10 @@ def charge(ride: Ride, *, question: int = 0) -> Charge | Pending:
 
     Raises: CardDeclined, Indeterminate, NeedsReview.
     """
+    last_call_at = time.monotonic() + LAST_CALL_SECONDS
     key = foreign_key_of(ride)
     if question:
-        if found := _found_of_earlier(ride, question):
+        if found := _found_of_earlier(ride, question, last_call_at):
             return found
         key = question_key(key, question)
     try:
@@ -81,25 +91,24 @@ def charge(ride: Ride, *, question: int = 0) -> Charge | Pending:
         )
     except stripe.StripeError as error:
         if isinstance(error, stripe.CardError) and is_replay(error) and (intent := within(error)):
-            return _judged([_read_again(intent, ride)], ride)
+            return _judged([_read_again(intent, ride)], ride, last_call_at)
         if is_saved_refusal(error) or is_used_otherwise(error):
-            return _charge_behind(ride, error)
+            return _charge_behind(ride, error, last_call_at)
         raise verdict(error) from error
     if answer.is_replay:
         # It is as old as its first sending: what became of the payment since is asked of itself.
-        return _judged([_read_again(answer.data, ride)], ride)
-    return _judged([_ours(answer.data, ride)], ride)
+        return _judged([_read_again(answer.data, ride)], ride, last_call_at)
+    return _judged([_ours(answer.data, ride)], ride, last_call_at)
 
 
-def _found_of_earlier(ride: Ride, question: int) -> Charge | Pending | None:
+def _found_of_earlier(ride: Ride, question: int, last_call_at: float) -> Charge | Pending | None:
     """Make the keys of the earlier questions useless, and look for what any of them has led to."""
-    last_call_at = time.monotonic() + LAST_CALL_SECONDS
     for number in range(question):
         key = question_key(foreign_key_of(ride), number)
         make_key_useless(ride, key)
-    found = find_charge(ride)
-    if found is None and time.monotonic() > last_call_at:
-        raise Indeterminate("There was no time to ask anew.")
+    found = _find_charge(ride, last_call_at)
+    if found is None:
+        refuse_to_begin_after(last_call_at)
     return found
 
 
@@ -108,7 +117,11 @@ def follow(ride: Ride, payment_id: str) -> Charge | Pending:
 
     Raises: CardDeclined, Indeterminate, NeedsReview.
     """
-    return _judged([_read_again({"id": payment_id}, ride)], ride)
+    return _followed(ride, payment_id, time.monotonic() + LAST_CALL_SECONDS)
+
+
+def _followed(ride: Ride, payment_id: str, last_call_at: float) -> Charge | Pending:
+    return _judged([_read_again({"id": payment_id}, ride)], ride, last_call_at)
 
 
 def withdraw(ride: Ride, payment_id: str) -> Charge | Pending:
@@ -117,9 +130,10 @@ def withdraw(ride: Ride, payment_id: str) -> Charge | Pending:
     Raises: CardDeclined, once Stripe has confirmed that no money will come of it; Indeterminate,
     NeedsReview.
     """
+    last_call_at = time.monotonic() + LAST_CALL_SECONDS
     with judging():
         cancel(payment_id)
-    return follow(ride, payment_id)
+    return _followed(ride, payment_id, last_call_at)
 
 
 def wanted(ride: Ride) -> PaymentIntentCreateParams:
@@ -152,13 +166,17 @@ def find_charge(ride: Ride) -> Charge | Pending | None:
 
     Raises: CardDeclined, Indeterminate, NeedsReview.
     """
+    return _find_charge(ride, time.monotonic() + LAST_CALL_SECONDS)
+
+
+def _find_charge(ride: Ride, last_call_at: float) -> Charge | Pending | None:
     found: list[Payment] = []
     try:
         found.extend(payments_of(ride))
     except TooManyToLookThrough:
         if not any(_stands(payment) for payment in found):
             raise
-    return _judged(found, ride) if found else None
+    return _judged(found, ride, last_call_at) if found else None
 
 
 def payments_of(ride: Ride) -> Iterator[Payment]:
@@ -222,7 +240,7 @@ def _stands(payment: Payment) -> bool:
     return payment.status == "succeeded" and not payment.refunded_cents
 
 
-def _judged(found: list[Payment], ride: Ride) -> Charge | Pending:
+def _judged(found: list[Payment], ride: Ride, last_call_at: float) -> Charge | Pending:
     """Return what the one payment that stands comes to, or raise what they are otherwise."""
     paid = [payment for payment in found if payment.status == "succeeded"]
     kept = [payment for payment in paid if _stands(payment)]
@@ -232,7 +250,7 @@ def _judged(found: list[Payment], ride: Ride) -> Charge | Pending:
             f"The payment processor shows {what} for this ride.",
             evidence={"payment_intents": [payment.id for payment in paid]},
         )
-    return _outcome_of((kept or _under_way(found) or found)[0], ride)
+    return _outcome_of((kept or _under_way(found) or found)[0], ride, last_call_at)
 
 
 def _under_way(found: list[Payment]) -> list[Payment]:
@@ -243,7 +261,7 @@ def _under_way(found: list[Payment]) -> list[Payment]:
     ]
 
 
-def _outcome_of(payment: Payment, ride: Ride) -> Charge | Pending:
+def _outcome_of(payment: Payment, ride: Ride, last_call_at: float) -> Charge | Pending:
     meaning = PAYMENTS.get(payment.status)
     if meaning is None:
         raise _not_paid_for(payment)
@@ -264,14 +282,14 @@ def _outcome_of(payment: Payment, ride: Ride) -> Charge | Pending:
             ask_again_in=meaning.ask_again_in,
             gives_up_after=meaning.gives_up_after,
         )
-    return _charge_of(payment, ride)
+    return _charge_of(payment, ride, last_call_at)
 
 
-def _charge_of(payment: Payment, ride: Ride) -> Charge:
+def _charge_of(payment: Payment, ride: Ride, last_call_at: float) -> Charge:
     paid = (payment.amount_received_cents, payment.currency)
     if payment.charge_id is None or paid != (ride.amount_cents, ride.currency):
         raise _not_paid_for(payment)
-    if payment.is_disputed:
+    if payment.is_disputed and not are_won(payment.charge_id, last_call_at=last_call_at):
         raise NeedsReview(
             "The rider's bank disputes the payment for this ride.",
             evidence={"payment_intent": payment.id, "charge": payment.charge_id},
@@ -328,14 +346,14 @@ def _retrieve(payment_id: str) -> dict[str, Any]:
     return found
 
 
-def _charge_behind(ride: Ride, error: stripe.StripeError) -> Charge | Pending:
+def _charge_behind(ride: Ride, error: stripe.StripeError, last_call_at: float) -> Charge | Pending:
     """Look for the charge, because the key that would repeat the question only repeats the error.
 
     Stripe saves the first answer to a key, a 500 included, whether or not the card was charged, and
     refuses the key where anything that is sent with it has changed, as after a deploy (Stripe's
     API reference, "Idempotent requests").
     """
-    found = find_charge(ride)
+    found = _find_charge(ride, last_call_at)
     if found is None:
         raise verdict(error) from error
     return found

@@ -3,9 +3,12 @@
 from dataclasses import dataclass
 from typing import Any
 
+from rides.payments.asking import pages, refuse_to_begin_after
 from rides.payments.client import client
 from rides.payments.reversals import Reversal
-from rides.payments.statuses import DISPUTES
+from rides.payments.statuses import DISPUTES, Outcome
+
+PAGE = 100
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -18,3 +21,17 @@ class Dispute(Reversal):
     @classmethod
     def service(cls) -> Any:
         return client().v1.disputes
+
+
+def are_won(charge_id: str, *, last_call_at: float) -> bool:
+    """Say whether each dispute of a disputed charge has ended with the money with us.
+
+    The charge does not say so: its `disputed` stays true whatever becomes of them (Stripe's API
+    reference, "The Charge object"). A list that shows none is no such end.
+
+    Raises: Indeterminate, NeedsReview.
+    """
+    refuse_to_begin_after(last_call_at)
+    listed = pages(client().v1.disputes.list, limit=PAGE, until=last_call_at, charge=charge_id)
+    ends = [Dispute.of(each).outcome for page in listed for each in page]
+    return bool(ends) and all(end is Outcome.PAID for end in ends)

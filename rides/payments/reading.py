@@ -4,6 +4,7 @@ Nothing here changes anything at Stripe.
 """
 
 import re
+import time
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from datetime import datetime
@@ -13,7 +14,8 @@ from idempotency.exceptions import ReviewRefused
 from rides.models import Ride
 from rides.payments.asking import TooManyToLookThrough, find, pages, patient
 from rides.payments.charging import Charge, payments_of
-from rides.payments.client import client
+from rides.payments.client import LAST_CALL_SECONDS, client
+from rides.payments.disputes import are_won
 from rides.payments.keys import PLACEHOLDER, customer_of, foreign_key_of
 from rides.payments.shapes import LedgerCharge, Payment
 from rides.payments.statuses import Outcome
@@ -31,6 +33,7 @@ def read_charge(ride: Ride, reference: str) -> Charge:
 
     Raises: ReviewRefused, with all that is wrong with it; Indeterminate, NeedsReview.
     """
+    last_call_at = time.monotonic() + LAST_CALL_SECONDS
     charge = _retrieve(reference)
     wrong = [
         f"its {what} is {found!r}, not {wanted!r}"
@@ -47,6 +50,8 @@ def read_charge(ride: Ride, reference: str) -> Charge:
             f"{', '.join(others)} took money for ride {ride.pk} too, or may yet. Refund or cancel "
             "that at Stripe first."
         )
+    if charge.is_disputed and not are_won(charge.id, last_call_at=last_call_at):
+        raise ReviewRefused(f"{charge.id} is not ours to keep: the rider's bank disputes it.")
     return Charge(
         id=charge.id,
         payment_intent_id=payment_intent_id,
@@ -133,7 +138,6 @@ def _compared(charge: LedgerCharge, ride: Ride) -> Iterator[tuple[str, Any, Any]
     yield "status", charge.status, "succeeded"
     yield "captured amount", charge.amount_cents, ride.amount_cents
     yield "refunded amount", charge.refunded_cents, 0
-    yield "dispute", charge.is_disputed, False
     yield "currency", charge.currency, ride.currency
     yield "customer", charge.customer_id, customer_of(ride)
     yield "metadata foreign_key", charge.foreign_key, str(foreign_key_of(ride))

@@ -20,9 +20,10 @@ from idempotency import Pending
 from idempotency.exceptions import ForeignRefusal, Indeterminate, NeedsReview
 from idempotency.foreign_keys import question_key
 from rides.models import Ride
-from rides.payments.asking import cancel
+from rides.payments.asking import cancel, refuse_to_begin_after
 from rides.payments.charging import payments_of, read_payment
 from rides.payments.client import LAST_CALL_SECONDS, verdict
+from rides.payments.disputes import are_won
 from rides.payments.keys import bears_key_of, foreign_key_of
 from rides.payments.refunds import Refund, refund_rest, refunds_of
 from rides.payments.shapes import Payment, unexpected
@@ -99,14 +100,14 @@ def take_back(
     last_call_at = time.monotonic() + LAST_CALL_SECONDS
     is_made = True
     for number in range(question + 1):
-        _refuse_to_begin_after(last_call_at)
+        refuse_to_begin_after(last_call_at)
         is_made &= make_key_useless(ride, question_key(foreign_key_of(ride), number))
     payments, are_listed = _payments_known(ride)
     taken_back = []
     for payment in payments:
-        _refuse_to_begin_after(last_call_at)
+        refuse_to_begin_after(last_call_at)
         with _judging_changes():
-            taken_back.append(_take_back(payment, idempotency_key, question))
+            taken_back.append(_take_back(payment, idempotency_key, question, last_call_at))
     if under_way := [each for each in taken_back if each.is_under_way]:
         return Pending(
             under_way[0].payment_intent_id,
@@ -121,11 +122,6 @@ def take_back(
             "The payment processor has this ride's key, and shows no payment under it yet."
         )
     return Account(payments=taken_back, is_complete=is_remembered and are_listed)
-
-
-def _refuse_to_begin_after(last_call_at: float) -> None:
-    if time.monotonic() > last_call_at:
-        raise Indeterminate("There was no time to take every payment back.")
 
 
 def _payments_known(ride: Ride) -> tuple[Iterable[Payment], bool]:
@@ -144,9 +140,13 @@ def _payments_known(ride: Ride) -> tuple[Iterable[Payment], bool]:
     return (chain([first], listed) if first else ()), True
 
 
-def _take_back(payment: Payment, idempotency_key: UUID, question: int) -> TakenBack:
+def _take_back(
+    payment: Payment, idempotency_key: UUID, question: int, last_call_at: float
+) -> TakenBack:
     if payment.is_disputed:
-        return _taken_back(payment, DISPUTED, 0)
+        if not (payment.charge_id and are_won(payment.charge_id, last_call_at=last_call_at)):
+            return _taken_back(payment, DISPUTED, 0)
+        refuse_to_begin_after(last_call_at)
     if payment.status == "succeeded":
         return _refund_once(payment, idempotency_key, question)
     if payment.status != "canceled":
