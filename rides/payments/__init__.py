@@ -23,6 +23,7 @@ from rides.payments.refunding import refund_charge
 from rides.payments.refunds import Refund, refund_again
 from rides.payments.reversals import (
     Reversal,
+    Shown,
     find_reversal,
     reversals_between,
     reversals_by_id,
@@ -44,6 +45,7 @@ __all__ = [
     "Outcome",
     "Refund",
     "Reversal",
+    "Shown",
     "TakenBack",
     "ask_who_we_are",
     "charge",

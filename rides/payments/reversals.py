@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, ClassVar, Self, TypeVar
+from typing import Any, ClassVar, Generic, Self, TypeVar
 
 from rides.payments.asking import find, pages, patient
 from rides.payments.shapes import LATEST, LedgerCharge, is_amount, is_id, unexpected
@@ -90,7 +90,40 @@ class Reversal:
 Kind = TypeVar("Kind", bound=Reversal)
 
 
-def reversals_between(kind: type[Kind], start: datetime, end: datetime) -> Iterator[list[Kind]]:
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Shown(Generic[Kind]):
+    """What Stripe shows, before it is judged. Whose it is, its charge and its metadata say; what
+    another application has there need not fit anything of ours.
+    """
+
+    kind: type[Kind]
+    found: dict[str, Any]
+    charge: LedgerCharge | None
+
+    @classmethod
+    def of(cls, kind: type[Kind], found: dict[str, Any]) -> Self:
+        """Raises: NeedsReview, where its charge is not what a charge looks like."""
+        charge: Any = found.get("charge")
+        expanded = LedgerCharge.of(charge) if isinstance(charge, dict) else None
+        return cls(kind=kind, found=found, charge=expanded)
+
+    @property
+    def id(self) -> str:
+        return str(self.found["id"])
+
+    @property
+    def metadata(self) -> dict[str, Any]:
+        metadata: Any = self.found.get("metadata")
+        return metadata if isinstance(metadata, dict) else {}
+
+    def judged(self) -> Kind:
+        """Raises: NeedsReview, where it does not fit, or has a status that is not documented."""
+        return self.kind.of(self.found)
+
+
+def reversals_between(
+    kind: type[Kind], start: datetime, end: datetime
+) -> Iterator[list[Shown[Kind]]]:
     """Yield what was made from `start` to before `end`, newest first, in pages.
 
     Raises: Indeterminate, NeedsReview.
@@ -99,7 +132,7 @@ def reversals_between(kind: type[Kind], start: datetime, end: datetime) -> Itera
     expand = ["data.charge"]
     listed = pages(patient(kind.service().list), limit=PAGE, created=created, expand=expand)
     for page in listed:
-        yield [kind.of(each) for each in page]
+        yield [Shown.of(kind, each) for each in page]
 
 
 def find_reversal(kind: type[Kind], object_id: str) -> Kind | None:
@@ -113,7 +146,7 @@ def find_reversal(kind: type[Kind], object_id: str) -> Kind | None:
 
 def reversals_by_id(
     kind: type[Kind], object_ids: Iterable[str]
-) -> Iterator[tuple[str, Kind | None]]:
+) -> Iterator[tuple[str, Shown[Kind] | None]]:
     """Yield each id with what Stripe has under it now, or None; one call for each.
 
     Raises: Indeterminate, NeedsReview.
@@ -121,4 +154,9 @@ def reversals_by_id(
     retrieve = patient(kind.service().retrieve)
     for object_id in object_ids:
         found = find(retrieve, object_id, expand=["charge"])
-        yield object_id, None if found is None else kind.of(found)
+        if found is None:
+            yield object_id, None
+        else:
+            shown = Shown.of(kind, found)
+            shown.judged()  # it is ours: a row has it
+            yield object_id, shown

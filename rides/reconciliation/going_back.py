@@ -13,7 +13,7 @@ from idempotency.foreign_keys import installation_mark
 from rides import payments
 from rides.formats import amount
 from rides.models import Ride
-from rides.payments import Outcome, Reversal
+from rides.payments import Outcome, Reversal, Shown
 from rides.reconciliation.comparing import Reconciled, with_their_rides
 from rides.reconciliation.rules import Discrepancy, Kind, is_open
 from rides.reversals import rows
@@ -77,9 +77,9 @@ class GoingBack:
             for table in TABLES.values()
         )
 
-    def _take_down(self, kind: type[Reversal], seen: Sequence[Reversal]) -> None:
-        self._seen |= {each.id for each in seen}
-        sightings = list(_with_their_rides(seen))
+    def _take_down(self, kind: type[Reversal], shown: Sequence[Shown[Reversal]]) -> None:
+        self._seen |= {each.id for each in shown}
+        sightings = list(_with_their_rides(shown))
         open_ids = {row.stripe_id for row in record(TABLES[kind], sightings) if row.is_open}
         if kind is payments.Refund:
             self._report.refunds += len(sightings)
@@ -111,15 +111,21 @@ def judge_open(seen: Reversal, ride: Ride | None) -> Iterator[Discrepancy]:
         yield _off(Kind.DISPUTE_LOST if is_lost else Kind.DISPUTED, seen, ride)
 
 
-def _with_their_rides(seen: Sequence[Reversal]) -> Iterator[Sighting]:
-    """Yield those that take money of this installation's charges, each with the charge's ride."""
-    charges = {each.charge.id: each.charge for each in seen if each.charge}
+def _with_their_rides(shown: Sequence[Shown[Reversal]]) -> Iterator[Sighting]:
+    """Yield those that take money of this installation's charges, each with the charge's ride.
+
+    Only those are judged: what others do on the same account ends no look of ours.
+
+    Raises: NeedsReview.
+    """
+    charges = {each.charge.id: each.charge for each in shown if each.charge}
     rides = {charge.id: ride for charge, ride in with_their_rides(list(charges.values()))}
-    for each in seen:
+    for each in shown:
         if each.charge and each.charge.id in rides:
-            yield Sighting(each, rides[each.charge.id], gives_all_back=each.charge.is_refunded)
+            ride = rides[each.charge.id]
+            yield Sighting(each.judged(), ride, gives_all_back=each.charge.is_refunded)
         elif each.metadata.get("installation") == installation_mark():
-            yield Sighting(each, ride=None)
+            yield Sighting(each.judged(), ride=None)
 
 
 def _settled_charges(discrepancies: list[Discrepancy]) -> set[str | None]:

@@ -11,8 +11,9 @@ from django.db import IntegrityError
 from django.db.models.functions import Now
 
 from idempotency.models import IdempotencyKey
-from rides.models import Dispute, ReconciledUntil, Refund, Ride
+from rides.models import Dispute, ReconciledUntil, Refund, Ride, User
 from rides.payments import asking, statuses
+from rides.payments.client import client
 from rides.reconciliation.comparing import Reconciled
 from rides.reconciliation.position import (
     LONGEST_WAIT,
@@ -20,7 +21,7 @@ from rides.reconciliation.position import (
     kept_position,
     position_after,
 )
-from rides.tests.booking import CHARGING, ask, run
+from rides.tests.booking import CHARGING, RIDER, ask, run
 from rides.tests.factories import IdempotencyKeyFactory
 from rides.tests.going_back import DAY, off, reconciled, standings, the_charge
 
@@ -54,6 +55,13 @@ def let_days_pass(stand_in, days):
     for position in ReconciledUntil.objects.all():
         position.until -= timedelta(days=days)
         position.save()
+
+
+def another_applications_charge() -> str:
+    customer = User.objects.get(email=RIDER).stripe_customer_id
+    paying = {"confirm": True, "off_session": True, "metadata": {"order": "17"}}
+    wanted = {"amount": 700, "currency": "eur", "customer": customer, **paying}
+    return str(client().v1.payment_intents.create(wanted).latest_charge)
 
 
 # Stripe's rate limit.
@@ -272,7 +280,43 @@ def test_a_status_that_stripe_does_not_document_is_not_believed(old, stand_in, m
         run("reconcile", NIGHTLY)
 
     assert failure.value.returncode == 2
+    assert f'"dispute": "{dispute}", "status": "needs_response"' in str(failure.value)
     assert not Dispute.objects.filter(stripe_id=dispute).exists()
+
+
+def test_a_refund_of_ours_without_a_status_is_named(old, stand_in):
+    refund = stand_in.refund(old, status=None)
+
+    with pytest.raises(CommandError, match=f'"refund": "{refund}", "status": null') as failure:
+        run("reconcile", NIGHTLY)
+
+    assert failure.value.returncode == 2
+
+
+def test_an_open_row_that_has_a_status_of_no_meaning_is_named(old, stand_in, monkeypatch):
+    dispute = stand_in.dispute(old)
+    off()
+    stand_in.let_time_pass(40 * DAY)
+    monkeypatch.delitem(statuses.DISPUTES, "needs_response")
+
+    with pytest.raises(CommandError, match=dispute) as failure:
+        run("reconcile", "--all-open")
+
+    assert failure.value.returncode == 2
+
+
+def test_what_another_application_does_is_passed_over_before_it_is_judged(
+    stand_in, riders, monkeypatch
+):
+    monkeypatch.delitem(statuses.DISPUTES, "needs_response")
+    refunded, disputed = another_applications_charge(), another_applications_charge()
+    stand_in.refund(refunded, status=None)
+    stand_in.dispute(disputed)
+
+    told = run("reconcile", NIGHTLY)
+
+    assert "others=2 refunds=0 disputes=0" in told
+    assert (Refund.objects.count(), Dispute.objects.count()) == (0, 0)
 
 
 def test_another_range_does_not_count_as_a_nightly_run(old):

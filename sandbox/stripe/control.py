@@ -104,9 +104,10 @@ class StandIn:
         return disputed
 
     def refund(
-        self, charge_id: str, *, amount: int | None = None, status: str = "succeeded"
+        self, charge_id: str, *, amount: int | None = None, status: str | None = "succeeded"
     ) -> str:
-        """Refund a charge in the dashboard, whole or in part; return the refund's id.
+        """Refund a charge in the dashboard, whole or in part; return the refund's id. Its status
+        may be None, as Stripe's reference has it.
 
         Raises:
             ControlError: there is no such charge, or not so much is left of it.

@@ -19,7 +19,7 @@ from idempotency import conf
 from idempotency.exceptions import Indeterminate, NeedsReview
 from idempotency.management.printing import ending_with_the_reader
 from idempotency.support.described import described
-from idempotency.support.storable import escaped
+from idempotency.support.storable import escaped, storable_json_text
 from rides import payments
 from rides.clocks import clock_warnings
 from rides.reconciliation.comparing import Reconciled, reconcile
@@ -111,8 +111,9 @@ class Command(BaseCommand):
         try:
             report = look(start, end, **options)
         except (Indeterminate, NeedsReview) as error:
-            said = described(error)
-            raise CommandError(f"Stripe did not show its ledger: {said}", returncode=2) from error
+            raise CommandError(
+                f"Stripe did not show its ledger: {said_of(error)}", returncode=2
+            ) from error
         with ending_with_the_reader():
             for line in [as_json_text(start, end, report)] if as_json else lines(report):
                 self.stdout.write(escaped(line))  # what stands at Stripe may say anything
@@ -149,6 +150,13 @@ def look(
         goes_back.look_at_open_rows()
     goes_back.finish()
     return report
+
+
+def said_of(error: Indeterminate | NeedsReview) -> str:
+    """Return why Stripe's ledger is not known, and of which object that is."""
+    if isinstance(error, NeedsReview):
+        return f"{described(error)} {storable_json_text(error.evidence)}"
+    return described(error)
 
 
 def range_of(
