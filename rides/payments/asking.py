@@ -16,6 +16,7 @@ import stripe
 from idempotency.exceptions import Indeterminate
 from rides.payments.client import client, is_missing, retry_after_seconds, verdict
 from rides.payments.shapes import is_id, unexpected
+from rides.payments.transport import AnswerTooLong
 
 Sent = ParamSpec("Sent")
 
@@ -29,6 +30,12 @@ UNREADABLE = (ArithmeticError, AttributeError, LookupError, RecursionError, Type
 
 class TooManyToLookThrough(Indeterminate):
     """The time for a list was up before its end."""
+
+
+class Page(list[dict[str, Any]]):
+    """Objects of a list of Stripe's, and whether the list ends with them."""
+
+    is_last = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,8 +140,11 @@ def pages(
     limit: int,
     until: float = inf,
     **parameters: Any,
-) -> Iterator[list[dict[str, Any]]]:
+) -> Iterator[Page]:
     """Yield a list of Stripe's, newest first, a page at a time.
+
+    Where a page has more than is read of an answer, as of objects with much metadata, it and those
+    after it are asked for with a tenth of the objects.
 
     Args:
         limit: how many objects a page has at most.
@@ -147,15 +157,28 @@ def pages(
         if time.monotonic() > until:
             raise TooManyToLookThrough("The payment processor shows too many to look through.")
         with judging():
-            page = ask(list_objects, {"limit": limit, **parameters, **after}).data
-        objects = page.get("data")
-        if not isinstance(objects, list):
-            raise Indeterminate("The payment processor has shown no list.")
-        if not all(isinstance(each, dict) and is_id(each.get("id")) for each in objects):
-            raise unexpected("What is listed is not what was asked for.", objects=len(objects))
-        yield objects
-        if page.get("has_more") is not True or not objects:
+            try:
+                shown = ask(list_objects, {"limit": limit, **parameters, **after}).data
+            except AnswerTooLong:
+                if limit == 1:
+                    raise
+                limit = max(limit // 10, 1)
+                continue
+        page = _page_in(shown)
+        yield page
+        if page.is_last:
             return
-        if after.get("starting_after") == objects[-1]["id"]:
+        if after.get("starting_after") == page[-1]["id"]:
             raise Indeterminate("The payment processor shows the same page again and again.")
-        after = {"starting_after": objects[-1]["id"]}
+        after = {"starting_after": page[-1]["id"]}
+
+
+def _page_in(shown: dict[str, Any]) -> Page:
+    objects = shown.get("data")
+    if not isinstance(objects, list):
+        raise Indeterminate("The payment processor has shown no list.")
+    if not all(isinstance(each, dict) and is_id(each.get("id")) for each in objects):
+        raise unexpected("What is listed is not what was asked for.", objects=len(objects))
+    page = Page(objects)
+    page.is_last = shown.get("has_more") is not True or not objects
+    return page

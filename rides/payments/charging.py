@@ -18,6 +18,7 @@ from idempotency.foreign_keys import question_key
 from rides.formats import amount
 from rides.models import Ride
 from rides.payments.asking import (
+    Page,
     TooManyToLookThrough,
     ask,
     cancel,
@@ -201,7 +202,7 @@ def payments_of(ride: Ride) -> Iterator[Payment]:
             yield Payment.of(intent)
 
 
-def _pages_of(ride: Ride) -> Iterator[list[dict[str, Any]]]:
+def _pages_of(ride: Ride) -> Iterator[Page]:
     listed = partial(
         pages,
         client().v1.payment_intents.list,
@@ -214,7 +215,7 @@ def _pages_of(ride: Ride) -> Iterator[list[dict[str, Any]]]:
     whole = listed(created=_span(first))
     newest = next(whole)
     sent_at = ride.idempotency_key.foreign_sent_at if ride.idempotency_key else None
-    if len(newest) < PAGE or sent_at is None:
+    if newest.is_last or sent_at is None:
         yield newest
         yield from whole
         return

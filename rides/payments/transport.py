@@ -28,6 +28,10 @@ class NotSendable(stripe.APIConnectionError):
     """
 
 
+class AnswerTooLong(stripe.APIConnectionError):
+    """The answer had more than is read of one. The same request would have it again."""
+
+
 class CurlClient(stripe.HTTPClient):
     """Sends what Stripe's client writes. Each thread keeps a handle, and so an open connection.
 
@@ -52,7 +56,7 @@ class CurlClient(stripe.HTTPClient):
         post_data: Any = None,
         **_: Any,
     ) -> tuple[str, int, Mapping[str, str]]:
-        """Raises: stripe.APIConnectionError, which says whether to try again."""
+        """Raises: stripe.APIConnectionError, which says whether to try again; AnswerTooLong."""
         lines = _lines_of_head(url, headers or {})
         head, body = _Head(), _Body()
         curl = self._handle()
@@ -195,8 +199,8 @@ def _connection_error(code: int, message: str, *, is_too_long: bool) -> stripe.A
     the key makes that safe.
     """
     if is_too_long:
-        message = f"it has more than {MAX_ANSWER_BYTES} bytes"
+        return AnswerTooLong(f"Stripe's answer has more than {MAX_ANSWER_BYTES} bytes.")
     return stripe.APIConnectionError(
         f"Stripe was not reached, or its answer not received: {message} (libcurl {code}).",
-        should_retry=code not in NOT_TRUSTED and not is_too_long,
+        should_retry=code not in NOT_TRUSTED,
     )

@@ -1,13 +1,22 @@
-"""A rider with thousands of payments, as a travel agency has: each look-up ends."""
+"""A rider with thousands of payments, as a travel agency has, or with such as hardly fit into an
+answer: each look-up ends.
+"""
 
 from collections.abc import Iterator
 from contextlib import closing
+from datetime import timedelta
+from http.server import BaseHTTPRequestHandler
+from types import SimpleNamespace
 
 import pytest
 
+from idempotency.exceptions import Indeterminate
 from rides import payments
 from rides.models import Ride
-from rides.payments import charging
+from rides.payments import asking, charging
+from rides.payments.client import client
+from rides.payments.transport import MAX_ANSWER_BYTES
+from rides.tests.answering import answering_with, saying
 from rides.tests.factories import RideFactory
 from sandbox.stripe.control import StandIn
 from sandbox.stripe.ledger import Ledger, new_id
@@ -57,3 +66,75 @@ def test_a_payment_before_three_thousand_others_is_found_and_that_there_is_none_
     assert stripe.calls()["calls"][LISTING] == OTHERS // charging.PAGE + 1
     assert payments.find_charge(unseen) is None
     assert stripe.calls()["calls"][LISTING] == 2 * (OTHERS // charging.PAGE + 1)
+
+
+# Payments of an application that keeps much with each: a page of them is more than is read.
+
+
+@pytest.fixture
+def verbose(rider) -> Ride:
+    """A ride that was paid for a day ago, whose rider has paid for much else since."""
+    ride = RideFactory(user=rider)
+    payments.charge(ride)
+    much = {f"note-{number}": "x" * 480 for number in range(45)}
+    wanted = {"amount": 700, "currency": "eur", "customer": str(rider.stripe_customer_id)}
+    for _ in range(30):
+        client().v1.payment_intents.create(
+            {**wanted, "confirm": True, "off_session": True, "metadata": much}
+        )
+    return ride
+
+
+def test_of_payments_that_fill_more_than_an_answer_fewer_are_asked_for(verbose, stand_in):
+    assert isinstance(payments.find_charge(verbose), payments.Charge)
+
+    assert stand_in.calls()["calls"][LISTING] == 1 + 4  # of 31, ten each
+
+
+def test_the_payments_from_the_time_of_the_sending_come_first_on_small_pages_too(
+    verbose, stand_in, monkeypatch
+):
+    stand_in.let_time_pass(24 * 3600)
+    verbose.idempotency_key.foreign_sent_at = verbose.created_at - timedelta(days=1)
+    spans: list[dict[str, int]] = []
+    listed = charging.pages
+
+    def noted(*of, **what):
+        spans.append(what["created"])
+        return listed(*of, **what)
+
+    monkeypatch.setattr(charging, "pages", noted)
+
+    assert isinstance(payments.find_charge(verbose), payments.Charge)
+    assert len(spans) == 1 + 3
+
+
+@pytest.fixture
+def sizes(settings) -> Iterator[list[str]]:
+    """How many objects each call asks for, of something that always answers too much."""
+    asked: list[str] = []
+    too_much = saying(200, b" " * (MAX_ANSWER_BYTES + 1))
+
+    def note_and_say(request: BaseHTTPRequestHandler) -> None:
+        asked.append(request.path.partition("limit=")[2].partition("&")[0])
+        too_much(request)
+
+    with answering_with(note_and_say) as settings.STRIPE_API_BASE:
+        yield asked
+
+
+def test_where_one_object_alone_is_too_large_nothing_is_known(sizes):
+    with pytest.raises(Indeterminate, match="connection failed"):
+        list(asking.pages(client().v1.payment_intents.list, limit=100))
+
+    assert sizes == ["100", "10", "1"]
+
+
+def test_no_smaller_page_is_asked_for_once_the_time_is_up(sizes, monkeypatch):
+    clock = iter([0, 2])
+    monkeypatch.setattr(asking, "time", SimpleNamespace(monotonic=lambda: next(clock)))
+
+    with pytest.raises(asking.TooManyToLookThrough):
+        list(asking.pages(client().v1.payment_intents.list, limit=100, until=1))
+
+    assert sizes == ["100"]
