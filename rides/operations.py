@@ -196,5 +196,5 @@ def said_of(account: payments.Account) -> str:
     if account.is_complete:
         return "You are not charged for it."
     if account.payments:
-        return "What our payment processor shows as paid for it is refunded."
+        return "What we found paid for it is refunded."
     return "Our payment processor shows no payment for it."

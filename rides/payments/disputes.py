@@ -8,7 +8,7 @@ from rides.payments.client import client
 from rides.payments.reversals import Reversal
 from rides.payments.statuses import DISPUTES, Outcome
 
-PAGE = 100
+PAGE = 10  # a charge has one or two
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -32,6 +32,6 @@ def are_won(charge_id: str, *, last_call_at: float) -> bool:
     Raises: Indeterminate, NeedsReview.
     """
     refuse_to_begin_after(last_call_at)
-    listed = pages(client().v1.disputes.list, limit=PAGE, until=last_call_at, charge=charge_id)
-    ends = [Dispute.of(each).outcome for page in listed for each in page]
-    return bool(ends) and all(end is Outcome.PAID for end in ends)
+    page = next(pages(client().v1.disputes.list, limit=PAGE, charge=charge_id))
+    ends = {Dispute.of(each).outcome for each in page}
+    return page.is_last and ends == {Outcome.PAID}

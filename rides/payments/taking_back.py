@@ -20,7 +20,7 @@ from idempotency import Pending
 from idempotency.exceptions import ForeignRefusal, Indeterminate, NeedsReview
 from idempotency.foreign_keys import question_key
 from rides.models import Ride
-from rides.payments.asking import cancel, refuse_to_begin_after
+from rides.payments.asking import TooManyToLookThrough, cancel, refuse_to_begin_after
 from rides.payments.charging import payments_of, read_payment
 from rides.payments.client import LAST_CALL_SECONDS, verdict
 from rides.payments.disputes import are_won
@@ -58,7 +58,8 @@ class Account:
     """All that was taken back, and whether it is known that there was and will be nothing else.
 
     It is not, once Stripe may have removed the key of the first sending: that the list shows
-    nothing else is then all that can be said.
+    nothing else is then all that can be said. Nor where the list has more than can be looked
+    through in the time, or is not shown at all.
     """
 
     payments: list[TakenBack]
@@ -102,12 +103,7 @@ def take_back(
     for number in range(question + 1):
         refuse_to_begin_after(last_call_at)
         is_made &= make_key_useless(ride, question_key(foreign_key_of(ride), number))
-    payments, are_listed = _payments_known(ride)
-    taken_back = []
-    for payment in payments:
-        refuse_to_begin_after(last_call_at)
-        with _judging_changes():
-            taken_back.append(_take_back(payment, idempotency_key, question, last_call_at))
+    taken_back, are_all = _take_back_each(ride, idempotency_key, question, last_call_at)
     if under_way := [each for each in taken_back if each.is_under_way]:
         return Pending(
             under_way[0].payment_intent_id,
@@ -121,7 +117,31 @@ def take_back(
         raise Indeterminate(
             "The payment processor has this ride's key, and shows no payment under it yet."
         )
-    return Account(payments=taken_back, is_complete=is_remembered and are_listed)
+    return Account(payments=taken_back, is_complete=is_remembered and are_all)
+
+
+def _take_back_each(
+    ride: Ride, idempotency_key: UUID, question: int, last_call_at: float
+) -> tuple[list[TakenBack], bool]:
+    """Take the ride's payments back; return what became of each, and whether those were all.
+
+    Those from the time of the sending come first. So where the time for the list was up, and one
+    was found, what else bears the key is for `reconcile` to find, as it is for a look-up.
+
+    Raises: TooManyToLookThrough, where none was found; Indeterminate, NeedsReview.
+    """
+    payments, are_listed = _payments_known(ride)
+    taken_back: list[TakenBack] = []
+    try:
+        for payment in payments:
+            refuse_to_begin_after(last_call_at)
+            with _judging_changes():
+                taken_back.append(_take_back(payment, idempotency_key, question, last_call_at))
+    except TooManyToLookThrough:
+        if not taken_back:
+            raise
+        return taken_back, False
+    return taken_back, are_listed
 
 
 def _payments_known(ride: Ride) -> tuple[Iterable[Payment], bool]:

@@ -6,6 +6,8 @@ from django.core.management import CommandError
 from idempotency.testing.clock import let_time_pass
 from idempotency.workers.completing import complete_due_keys
 from rides.models import AuditRecord, Ride
+from rides.payments import disputes
+from rides.payments.asking import Page
 from rides.payments.client import client
 from rides.tests.booking import CHARGING, ask, the_key
 from rides.tests.going_back import the_charge
@@ -130,7 +132,9 @@ def test_of_two_disputes_one_that_is_under_way_is_enough(won, stand_in):
 
 
 def test_a_dispute_that_stripe_does_not_list_is_not_taken_for_won(won, stand_in, monkeypatch):
-    monkeypatch.setattr("rides.payments.disputes.pages", lambda *of, **what: iter([[]]))
+    page = Page()
+    page.is_last = True
+    monkeypatch.setattr(disputes, "pages", lambda *of, **what: iter([page]))
 
     assert ask().json()["code"] == "needs_review"
 

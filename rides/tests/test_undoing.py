@@ -20,13 +20,14 @@ from idempotency.models import IdempotencyKey
 from idempotency.testing.clock import let_time_pass
 from idempotency.workers.completing import complete_due_keys
 from rides import payments
-from rides.models import Ride, User
+from rides.models import AuditRecord, ReconciledUntil, Ride, User
 from rides.operations import RIDE_CREATED
-from rides.payments import asking, taking_back, useless
+from rides.payments import asking, charging, taking_back, useless
 from rides.payments.client import client
 from rides.payments.keys import foreign_key_of
 from rides.payments.transport import CurlClient
 from rides.tests.booking import CHARGING, RIDER, ask, run, the_key
+from rides.tests.going_back import off, reconciled
 from rides.tests.reviewing import (
     PAST_THE_WINDOW,
     left_with_us,
@@ -39,8 +40,9 @@ from sandbox.stripe.control import StandIn
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("riders")]
 
 HOUR = 3600
+A_DAY = timedelta(days=1)
 NOT_CHARGED = "This ride was cancelled. You are not charged for it."
-REFUNDED = "This ride was cancelled. What our payment processor shows as paid for it is refunded."
+REFUNDED = "This ride was cancelled. What we found paid for it is refunded."
 NONE_SHOWN = "This ride was cancelled. Our payment processor shows no payment for it."
 
 
@@ -175,6 +177,74 @@ def test_where_stripe_lists_nothing_and_none_is_recorded_no_more_is_said_than_is
     review("undo")
 
     assert told() == NONE_SHOWN
+
+
+# A rider with more payments than can be looked through in the time.
+
+
+@pytest.fixture
+def crowd(stand_in, monkeypatch) -> Callable[[], None]:
+    """Days go by, in which the rider pays for much else, and Stripe's list becomes slow."""
+    monkeypatch.setattr(charging, "PAGE", 2)
+    monkeypatch.setattr(charging, "LOOKUP_SECONDS", 1)
+
+    def let_days_go_by() -> None:
+        until_past_the_window(stand_in)
+        let_time_pass(2 * A_DAY)
+        Ride.objects.update(created_at=F("created_at") - 2 * A_DAY)
+        stand_in.let_time_pass(48 * HOUR)
+        pay_for_much_else()
+        stand_in.add_fault("latency", path=LISTING, seconds=0.2)
+
+    return let_days_go_by
+
+
+def pay_for_much_else() -> None:
+    customer = User.objects.get(email=RIDER).stripe_customer_id
+    wanted = {"amount": 700, "currency": "usd", "customer": str(customer)}
+    for _ in range(20):
+        client().v1.payment_intents.create(wanted)
+
+
+def test_of_a_rider_with_too_many_payments_what_is_found_is_refunded(stand_in, crowd):
+    lose_the_answer(stand_in)
+    crowd()
+
+    review("undo")
+
+    assert left_with_us(stand_in) == 0
+    assert told() == REFUNDED
+    assert AuditRecord.objects.get(action="ride.cancelled").data["is_complete"] is False
+
+
+def test_of_a_rider_with_too_many_payments_nothing_is_said_before_one_is_found(stand_in, crowd):
+    never_arrive(stand_in)
+    crowd()
+
+    with pytest.raises(CommandError, match="too many to look through"):
+        review("undo")
+
+    assert ask().status_code == 503
+
+
+def test_what_an_undo_had_no_time_to_look_at_is_found_in_the_night_after(stand_in, crowd):
+    lose_the_answer(stand_in)
+    reconciled("--since-last")
+    crowd()
+    ReconciledUntil.objects.update(until=F("until") - 2 * A_DAY - PAST_THE_WINDOW)
+    reconciled("--since-last")
+    by_hand = client().v1.payment_intents.create(
+        charging.wanted(Ride.objects.get()), {"idempotency_key": "by hand"}
+    )
+    pay_for_much_else()
+
+    review("undo")
+
+    assert left_with_us(stand_in) == 2000
+    assert told() == REFUNDED
+    [line] = off("--since-last")
+    assert line.startswith("cancelled, not refunded")
+    assert str(by_hand.latest_charge) in line
 
 
 # A charge that comes later.
