@@ -224,10 +224,14 @@ def _pages_of(ride: Ride) -> Iterator[Page]:
 
 
 def _spans_by_likelihood(first: datetime, sent_at: datetime) -> Iterator[dict[str, int]]:
-    """Yield the parts of the time from `first` on: around the sending, before it, after it."""
+    """Yield the parts of the time from `first` on: around the first sending, of those that may have
+    followed it, before them, and after them.
+    """
     apart = conf.current().provider_clock_difference
-    begin, end = max(first, sent_at - apart), sent_at + LONGEST_SENDING + apart
-    yield _span(begin, end)
+    begin, sent_by = max(first, sent_at - apart), sent_at + apart
+    end = sent_by + LONGEST_SENDING
+    yield _span(begin, sent_by)
+    yield _span(sent_by, end)
     yield _span(first, begin)
     yield _span(end)
 

@@ -106,7 +106,7 @@ def test_the_payments_from_the_time_of_the_sending_come_first_on_small_pages_too
     monkeypatch.setattr(charging, "pages", noted)
 
     assert isinstance(payments.find_charge(verbose), payments.Charge)
-    assert len(spans) == 1 + 3
+    assert len(spans) == 1 + 4
 
 
 @pytest.fixture
