@@ -1,8 +1,11 @@
 """A charge that the rider's bank disputes: no ride is booked with it, and the bank decides."""
 
+from time import monotonic
+
 import pytest
 from django.core.management import CommandError
 
+from idempotency.exceptions import Indeterminate
 from idempotency.testing.clock import let_time_pass
 from idempotency.workers.completing import complete_due_keys
 from rides.models import AuditRecord, Ride
@@ -144,5 +147,12 @@ def test_of_a_charge_that_is_not_disputed_no_disputes_are_asked_for(stand_in):
     ask()
     put_on_the_list()
     review("undo")
+
+    assert LISTING not in stand_in.calls()["calls"]
+
+
+def test_a_phase_that_has_no_time_left_asks_for_no_disputes(won, stand_in):
+    with pytest.raises(Indeterminate, match="no time left"):
+        disputes.are_won(won, last_call_at=monotonic() - 1)
 
     assert LISTING not in stand_in.calls()["calls"]
