@@ -16,7 +16,7 @@ from sandbox.stripe.ledger import Ledger
 from sandbox.stripe.process import running_stand_in
 from sandbox.stripe.store import open_store
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.timeout(300)]
 
 
 def test_ten_thousand_charges_take_no_more_memory_than_a_few_hundred(rider, tmp_path):
