@@ -82,6 +82,17 @@ class Settings:
     duplicate_wait: timedelta = timedelta(seconds=1)
     """How long a duplicate waits for the `@idempotent` view that has its key in hand."""
 
+    wait_default: timedelta = timedelta(0)
+    """How long a duplicate of an operation's request waits for the first's answer, where it does
+    not say so itself (`Prefer: wait=10`)."""
+
+    wait_limit: timedelta = timedelta(seconds=30)
+    """How long it may wait at most, whatever it says."""
+
+    wait_places: int = 4
+    """How many may wait at a time in one process, each of another user. Each has a thread: give an
+    eighth of them."""
+
     credential_headers: tuple[str, ...] = ("Authorization", "Cookie")
     """Where a credential may stand. A request with none of them is refused before its body is read;
     with an empty tuple `authenticate` alone decides."""

@@ -199,6 +199,8 @@ except ValueError as error:
 # as have a connection are enough to keep a core busy.
 API_THREADS = number("API_THREADS", range(1, 1025), default=128)
 API_ACTIVE = number("API_ACTIVE", range(1, 1025), default=16)
+# A duplicate that waits for the first's answer is one of these, and calls nobody.
+IDEMPOTENCY["WAIT_PLACES"] = max(1, API_ACTIVE // 8)
 # How many requests may wait for a thread, and for how many seconds: about as many as a process
 # answers in a second, since a client that waits longer for its turn is better told to come back.
 API_QUEUE = number("API_QUEUE", range(100_001), default=200)

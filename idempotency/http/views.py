@@ -26,7 +26,13 @@ from idempotency.claims import (
     request_in_progress,
     take_over_key,
 )
-from idempotency.exceptions import IdempotencyError, KeyExpired, NeedsReview, ParametersMismatch
+from idempotency.exceptions import (
+    IdempotencyError,
+    KeyExpired,
+    NeedsReview,
+    ParametersMismatch,
+    RequestInProgress,
+)
 from idempotency.foreign_keys import foreign_key_for
 from idempotency.http.bodies import (
     Sent,
@@ -46,6 +52,7 @@ from idempotency.http.refusals import (
     Unauthenticated,
 )
 from idempotency.http.rereading import raising_answers
+from idempotency.http.waiting import wait_for_first
 from idempotency.models import IdempotencyKey
 from idempotency.parameters import Parameters, keep_all
 from idempotency.phases import PENDING_STATUS, Pending, error_body
@@ -128,8 +135,11 @@ def _answer(
     read_bytes(request)
     user = _authenticate(request)
     key = read_key(request)
-    sent = read_body(request)
-    return perform(Asked(operation_class, user, sent, path_kwargs, Origin.of(request)), key)
+    asked = Asked(operation_class, user, read_body(request), path_kwargs, Origin.of(request))
+    try:
+        return perform(asked, key)
+    except RequestInProgress as refused:
+        return wait_for_first(request, user, refused, lambda: perform(asked, key))
 
 
 def perform(asked: "Asked", key: str) -> HttpResponse:

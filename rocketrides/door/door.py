@@ -21,6 +21,7 @@ from idempotency.claims import request_in_progress
 from idempotency.exceptions import IdempotencyError
 from idempotency.http.refusals import BodyTooLarge
 from idempotency.http.views import error_response
+from idempotency.http.waiting import seconds_to_wait
 from idempotency.stopping import watch_calls
 from rocketrides.door.answers import Answer, answer_of, django_answer
 from rocketrides.door.scopes import environ_of
@@ -88,10 +89,10 @@ class Door:
             return await self._health.take(request, receive)
         if refuse_unread := check_of(request.path_info):
             refuse_unread(request)
-        asked = question_of(request)
-        self._refuse_worked_on(asked)
+        asked, waits = question_of(request), seconds_to_wait(request) > 0
+        self._refuse_worked_on(asked, waits=waits)
         await read_body(request, body, receive)
-        self._refuse_worked_on(asked)
+        self._refuse_worked_on(asked, waits=waits)
         try:
             return await self._turns.take(request, receive)
         finally:
@@ -107,9 +108,9 @@ class Door:
         if (request := getattr(self._here, "request", None)) and (asked := question_of(request)):
             self._calling[asked] = request
 
-    def _refuse_worked_on(self, asked: tuple[str, ...]) -> None:
+    def _refuse_worked_on(self, asked: tuple[str, ...], *, waits: bool) -> None:
         """A retry whose first is still worked on by this process needs no database to learn it."""
-        if asked in self._calling:
+        if asked in self._calling and not waits:
             raise request_in_progress(retry_after_seconds=1)
 
 
