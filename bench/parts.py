@@ -21,7 +21,7 @@ from idempotency import stage_job
 from idempotency.attempts import Attempt
 from idempotency.claims import find_key, insert_key
 from idempotency.http.bodies import read_body, read_bytes
-from idempotency.http.forms import kept_by_form
+from idempotency.http.shapes import kept_by_form
 from idempotency.http.views import perform, refuse_unread
 from idempotency.leases import write_progress
 from idempotency.support.fingerprints import fingerprint

@@ -45,7 +45,9 @@ class Operation:
     name: ClassVar[str]
     renamed_from: ClassVar[tuple[str, ...]] = ()
 
-    params_form: ClassVar[type[forms.Form]] = forms.Form
+    params_form: ClassVar[Any] = forms.Form
+    """A form, a serializer of Django REST framework, or a pydantic model."""
+
     transient_fields: ClassVar[tuple[str, ...]] = ()
     isolation: ClassVar[str] = READ_COMMITTED
 

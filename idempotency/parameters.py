@@ -1,7 +1,7 @@
 """The parameters of a request: what its form made of what was sent, kept for every attempt.
 
-The form sees a request's fields once, when its key is fresh (`http.forms`). What it made of them is
-kept, and every attempt gets that, as values that it cannot change.
+The form sees a request's fields once, when its key is fresh (`http.shapes`). What it made of them
+is kept, and every attempt gets that, as values that it cannot change.
 """
 
 from collections.abc import Collection, Iterator, Mapping
@@ -87,12 +87,12 @@ def keep_all(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def parameters_of(
-    kept: Mapping[str, Any], form_class: type[forms.Form], transient_fields: Collection[str]
+    kept: Mapping[str, Any], form_class: Any, transient_fields: Collection[str]
 ) -> Parameters:
     """Return kept parameters for an attempt. A field that is new since has its empty value."""
     new = {
-        name: keep(name, empty_value_of(field))
-        for name, field in form_class.base_fields.items()
+        name: keep(name, empty)
+        for name, empty in empty_values_of(form_class).items()
         if name not in kept and name not in transient_fields
     }
     return Parameters({**kept, **new})
@@ -101,6 +101,24 @@ def parameters_of(
 def readable_parameters(kept: Mapping[str, Any]) -> dict[str, Any]:
     """Return kept parameters for people: as texts, and lists and dicts of texts."""
     return {name: readable(value) for name, value in kept.items() if value != REMOVED}
+
+
+def empty_values_of(params_form: Any) -> dict[str, Any]:
+    """Return what each field of a form, a serializer or a model is where it was not sent."""
+    if hasattr(params_form, "model_fields"):
+        fields = params_form.model_fields.items()
+        return {
+            name: None if field.is_required() else field.get_default(call_default_factory=True)
+            for name, field in fields
+        }
+    if hasattr(params_form, "run_validation"):
+        own = params_form().fields.items()
+        return {
+            name: None if field.required or callable(field.default) else field.default
+            for name, field in own
+            if not field.read_only
+        }
+    return {name: empty_value_of(field) for name, field in params_form.base_fields.items()}
 
 
 def empty_value_of(field: forms.Field) -> Any:

@@ -41,7 +41,6 @@ from idempotency.http.bodies import (
     refuse_deep_nesting,
     refuse_unread_body,
 )
-from idempotency.http.forms import clean_transient, kept_by_form
 from idempotency.http.keys import read_key
 from idempotency.http.origins import Origin
 from idempotency.http.refusals import (
@@ -52,6 +51,7 @@ from idempotency.http.refusals import (
     Unauthenticated,
 )
 from idempotency.http.rereading import raising_answers
+from idempotency.http.shapes import clean_transient, kept_by_form
 from idempotency.http.waiting import wait_for_first
 from idempotency.models import IdempotencyKey
 from idempotency.parameters import Parameters, keep_all

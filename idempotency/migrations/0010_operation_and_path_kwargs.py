@@ -25,8 +25,8 @@ def name_the_operations(apps, schema_editor):
 def _name_operation(key, operation, path_kwargs):
     from idempotency.exceptions import OperationMisuse
     from idempotency.http.bodies import Sent
-    from idempotency.http.forms import kept_by_form
     from idempotency.http.refusals import ParametersInvalid
+    from idempotency.http.shapes import kept_by_form
     from idempotency.parameters import keep_all
 
     try:

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from idempotency.http import forms
+from idempotency.http import shapes
 from idempotency.tests import seams
 
 
@@ -12,7 +12,7 @@ def ask_the_form_at_each_attempt(monkeypatch: pytest.MonkeyPatch) -> None:
     """Have the form say that the name is taken, by this very request."""
 
     def ask_again(*sent_form_and_transient_fields: Any) -> dict[str, Any]:
-        forms.kept_by_form(*sent_form_and_transient_fields)
+        shapes.kept_by_form(*sent_form_and_transient_fields)
         return {}
 
     monkeypatch.setattr(*seams.CLEAN_TRANSIENT, ask_again)

@@ -13,7 +13,7 @@ import django
 django.setup()
 from idempotency.http.bodies import Sent
 from idempotency.http.refusals import ParametersInvalid
-from idempotency.http.forms import kept_by_form
+from idempotency.http.shapes import kept_by_form
 from rides.operations import CreateRide
 
 places = {"origin_lat": "0", "origin_lon": "0", "target_lat": "0", "target_lon": "0"}
