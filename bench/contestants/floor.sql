@@ -69,6 +69,7 @@ UPDATE idempotency_idempotencykey
        response_code         = 201,
        response_body         = '{"message": "Payment accepted. Your pilot is on their way!"}',
        response_content_type = 'application/json',
+       response_headers      = '{}',
        last_error            = '',
        needs_review_at       = NULL,
        journal               = journal || jsonb_build_array(
