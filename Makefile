@@ -96,6 +96,7 @@ evidence: $(STAMP)  ## all proofs in their long form, an hour and a half, into d
 
 bench: $(STAMP) $(VENV)/installed-bench $(VENV_DBOS)/installed $(VENV_PSYCOPG)/installed load-generator  ## what safety costs, beside an unsafe view, DBOS and the floor; FULL=1 is the long form
 	@VENV_DBOS=$(abspath $(VENV_DBOS)) VENV_PSYCOPG=$(abspath $(VENV_PSYCOPG)) $(RUN) bench $(if $(FULL),--full)
+	@$(RUN) bench.http_clients
 
 bench-draining: $(STAMP)  ## after an outage: keys a second of one completer, and what a client notices
 	@$(RUN) bench.draining
