@@ -16,7 +16,7 @@ import stripe
 from rides.payments.transport import CurlClient, NotSendable
 
 ANSWER = b"HTTP/1.1 200 OK\r\nRequest-Id: req_1\r\nContent-Length: 2\r\n\r\n{}"
-CALL_TIMEOUT_SECONDS = 0.5
+CALL_TIMEOUT_SECONDS = 1.0
 
 
 class Peer:
