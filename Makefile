@@ -119,11 +119,13 @@ BUGS := $(wildcard */tests/test_planted_bugs.py)
 EXPLORATIONS := $(wildcard */tests/test_every_boundary*.py */tests/test_model.py */tests/test_model_of_*.py \
 	$(BUGS))
 # What starts, kills, floods, freezes or upgrades real processes and databases, a second and more a test.
-DRILLS := $(addprefix idempotency/tests/test_,clocks.py completing_many.py deploys.py indexes.py old_snapshots.py package.py \
-		phases_that_the_database_stops.py stricter_sessions.py upgrades.py worker_commands.py) \
-	$(addprefix rides/tests/,queues $(patsubst %,test_%.py,crashes defects_of_the_original haproxy lost_history many_payments \
-		overload pinned_workers pool reconciling_many seed silence simulator slow_clients stopping)) \
-	rocketrides/tests/test_configuration.py sandbox/tests bench/tests proof/tests/test_pair.py
+DRILLS := $(addprefix idempotency/tests/test_,clocks.py completing_many.py deploys.py indexes.py old_snapshots.py \
+		package.py phases_that_the_database_stops.py printing.py stricter_sessions.py upgrades.py worker_commands.py) \
+	$(addprefix rides/tests/,queues $(patsubst %,test_%.py,bad_input canaries crashes creating_a_ride \
+		defects_of_the_original haproxy lost_history many_payments original overload pinned_workers pool raise_error \
+		reconciling_many seed silence simulator slow_clients stopping)) \
+	$(addprefix rocketrides/tests/test_,configuration.py debug_page.py) \
+	sandbox/tests bench/tests proof/tests/test_pair.py
 # Whole demos, deploys and failovers are held to seconds, so they have the machine to themselves.
 BY_THEMSELVES := sandbox/tests/test_start.py \
 	$(patsubst %,proof/tests/test_%.py,chaos failover losses old_snapshots restarts rolling)
