@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from idempotency import failures, transactions
 from idempotency.attempts import Attempt
-from idempotency.http import views
+from idempotency.http import rereading, views
 from idempotency.operations import Operation
 from idempotency.support import described, kept_values, positions
 
@@ -40,7 +40,7 @@ CLEAN_TRANSIENT = Seam(views, "clean_transient")
 # Errors, and the connection after one.
 DESCRIBE_DATABASE_ERROR = Seam(described, "_database_error")
 DROP_CONNECTION = Seam(transactions, "drop_broken_connection")
-DROP_CONNECTION_OF_A_REQUEST = Seam(views, "drop_broken_connection")
+DROP_CONNECTION_OF_A_REQUEST = Seam(rereading, "drop_broken_connection")
 DROP_CONNECTION_OF_A_FAILURE = Seam(failures, "drop_broken_connection")
 
 # The workers' looks.
