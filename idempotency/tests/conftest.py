@@ -1,10 +1,14 @@
 """What the tests share: the bookshop with its ledger, a customer, and other connections."""
 
+import subprocess
+import sys
 import uuid
+import zipfile
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import count
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,6 +16,7 @@ from django.contrib.auth import get_user_model
 from django.db import connections, transaction
 from django.test import Client
 
+import idempotency
 from idempotency import stage_job
 from idempotency.models import IdempotencyKey
 from idempotency.support.compat import Task
@@ -21,6 +26,8 @@ from idempotency.tests.ledger import Fault, Ledger, running_ledger
 from idempotency.tests.tasks import note
 
 Elsewhere = Callable[..., Future[Any]]
+
+ROOT = Path(idempotency.__file__).parent.parent
 
 _numbers = count(1)
 
@@ -137,3 +144,22 @@ def paid_late(listed: Callable[..., IdempotencyKey], ledger: Ledger) -> Idempote
     ledger.payments.append(payment)
     ledger.by_key[payment["key"]] = payment
     return row
+
+
+@pytest.fixture(scope="session")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The wheel that adopters install."""
+    folder = tmp_path_factory.mktemp("wheel")
+    build = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(folder)]
+    subprocess.run(build, cwd=ROOT, check=True, capture_output=True)
+    [built] = folder.iterdir()
+    return built
+
+
+@pytest.fixture(scope="session")
+def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder for PYTHONPATH with what the wheel installs."""
+    folder = tmp_path_factory.mktemp("installed")
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(folder)
+    return folder

@@ -4,13 +4,8 @@ import os
 import subprocess
 import sys
 import zipfile
-from pathlib import Path
 
-import pytest
-
-import idempotency
-
-ROOT = Path(idempotency.__file__).parent.parent
+from idempotency.tests.conftest import ROOT
 
 # A project with the app, outside of this repository; its user is Django's own.
 SHOP = """
@@ -41,15 +36,6 @@ for forbidden in ("rides", "sandbox", "rest_framework", "ninja", "stripe", "pyte
 """
 
 
-@pytest.fixture(scope="module")
-def wheel(tmp_path_factory) -> Path:
-    folder = tmp_path_factory.mktemp("wheel")
-    build = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(folder)]
-    subprocess.run(build, cwd=ROOT, check=True, capture_output=True)
-    [built] = folder.iterdir()
-    return built
-
-
 def test_it_has_every_file_of_the_app_but_its_tests(wheel):
     packed = {name for name in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in name}
     tracked = subprocess.run(
@@ -76,10 +62,7 @@ def test_it_asks_for_django_and_for_tasks_where_django_has_none(wheel):
     assert any(name.endswith("licenses/LICENSE") for name in names)
 
 
-def test_a_project_elsewhere_uses_it(wheel, tmp_path):
-    installed = tmp_path / "installed"
-    with zipfile.ZipFile(wheel) as archive:
-        archive.extractall(installed)
+def test_a_project_elsewhere_uses_it(installed, tmp_path):
     (tmp_path / "shop.py").write_text(SHOP)
     environment = {
         **{name: value for name, value in os.environ.items() if not name.startswith("DJANGO")},
