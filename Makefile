@@ -23,7 +23,7 @@ export PATH := $(abspath $(VENV))/bin:$(PATH)
 # What a shell has for another project is not for this one; .env.example lists what is.
 unexport $(filter PG% PYTHON% DJANGO_% PIP_USER PIP_TARGET PIP_PREFIX GRANIAN_% PYTEST_% MYPY%, $(.VARIABLES))
 
-.PHONY: help start test prove drills ci test-newest test-psycopg test-queue test-pgbouncer test-failover chaos bugs evidence bench \
+.PHONY: help start test prove drills ci test-newest test-psycopg test-queue test-pgbouncer test-failover chaos bugs evidence bench compare \
 	bench-draining bench-growth bench-profile rolling-restarts stop checks static specification explorations practice on-this-driver brokers pgbouncer \
 	haproxy ha-programs load-generator
 
@@ -97,6 +97,9 @@ evidence: $(STAMP)  ## all proofs in their long form, an hour and a half, into d
 bench: $(STAMP) $(VENV)/installed-bench $(VENV_DBOS)/installed $(VENV_PSYCOPG)/installed load-generator  ## what safety costs, beside an unsafe view, DBOS and the floor; FULL=1 is the long form
 	@VENV_DBOS=$(abspath $(VENV_DBOS)) VENV_PSYCOPG=$(abspath $(VENV_PSYCOPG)) $(RUN) bench $(if $(FULL),--full)
 	@$(RUN) bench.http_clients
+
+compare: $(STAMP) $(VENV)/installed-compared  ## what packages for idempotency keys do when they are killed, for docs/compared.md
+	@$(RUN) sandbox during $(RUN) bench.packages
 
 bench-draining: $(STAMP)  ## after an outage: keys a second of one completer, and what a client notices
 	@$(RUN) bench.draining
@@ -187,6 +190,9 @@ load-generator:
 $(VENV)/installed-bench: $(STAMP) bench/requirements.txt
 	@$(RUN) pip install --quiet --disable-pip-version-check --requirement bench/requirements.txt && touch $@ || \
 		echo "NOT MEASURED below: an alternative that could not be installed" >&2
+
+$(VENV)/installed-compared: $(STAMP) bench/packages/requirements.txt
+	@$(RUN) pip install --quiet --disable-pip-version-check --requirement bench/packages/requirements.txt && touch $@
 
 $(VENV_DBOS)/installed: bench/requirements-dbos.txt
 	@echo "Installing into $(VENV_DBOS)"
