@@ -166,7 +166,7 @@ def foreign_answers(clients: "Clients", riders: list[str]) -> Iterator[str]:
         final = [answer for answer in booking.answers if answer.is_final]
         yield from (f"{booking} has {each.status}" for each in final if each.status != own)
         last = final[-1] if final else None
-        if last and stored.get((booking.rider, booking.key)) != (last.status, last.body.decode()):
+        if last and stored.get((booking.rider, booking.key)) != (last.status, last.body):
             yield f"{booking.key} was answered {last}, and that is not what is stored"
 
 
