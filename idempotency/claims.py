@@ -13,9 +13,10 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
-from django.db import OperationalError, connection
+from django.db import OperationalError
 
 from idempotency import conf
+from idempotency.database import connection
 from idempotency.database_errors import waited_for_an_insert_into
 from idempotency.exceptions import RequestInProgress
 from idempotency.leases import Lease, journal_and, lease_clock, lease_end

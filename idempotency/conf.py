@@ -11,13 +11,19 @@ from typing import Any
 from uuid import UUID
 
 from django.conf import settings as django_settings
+from django.core.exceptions import ImproperlyConfigured
 from django.core.signals import setting_changed
+from django.db import DEFAULT_DB_ALIAS
 from django.dispatch import receiver
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Settings:
     """One field for each name in the `IDEMPOTENCY` setting, in lower case."""
+
+    database: str = DEFAULT_DB_ALIAS
+    """Which of `DATABASES` the keys are in, together with all that operations write. Read once,
+    when the app is loaded."""
 
     authenticate: str = "idempotency.http.authentication.session_user"
     """Dotted path of `(request) -> user or None`."""
@@ -143,6 +149,20 @@ def current() -> Settings:
     """The settings in force. Raises: `TypeError` for a name that does not exist."""
     overrides: dict[str, Any] = getattr(django_settings, "IDEMPOTENCY", {})
     return Settings(**{name.lower(): value for name, value in overrides.items()})
+
+
+def database() -> str:
+    """Return `DATABASE` alone: it is needed while other settings may not be readable yet.
+
+    Raises: `ImproperlyConfigured` where `DATABASES` has no such name.
+    """
+    overrides: dict[str, Any] = getattr(django_settings, "IDEMPOTENCY", {})
+    alias = str(overrides.get("DATABASE", DEFAULT_DB_ALIAS))
+    if alias != DEFAULT_DB_ALIAS and alias not in django_settings.DATABASES:
+        raise ImproperlyConfigured(
+            f"IDEMPOTENCY names {alias!r} as DATABASE, which is none of DATABASES."
+        )
+    return alias
 
 
 @receiver(setting_changed)

@@ -12,10 +12,11 @@ import time
 from dataclasses import dataclass
 from datetime import timedelta
 
-from django.db import Error, OperationalError, connection
+from django.db import Error, OperationalError
 from django.db.models.functions import Now
 
 from idempotency import conf
+from idempotency.database import connection
 from idempotency.exceptions import DoorsClosed
 from idempotency.models import FINISHED, Doors, IdempotencyKey
 from idempotency.transactions import drop_broken_connection

@@ -13,9 +13,8 @@ from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
-from django.db import connection
-
 from idempotency import conf
+from idempotency.database import connection
 from idempotency.exceptions import LeaseLost
 from idempotency.models import FINISHED
 from idempotency.phases import Pending, Response

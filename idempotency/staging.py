@@ -9,11 +9,12 @@ from contextvars import ContextVar
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any, Self
+from zoneinfo import ZoneInfo
 
-from django.db import connection
 from django.utils import timezone
 from django.utils.module_loading import import_string
 
+from idempotency.database import connection, reads_where_it_writes
 from idempotency.exceptions import JobUnknown, JobUnstorable, StagedOutsideTransaction
 from idempotency.support.compat import InvalidTask, Task, normalize_json
 
@@ -99,14 +100,16 @@ def stage_job(task: Task, *args: Any, **kwargs: Any) -> uuid.UUID:
 @contextmanager
 def staging_for(user: Any) -> Iterator[None]:
     """Note the ids of the jobs that are staged in the block, for the key's journal; and for whom an
-    operation is that is staged in it.
+    operation is that is staged in it. What is read there is read from where it is written.
     """
     jobs, whose = _staged_job_ids.set([]), _user_in_hand.set(user)
+    reads = reads_where_it_writes.set(True)
     try:
         yield
     finally:
         _staged_job_ids.reset(jobs)
         _user_in_hand.reset(whose)
+        reads_where_it_writes.reset(reads)
 
 
 def user_in_hand() -> Any:
@@ -144,10 +147,14 @@ def _time_of(task: Task) -> datetime | None:
         return None
     if not isinstance(at, datetime):
         raise InvalidTask(f"run_after must be a datetime, and is a {type(at).__name__}.")
+    if timezone.is_naive(at):
+        return at
+    zone = connection.timezone_name  # in which the driver reads it
     try:
-        return at if timezone.is_naive(at) else at.astimezone(UTC)
-    except OverflowError as error:
-        raise InvalidTask("run_after is out of range, in UTC.") from error
+        at.astimezone(ZoneInfo(zone))
+        return at.astimezone(UTC)
+    except (OverflowError, ValueError) as error:
+        raise InvalidTask(f"run_after is out of range, in UTC or in {zone}.") from error
 
 
 def _storable_arguments(task: Task, args: Sequence[Any], kwargs: Mapping[str, Any]) -> str:

@@ -9,9 +9,10 @@ from functools import partial, wraps
 from typing import Any, ParamSpec, TypeVar
 
 from django.db import Error as DatabaseFailure
-from django.db import NotSupportedError, OperationalError, connection, transaction
+from django.db import NotSupportedError, OperationalError
 
 from idempotency import conf
+from idempotency.database import atomic, connection
 from idempotency.database_errors import (
     Keep,
     may_succeed_when_repeated,
@@ -46,7 +47,7 @@ def in_transaction(work: Callable[[], T], *, isolation: str = READ_COMMITTED) ->
     again = _Again()
     while True:
         try:
-            with again.watching(), transaction.atomic(durable=True), hooks_logged():
+            with again.watching(), atomic(durable=True), hooks_logged():
                 if isolation != READ_COMMITTED:
                     _set_isolation(isolation)
                 return work()

@@ -1,6 +1,7 @@
 """System checks of the database's settings: those under which a promise would fail.
 
-`manage.py check` runs them; those that ask the database run with `--database default`.
+`manage.py check` runs them; those that ask the database run with `--database default`, or what
+`IDEMPOTENCY["DATABASE"]` names.
 """
 
 import socket
@@ -11,7 +12,9 @@ from zoneinfo import ZoneInfo
 
 from django.conf import settings
 from django.core.checks import CheckMessage, Error, Tags, Warning, register
-from django.db import DEFAULT_DB_ALIAS, connection, connections, transaction
+from django.db import connections
+
+from idempotency.database import ALIAS, atomic, connection
 
 MONTHS = range(1, 13)
 
@@ -33,11 +36,11 @@ def check_no_transaction_around_requests(**_: Any) -> list[CheckMessage]:
 @register()
 def check_autocommit(**_: Any) -> list[CheckMessage]:
     """Refuse AUTOCOMMIT off: what is written outside of a transaction would be rolled back."""
-    if connections[DEFAULT_DB_ALIAS].settings_dict.get("AUTOCOMMIT", True):
+    if connections[ALIAS].settings_dict.get("AUTOCOMMIT", True):
         return []
     return [
         Error(
-            "AUTOCOMMIT is off for the database 'default': requests would be answered with 201, "
+            f"AUTOCOMMIT is off for the database {ALIAS!r}: requests would be answered with 201, "
             "and nothing of them kept.",
             hint="Remove it. What belongs together is in a transaction of its own already.",
             id="idempotency.E052",
@@ -50,7 +53,7 @@ def check_time_zone(**_: Any) -> list[CheckMessage]:
     """Times of one zone are compared by what its clocks show, which are put back once a year: for
     an hour each lease would be taken for one of the future.
     """
-    name = connections[DEFAULT_DB_ALIAS].timezone_name
+    name = connections[ALIAS].timezone_name
     year = datetime.now(tz=UTC).year
     if len({datetime(year, m, 1, tzinfo=ZoneInfo(name)).utcoffset() for m in MONTHS}) == 1:
         return []
@@ -95,7 +98,7 @@ def check_session_limits(*, databases: Sequence[str] | None = None, **_: Any) ->
             id="idempotency.W002",
             obj=parameter,
         )
-        for alias in databases or []
+        for alias in {ALIAS}.intersection(databases or [])
         for parameter in ("lock_timeout", "idle_in_transaction_session_timeout")
         if _is_unlimited(alias, parameter)
     ]
@@ -104,16 +107,16 @@ def check_session_limits(*, databases: Sequence[str] | None = None, **_: Any) ->
 @register(Tags.database)
 def check_isolation(*, databases: Sequence[str] | None = None, **_: Any) -> list[CheckMessage]:
     """Stricter than READ COMMITTED, claims that meet are refused, and are repeated."""
-    if DEFAULT_DB_ALIAS not in (databases or []):
+    if ALIAS not in (databases or []):
         return []
-    with transaction.atomic(), connection.cursor() as cursor:
+    with atomic(), connection.cursor() as cursor:
         cursor.execute("SELECT current_setting('transaction_isolation')")
         [level] = cursor.fetchone()
     if level in ("read committed", "read uncommitted"):
         return []
     return [
         Warning(
-            f"Transactions of the database 'default' are {level} unless they say otherwise: "
+            f"Transactions of the database {ALIAS!r} are {level} unless they say otherwise: "
             "nothing is lost by it, but of claims at the same time all but one are repeated.",
             hint="Leave it at READ COMMITTED, and write isolation = SERIALIZABLE on each operation "
             "whose phases decide by what they read.",
@@ -128,7 +131,7 @@ def check_durability(*, databases: Sequence[str] | None = None, **_: Any) -> Ite
     for parameter in ("fsync", "synchronous_commit"):
         if _setting_of(databases, parameter) == "off":
             yield Warning(
-                f"{parameter} is off for the database 'default': a crash of the server would lose "
+                f"{parameter} is off for the database {ALIAS!r}: a crash of the server would lose "
                 "requests that were answered already.",
                 hint="Switch it on, at least for the role that serves requests.",
                 id="idempotency.W042",
@@ -144,7 +147,7 @@ def check_encoding(*, databases: Sequence[str] | None = None, **_: Any) -> list[
         return []
     return [
         Error(
-            f"The database 'default' stores texts in {encoding}: a request with a character that "
+            f"The database {ALIAS!r} stores texts in {encoding}: a request with a character that "
             "this encoding lacks would be answered with 500.",
             hint="Create the database with ENCODING 'UTF8'.",
             id="idempotency.E054",
@@ -176,9 +179,9 @@ def _is_unlimited(alias: str, parameter: str) -> bool:
 
 def _setting_of(databases: Sequence[str] | None, parameter: str) -> str | None:
     """Return the setting, or None where the database is not to be asked."""
-    if DEFAULT_DB_ALIAS not in (databases or []):
+    if ALIAS not in (databases or []):
         return None
-    with connections[DEFAULT_DB_ALIAS].cursor() as cursor:
+    with connections[ALIAS].cursor() as cursor:
         cursor.execute("SELECT current_setting(%s)", [parameter])
         [value] = cursor.fetchone()
     return str(value)

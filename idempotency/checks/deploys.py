@@ -13,6 +13,7 @@ from django.db import connections
 from django.db.migrations.executor import MigrationExecutor
 from django.db.utils import ProgrammingError
 
+from idempotency.database import ALIAS
 from idempotency.exceptions import Parked
 from idempotency.models import FINISHED
 from idempotency.operations import all_operations, operation_named
@@ -47,7 +48,7 @@ class InFlight:
 @register(Tags.database)
 def check_migrations(*, databases: Sequence[str] | None = None, **_: Any) -> list[CheckMessage]:
     """Say that the database is behind the code. A warning only: `migrate` runs this check first."""
-    plans = {alias: unapplied_migrations(alias) for alias in databases or []}
+    plans = {alias: unapplied_migrations(alias) for alias in {ALIAS}.intersection(databases or [])}
     return [
         Warning(
             f"The database {alias!r} lacks {len(plan)} migration(s) of this code: the API is not "
@@ -69,7 +70,7 @@ def unapplied_migrations(alias: str) -> Sequence[object]:
 def check_keys_in_flight(*, databases: Sequence[str] | None = None, **_: Any) -> list[CheckMessage]:
     """Name the keys that this code would park, and the retired phases that nothing needs."""
     messages: list[CheckMessage] = []
-    for alias in databases or []:
+    for alias in {ALIAS}.intersection(databases or []):
         in_flight = list(points_in_flight(alias))
         messages += [_stranded(group) for group in in_flight if not is_handled(group)]
         messages += _phases_to_remove({group.recovery_point for group in in_flight})

@@ -9,9 +9,10 @@ from typing import Any
 
 from django.apps import apps
 from django.core.checks import CheckMessage, Error, Warning, register
-from django.db import DEFAULT_DB_ALIAS, models, router
+from django.db import models, router
 
 from idempotency import conf
+from idempotency.database import ALIAS, reading_where_it_writes
 from idempotency.models import IdempotencyKey
 from idempotency.operations import all_operations
 from idempotency.phases import ForeignPhase, UndoPhase
@@ -20,18 +21,39 @@ from idempotency.support.positions import LOOK_AT_ALL_EVERY_SECONDS
 
 @register()
 def check_database(**_: Any) -> Iterator[CheckMessage]:
-    """The statements that hold the guarantees are sent to `default`, whatever a router says."""
+    """The statements that hold the guarantees are sent to `DATABASE`, whatever a router says."""
     for model in apps.get_app_config("idempotency").get_models():
-        elsewhere = {router.db_for_write(model), router.db_for_read(model)} - {DEFAULT_DB_ALIAS}
-        if elsewhere or not router.allow_migrate_model(DEFAULT_DB_ALIAS, model):
+        if router.db_for_write(model) != ALIAS or not router.allow_migrate_model(ALIAS, model):
             yield Error(
-                f"A database router sends {model._meta.label} to another database than "
-                f"{DEFAULT_DB_ALIAS!r}, to which the app's own statements go.",
-                hint="Let the router leave the app `idempotency` to `default`, with the tables "
-                "that its operations write in the same transactions.",
+                f"{model._meta.label} belongs to another database than {ALIAS!r}, to which the "
+                "app's own statements go.",
+                hint="Let DATABASE_ROUTERS lead the app `idempotency` to the DATABASE of "
+                "IDEMPOTENCY, with the users, and the tables that its operations write in the same "
+                "transactions.",
                 obj=model,
                 id="idempotency.E050",
             )
+
+
+@register()
+def check_reads_in_phases(**_: Any) -> Iterator[CheckMessage]:
+    """A phase reads what the one before it has committed, which a replica may not have yet."""
+    with reading_where_it_writes():
+        elsewhere = [
+            model
+            for model in apps.get_models()
+            if router.db_for_read(model) != router.db_for_write(model)
+        ]
+    if elsewhere:
+        yield Error(
+            f"A phase that reads {elsewhere[0]._meta.label} is led to "
+            f"{router.db_for_read(elsewhere[0])!r}, which may not have yet what the phase before "
+            "it has committed.",
+            hint='Put "idempotency.database.ReadsWhereItWrites" before the others in '
+            "DATABASE_ROUTERS.",
+            obj=elsewhere[0],
+            id="idempotency.E055",
+        )
 
 
 @register()

@@ -3,10 +3,10 @@
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from django.db import connection
 from django.http import HttpRequest, HttpResponse
 
 from idempotency.claims import find_key, stage_key
+from idempotency.database import connection
 from idempotency.exceptions import (
     OperationNotStaged,
     ParametersMismatch,

@@ -8,12 +8,12 @@ import threading
 from collections.abc import Sequence
 
 from django.db import Error as DatabaseFailure
-from django.db import connection
 from django.db.migrations.executor import MigrationExecutor
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.utils.module_loading import import_string
 
 from idempotency import conf, doors, stopping
+from idempotency.database import connection
 from idempotency.transactions import drop_broken_connection
 
 

@@ -16,7 +16,7 @@ from typing import Any
 from uuid import uuid4
 
 from asgiref.sync import async_to_sync, sync_to_async
-from django.db import OperationalError, connection, transaction
+from django.db import OperationalError
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 from django.utils.module_loading import import_string
@@ -24,6 +24,7 @@ from django.utils.module_loading import import_string
 from idempotency import conf, doors
 from idempotency.claims import Claim, NewKey, find_key, insert_key, request_in_progress
 from idempotency.commits import took
+from idempotency.database import atomic, connection
 from idempotency.database_errors import may_succeed_when_repeated
 from idempotency.exceptions import IdempotencyError, UnsendableAnswer
 from idempotency.http.fingerprints import fingerprint_of
@@ -225,7 +226,7 @@ def _answer(request: Any, terms: Terms, call: Callable[[], Any]) -> HttpResponse
             refuse_another_request(stored.key, is_same_operation=is_view, sent=sent)
             return replay(stored.key)
         new_key = _new_key(request, user, key, sent)
-        with transaction.atomic():
+        with atomic():
             claim = _claim(new_key)
             if claim is not None:
                 return _run(claim, terms, call)

@@ -5,8 +5,8 @@ from contextlib import contextmanager
 from typing import Any
 
 from django.db import Error as DatabaseFailure
-from django.db import connection
 
+from idempotency.database import connection
 from idempotency.database_errors import may_succeed_when_repeated, met_a_dead_connection
 from idempotency.failures import answerable
 from idempotency.transactions import drop_broken_connection

@@ -7,10 +7,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from django.db import connection
 from django.http import HttpRequest, HttpResponse
 
 from idempotency import conf, stopping
+from idempotency.database import connection
 from idempotency.exceptions import RequestInProgress
 
 _WAIT = re.compile(r'(?:^|[,;])\s*wait\s*=\s*"?(\d{1,9})"?\s*(?=[,;]|$)', re.IGNORECASE)

@@ -13,9 +13,10 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 from django.apps import apps
-from django.db import DEFAULT_DB_ALIAS, Error, connection, router, transaction
+from django.db import Error, router
 
 from idempotency import conf
+from idempotency.database import ALIAS, atomic, connection
 from idempotency.database_errors import may_succeed_when_repeated
 from idempotency.jobs import run_job
 from idempotency.jobs.tasks import refuse_wrong_arguments
@@ -231,7 +232,7 @@ def _take_and_hand_over(statement: str, values: dict[str, Any]) -> list[OwedJob]
 def _take(statement: str, values: dict[str, Any]) -> tuple[list[OwedJob], list[Prepared]]:
     """Return what was taken, and what of it is to be handed over elsewhere."""
     elsewhere: list[Prepared] = []
-    with transaction.atomic(), connection.cursor() as cursor:
+    with atomic(), connection.cursor() as cursor:
         cursor.execute(statement, values)
         jobs = OwedJob.all_of(cursor.fetchall())
         for job in jobs:
@@ -240,7 +241,7 @@ def _take(statement: str, values: dict[str, Any]) -> tuple[list[OwedJob], list[P
                 if not _is_in_this_database(prepared.queued):
                     elsewhere.append(prepared)
                     continue
-                with transaction.atomic():
+                with atomic():
                     prepared.queued.enqueue(*prepared.arguments)
             except Exception as error:  # whatever its module or its queue fails with
                 if may_succeed_when_repeated(error):
@@ -308,7 +309,7 @@ def _is_in_this_database(queued: Task) -> bool:
     if DatabaseBackend is None or not isinstance(queued.get_backend(), DatabaseBackend):
         return False
     rows = apps.get_model("django_tasks_database", "DBTaskResult")
-    return router.db_for_write(rows) == DEFAULT_DB_ALIAS
+    return router.db_for_write(rows) == ALIAS
 
 
 def _take_deliveries_back(jobs: Sequence[Prepared]) -> None:

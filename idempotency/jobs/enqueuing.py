@@ -10,9 +10,8 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
-from django.db import connection
-
 from idempotency import conf
+from idempotency.database import connection
 from idempotency.jobs.delivering import (
     redeliver_overdue_jobs,
     take_jobs_whose_time_has_come,

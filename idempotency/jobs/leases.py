@@ -10,9 +10,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from django.db import connection
-
 from idempotency import conf
+from idempotency.database import connection
 from idempotency.exceptions import JobLeaseLost
 from idempotency.transactions import repeated_on_conflict
 

@@ -5,8 +5,9 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
-from django.db import DEFAULT_DB_ALIAS, connection, connections, transaction
+from django.db import connections
 
+from idempotency.database import ALIAS, atomic, connection
 from idempotency.exceptions import SettlingNotKept, SettlingOpenedTwice, WriteOutsideSettling
 from idempotency.jobs.leases import JobLease, settle_delivery
 from idempotency.transactions import give_connection_back, hooks_logged, refuse_open_transaction
@@ -40,7 +41,7 @@ class Settling:
             raise SettlingOpenedTwice("A job settles once. What it writes goes into one block.")
         self._was_opened = self._may_write = True
         try:
-            with transaction.atomic(durable=True), hooks_logged():
+            with atomic(durable=True), hooks_logged():
                 yield
                 settle_delivery(self._lease)
                 # An interruption in the middle of COMMIT would leave the connection in no state.
@@ -66,7 +67,7 @@ class Settling:
 
         A function that writes and is called by a SELECT is not seen.
         """
-        own = connections[DEFAULT_DB_ALIAS]  # itself, since what `connection` leads to may change
+        own = connections[ALIAS]  # itself, since what `connection` leads to may change
         with ExitStack() as stack:
             stack.enter_context(own.execute_wrapper(self._refuse_writes))
             for name in ("make_cursor", "make_debug_cursor"):

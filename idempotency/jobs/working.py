@@ -8,10 +8,11 @@ import contextlib
 import logging
 from typing import Any
 
-from django.db import Error, connection, transaction
+from django.db import Error
 from django.utils import timezone
 
 from idempotency import doors
+from idempotency.database import atomic, connection, reading_where_it_writes
 from idempotency.database_errors import Keep, follows_a_caught_error, meaning_of
 from idempotency.exceptions import (
     JobFailed,
@@ -35,6 +36,7 @@ UPDATE idempotency_jobdelivery SET last_error = %(last_error)s WHERE job_id = %(
 """
 
 
+@reading_where_it_writes()
 def run_under_lease(job_id: str, job_name: str, args: list[Any], kwargs: dict[str, Any]) -> None:
     """Lease the delivery, do the job, and settle it with what it writes.
 
@@ -82,7 +84,7 @@ def _run(job: Task, lease: JobLease, args: list[Any], kwargs: dict[str, Any]) ->
             _run_with_settling(job, settling, args, kwargs)
             return
         args, kwargs = called_with(job, args, kwargs, context=context)
-        with transaction.atomic(durable=True), hooks_logged():
+        with atomic(durable=True), hooks_logged():
             job.call(*args, **kwargs)
             settle_delivery(lease)
             # An interruption in the middle of COMMIT would leave the connection in no state.

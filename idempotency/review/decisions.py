@@ -12,12 +12,12 @@ from functools import partial
 from operator import methodcaller
 from uuid import UUID
 
-from django.db import transaction
 from django.db.models import QuerySet
 
 from idempotency.attempts import Attempt, Outcome
 from idempotency.claims import Claim, reopen_key
 from idempotency.commits import Step
+from idempotency.database import atomic, reading_where_it_writes
 from idempotency.exceptions import (
     LEAVING,
     Indeterminate,
@@ -54,6 +54,7 @@ def keys_under_review() -> QuerySet[IdempotencyKey]:
     return IdempotencyKey.objects.filter(needs_review_at__isnull=False).order_by("needs_review_at")
 
 
+@reading_where_it_writes()
 def ask_foreign_system(key: IdempotencyKey) -> str:
     """Return what the foreign system says of the request now, in words, and change nothing."""
     if key.is_tombstone:
@@ -156,6 +157,7 @@ def said_of(outcome: Outcome) -> str:
     return f"finished with {outcome.status}: {body}"
 
 
+@reading_where_it_writes()
 def _carry_out(
     action: str,
     decision: Decision,
@@ -180,7 +182,7 @@ def _claim(
     action: str, decision: Decision, operation: Operation, point: str, *, asks_anew: bool
 ) -> Claim:
     """Take the key off the list, with the decision in its journal and in the audit records."""
-    with transaction.atomic(), hooks_logged():
+    with atomic(), hooks_logged():
         claim = reopen_key(
             operation.key,
             recovery_point=point,

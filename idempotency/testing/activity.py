@@ -2,8 +2,9 @@
 
 from typing import Any
 
-from django.db import connection
 from django.db.backends.base.base import BaseDatabaseWrapper
+
+from idempotency.database import connection
 
 OPEN = (1, 2, 3)  # libpq's PQTRANS_ACTIVE, PQTRANS_INTRANS and PQTRANS_INERROR
 

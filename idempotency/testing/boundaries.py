@@ -13,8 +13,7 @@ from enum import StrEnum
 from typing import Any
 from unittest.mock import patch
 
-from django.db import connection
-
+from idempotency.database import connection
 from idempotency.operations import Operation
 from idempotency.phases import ForeignPhase
 from idempotency.testing.activity import in_transaction

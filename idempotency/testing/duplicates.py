@@ -4,8 +4,9 @@ import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 
-from django.db import connection, connections
+from django.db import connections
 
+from idempotency.database import connection
 from idempotency.testing.activity import somebody_waits
 from idempotency.testing.boundaries import Boundary
 from idempotency.testing.experiments import Answer

@@ -11,9 +11,10 @@ from collections.abc import Callable
 from enum import StrEnum
 from threading import Thread
 
-from django.db import connection, connections
+from django.db import connections
 
 from idempotency import stopping
+from idempotency.database import connection
 from idempotency.exceptions import Indeterminate
 from idempotency.testing.boundaries import Boundary, Kind, Moment
 

@@ -12,8 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from django.db import connection
-
+from idempotency.database import connection
 from idempotency.models import IdempotencyKey, JobDelivery, StagedJob
 
 KEYS = IdempotencyKey._meta.db_table

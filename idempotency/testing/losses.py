@@ -10,9 +10,10 @@ from threading import Lock
 from typing import Any
 
 from django.apps import apps
-from django.db import IntegrityError, OperationalError, connection, transaction
+from django.db import IntegrityError, OperationalError
 from django.db.models import Model
 
+from idempotency.database import atomic, connection
 from idempotency.testing.activity import end_idle_transactions
 from idempotency.testing.experiments import Experiment, nothing
 from idempotency.testing.histories import forget_changes_after, last_change
@@ -70,7 +71,7 @@ def lose_commits_since(kept: Kept) -> None:
 
 
 def _delete_all_but(kept: Kept) -> None:
-    with transaction.atomic(), connection.cursor() as cursor:
+    with atomic(), connection.cursor() as cursor:
         for model, rows in kept.rows.items():
             # Directly: no cascade, no signal, and foreign keys are looked at when all are gone.
             model._base_manager.exclude(pk__in=rows)._raw_delete(using=connection.alias)

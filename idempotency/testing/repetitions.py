@@ -12,8 +12,8 @@ from typing import Any
 from unittest.mock import patch
 
 from django.apps import apps
-from django.db import connection
 
+from idempotency.database import connection
 from idempotency.operations import Operation
 from idempotency.phases import AtomicPhase
 from idempotency.testing.experiments import Experiment, Trial

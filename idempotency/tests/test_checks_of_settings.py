@@ -5,10 +5,11 @@ from datetime import timedelta
 
 import pytest
 from django.core.checks import run_checks
+from django.core.exceptions import ImproperlyConfigured
 from django.db import models
 from django.test.utils import isolate_apps
 
-from idempotency import STARTED, Operation, Response, foreign_phase
+from idempotency import STARTED, Operation, Response, conf, foreign_phase
 from idempotency.checks import settings as checks
 from idempotency.models import IdempotencyKey, JobDelivery, ReaperPosition, StagedJob
 
@@ -46,11 +47,6 @@ class Elsewhere:
     db_for_write = db_for_read
 
 
-class OnlyReplicaReads:
-    def db_for_read(self, model, **_):
-        return "other" if model is StagedJob else None
-
-
 class NotInDefault:
     def allow_migrate(self, db, app_label, **_):
         return not (db == "default" and app_label == "idempotency")
@@ -60,7 +56,6 @@ class NotInDefault:
     ("router", "tables"),
     [
         (Elsewhere, {IdempotencyKey, StagedJob, JobDelivery, ReaperPosition}),
-        (OnlyReplicaReads, {StagedJob}),
         (NotInDefault, {IdempotencyKey, StagedJob, JobDelivery, ReaperPosition}),
     ],
 )
@@ -72,6 +67,37 @@ def test_a_router_that_leads_the_tables_elsewhere_is_an_error(settings, router, 
     assert tables <= {message.obj for message in messages}
     assert set(ids(messages)) == {"idempotency.E050"}
     assert all(message.hint for message in messages)
+
+
+class ReadsFromReplica:
+    def db_for_read(self, model, **_):
+        return "replica"
+
+    def db_for_write(self, model, **_):
+        return "default"
+
+
+def test_a_router_whose_replica_would_answer_phases_is_an_error(settings):
+    settings.DATABASE_ROUTERS = [ReadsFromReplica()]
+
+    [message] = checks.check_reads_in_phases()
+
+    assert message.id == "idempotency.E055"
+    assert "ReadsWhereItWrites" in message.hint
+
+
+def test_a_replica_behind_the_apps_own_router_is_none(settings):
+    settings.DATABASE_ROUTERS = ["idempotency.database.ReadsWhereItWrites", ReadsFromReplica()]
+
+    assert list(checks.check_reads_in_phases()) == []
+    assert list(checks.check_database()) == []
+
+
+def test_a_database_that_the_project_does_not_have_is_named(settings):
+    settings.IDEMPOTENCY = {"DATABASE": "shop"}
+
+    with pytest.raises(ImproperlyConfigured, match="'shop' as DATABASE, which is none of"):
+        conf.database()
 
 
 def test_a_router_for_other_apps_is_none(settings):

@@ -12,11 +12,10 @@ from datetime import datetime
 from enum import StrEnum
 from threading import Lock
 
-from django.db import connection
-
 from idempotency import conf, failures
 from idempotency.attempts import Attempt
 from idempotency.claims import Claim, take_over_next_due_key
+from idempotency.database import connection, reading_where_it_writes
 from idempotency.exceptions import LEAVING, IdempotencyError, NeedsReview
 from idempotency.models import IdempotencyKey
 from idempotency.operations import Operation, operation_for
@@ -73,6 +72,7 @@ def _batch(outcomes: Counter[Outcome], limit: int) -> Batch:
     )
 
 
+@reading_where_it_writes()
 def complete_key(claim: Claim) -> Outcome:
     """Run the operation of a claimed key, if it may go on without its client."""
     try:

@@ -3,9 +3,8 @@
 from datetime import timedelta
 from typing import Any
 
-from django.db import connection
-
 from idempotency import conf, failures
+from idempotency.database import connection
 from idempotency.models import FINISHED
 from idempotency.phases import LONGEST_PAUSE
 from idempotency.support.positions import Position

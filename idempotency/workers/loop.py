@@ -14,9 +14,10 @@ from collections.abc import Callable
 from datetime import timedelta
 from types import FrameType
 
-from django.db import DatabaseError, InterfaceError, OperationalError, connection
+from django.db import DatabaseError, InterfaceError, OperationalError
 
 from idempotency import doors
+from idempotency.database import connection
 from idempotency.database_errors import meets_other_tables
 from idempotency.exceptions import LEAVING
 from idempotency.support.batches import Batch

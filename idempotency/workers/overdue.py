@@ -4,10 +4,9 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from django.db import connection
-
 from idempotency import conf
 from idempotency.claims import KEY_IS_OVERDUE
+from idempotency.database import connection
 from idempotency.models import FINISHED
 from idempotency.support.positions import Position
 from idempotency.transactions import repeated_on_conflict

@@ -11,11 +11,10 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Any
 
-from django.db import connection, transaction
-
 from idempotency import conf, failures
 from idempotency.attempts import Attempt
 from idempotency.claims import Claim, take_over_next_overdue_key
+from idempotency.database import atomic, connection
 from idempotency.database_errors import database_is_away, may_succeed_when_repeated
 from idempotency.exceptions import LEAVING, NeedsReview
 from idempotency.leases import Progress, write_progress
@@ -175,7 +174,7 @@ def _remove_next_tombstones(
     limit: int, position: Position
 ) -> tuple[list[tuple[int, datetime]], int]:
     """Return what was found from the position on, and how many of those could be removed."""
-    with transaction.atomic():
+    with atomic():
         found = _old_tombstones(limit, position)
         return found, _remove([key_id for key_id, _ in found])
 
@@ -212,7 +211,7 @@ def _remove(key_ids: Sequence[int]) -> int:
 def _are_removed(key_ids: Sequence[int]) -> str | None:
     """Return None, or the name of the error that kept them."""
     try:
-        with transaction.atomic():
+        with atomic():
             IdempotencyKey.objects.filter(pk__in=key_ids).delete()
     except LEAVING:
         raise

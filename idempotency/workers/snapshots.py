@@ -8,7 +8,7 @@ import logging
 import time
 from datetime import timedelta
 
-from django.db import connection
+from idempotency.database import connection
 
 logger = logging.getLogger(__name__)
 
