@@ -122,7 +122,7 @@ BUGS := $(wildcard */tests/test_planted_bugs.py)
 EXPLORATIONS := $(wildcard */tests/test_every_boundary*.py */tests/test_model.py */tests/test_model_of_*.py \
 	$(BUGS))
 # What starts, kills, floods, freezes or upgrades real processes and databases, a second and more a test.
-DRILLS := $(addprefix idempotency/tests/test_,clocks.py completing_many.py deploys.py indexes.py old_snapshots.py \
+DRILLS := idempotency/tests/adopters $(addprefix idempotency/tests/test_,clocks.py completing_many.py deploys.py indexes.py old_snapshots.py \
 		package.py phases_that_the_database_stops.py printing.py stricter_sessions.py tutorial.py upgrades.py worker_commands.py) \
 	$(addprefix rides/tests/,queues $(patsubst %,test_%.py,bad_input canaries crashes creating_a_ride \
 		defects_of_the_original haproxy lost_history many_payments original overload pinned_workers pool raise_error \

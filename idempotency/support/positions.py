@@ -3,8 +3,10 @@
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
+
+from django.conf import settings
 
 LOOK_AT_ALL_EVERY_SECONDS = 60.0
 """So late is found, where looks are quick, what lies before the position."""
@@ -12,7 +14,12 @@ LOOK_AT_ALL_EVERY_SECONDS = 60.0
 LOOK_AT_ALL_SHARE = 1 / 50
 """A look at all may read a million dead rows: it takes no more of a worker's time than this."""
 
-BEGINNING = datetime(1970, 1, 1, tzinfo=UTC)
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def beginning() -> datetime:
+    """Return a time before all others, as the driver gives times: naive without `USE_TZ`."""
+    return _EPOCH if settings.USE_TZ else _EPOCH.replace(tzinfo=None)
 
 
 @dataclass(slots=True)
@@ -24,7 +31,7 @@ class Position:
     minute a look begins at the beginning, for what came before the position after all.
     """
 
-    at: datetime = BEGINNING
+    at: datetime = field(default_factory=beginning)
     id: int = 0
     looks_at_all_from: float = 0.0
     """On the monotonic clock: when a look is to begin at the beginning again."""
@@ -36,7 +43,7 @@ class Position:
         if began_at < self.looks_at_all_from:
             yield False
             return
-        self.at, self.id = BEGINNING, 0
+        self.at, self.id = beginning(), 0
         yield True
         now = time.monotonic()
         pause = max(LOOK_AT_ALL_EVERY_SECONDS, (now - began_at) / LOOK_AT_ALL_SHARE)

@@ -8,7 +8,7 @@ from django.db import connection, transaction
 
 from idempotency import claims
 from idempotency.jobs import enqueuing
-from idempotency.support.positions import BEGINNING
+from idempotency.support.positions import beginning
 from idempotency.tests.conftest import Customer
 from idempotency.workers import overdue, reaping
 
@@ -133,7 +133,7 @@ def test_the_completer_reads_the_key_that_is_due(plan):
         recovery_point=None,
         lease_token=uuid4(),
         completer_attempts=1,
-        begin_at=BEGINNING,
+        begin_at=beginning(),
         clock_tolerance=timedelta(seconds=5),
         lock_timeout=timedelta(seconds=90),
         completer_pause=timedelta(seconds=60),
@@ -165,7 +165,7 @@ def test_the_reaper_finds_nothing_at_the_price_of_nothing(plan):
             retention=timedelta(days=365),
             unfinished_since=None,
             limit=BATCH,
-            begin_at=BEGINNING,
+            begin_at=beginning(),
             begin_id=0,
         )
         assert "idempotency_key_finished" in index_of(found)
@@ -179,7 +179,7 @@ def test_the_idle_reaper_reads_the_entry_at_which_it_would_begin(plan):
         retention=timedelta(days=365),
         tombstone_retention=timedelta(days=365),
         clock_tolerance=timedelta(seconds=5),
-        begin_at=BEGINNING,
+        begin_at=beginning(),
     )
 
     assert index_of(asked) == {"idempotency_key_finished", "idempotency_key_due"}

@@ -243,6 +243,14 @@ def test_the_end_of_all_times_is_refused_where_it_could_not_be_read_again(stage)
         stage(note.using(run_after=never.replace(tzinfo=ZoneInfo("Etc/GMT+1"))), what="never")
 
 
+def test_the_end_of_all_times_in_the_zone_of_the_settings_is_refused_too(stage, settings):
+    settings.USE_TZ = False
+    settings.TIME_ZONE = "Asia/Tokyo"
+
+    with pytest.raises(InvalidTask, match="out of range, in UTC or in Asia/Tokyo"):
+        stage(note.using(run_after=datetime.max.replace(tzinfo=UTC)), what="never")
+
+
 def test_two_enqueuers_take_different_jobs_that_are_due(stage, elsewhere):
     for n in range(4):
         stage(in_an_hour(), what=str(n))

@@ -16,7 +16,7 @@ from django.test.utils import CaptureQueriesContext
 from idempotency import claims
 from idempotency.claims import take_over_next_due_key
 from idempotency.models import IdempotencyKey, ReaperPosition
-from idempotency.support.positions import BEGINNING, Position
+from idempotency.support.positions import Position, beginning
 from idempotency.workers import reaping, snapshots
 from idempotency.workers.completing import complete_due_keys
 from idempotency.workers.overdue import Overdue
@@ -248,7 +248,7 @@ VALUES = {
     "completer_attempts": 1,
     "clock_tolerance": timedelta(seconds=5),
     "unfinished_since": None,
-    "begin_at": BEGINNING,
+    "begin_at": beginning(),
     "begin_id": 0,
     "retention": timedelta(days=3),
     "lease_token": uuid4(),
