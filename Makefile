@@ -23,8 +23,8 @@ export PATH := $(abspath $(VENV))/bin:$(PATH)
 # What a shell has for another project is not for this one; .env.example lists what is.
 unexport $(filter PG% PYTHON% DJANGO_% PIP_USER PIP_TARGET PIP_PREFIX GRANIAN_% PYTEST_% MYPY%, $(.VARIABLES))
 
-.PHONY: help start test prove drills ci test-newest test-psycopg test-queue test-pgbouncer test-failover chaos bugs evidence bench compare \
-	bench-draining bench-growth bench-profile rolling-restarts stop checks static specification explorations practice on-this-driver brokers pgbouncer \
+.PHONY: help start test prove drills ci test-newest test-matrix test-psycopg test-queue test-pgbouncer test-failover chaos bugs evidence bench compare \
+	bench-draining bench-growth bench-profile rolling-restarts stop checks static specification app-specification explorations practice on-this-driver brokers pgbouncer debian-postgres \
 	haproxy ha-programs load-generator
 
 help:  ## say what there is
@@ -53,6 +53,9 @@ test-newest:  ## the same on Python 3.12 or newer with the newest Django, in .ve
 	@test -n "$(PYTHON)" || { echo "This needs Python 3.12 or newer with venv, which was not found; name one:" \
 		"make test-newest PYTHON=python3.x" >&2; exit 1; }
 	@$(MAKE) --no-print-directory test VENV=.venv-newest PYTHON=$(PYTHON) DJANGO=Django==6.1.3
+
+test-matrix: $(STAMP) debian-postgres  ## the app's tests on each Python, Django, driver and PostgreSQL at hand; CORNER=3.13-6.1-psycopg-debian is one
+	@$(RUN) nox $(if $(CORNER),--session "matrix($(CORNER))",--session matrix)
 
 test-psycopg:  ## specification, explorations and drills on psycopg 3, Django's other driver, in .venv-psycopg
 	@$(MAKE) --no-print-directory on-this-driver VENV=$(VENV_PSYCOPG) REQUIREMENTS=requirements-psycopg.txt
@@ -152,6 +155,9 @@ static:
 specification:
 	$(PYTEST) $(IN_PARALLEL) $(call ignoring,$(EXPLORATIONS) $(DRILLS) $(BY_THEMSELVES))
 
+app-specification:
+	$(PYTEST) $(IN_PARALLEL) idempotency $(call ignoring,$(EXPLORATIONS) $(DRILLS) $(BY_THEMSELVES))
+
 explorations:
 	$(PYTEST) $(IN_PARALLEL) $(EXPLORATIONS)
 
@@ -177,6 +183,10 @@ ha-programs:
 
 pgbouncer:
 	@test -x $(PGBOUNCER) && exit 0; $(call debian,pgbouncer)
+
+debian-postgres:
+	@ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 && exit 0; \
+	$(call debian,postgresql)
 
 haproxy:
 	@command -v haproxy >/dev/null && exit 0; \
