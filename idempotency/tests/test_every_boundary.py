@@ -31,9 +31,12 @@ from idempotency.testing.boundaries import AnswerNotLost, named
 from idempotency.tests import ledger as provider
 from idempotency.tests.bookshop import PlaceOrder, PlaceOrderSerializably
 
-pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.timeout(300)]
-
 PLAN = every_combination if os.environ.get("CRASHES") == "all" else by_turns
+
+pytestmark = [
+    pytest.mark.django_db(transaction=True),
+    pytest.mark.timeout(3600 if PLAN is every_combination else 300),
+]
 
 
 @pytest.fixture

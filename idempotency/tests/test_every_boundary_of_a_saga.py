@@ -10,11 +10,15 @@ from idempotency.tests import ledger as provider
 from idempotency.tests import trips as shop
 from idempotency.tests.trips import BookTrip
 
-pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.timeout(300)]
+PLAN = every_combination if os.environ.get("CRASHES") == "all" else by_turns
+
+pytestmark = [
+    pytest.mark.django_db(transaction=True),
+    pytest.mark.timeout(3600 if PLAN is every_combination else 300),
+]
 
 urlpatterns = shop.urlpatterns
 INSURED = 300  # of which nothing is taken back
-PLAN = every_combination if os.environ.get("CRASHES") == "all" else by_turns
 
 
 @pytest.fixture

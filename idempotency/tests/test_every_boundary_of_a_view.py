@@ -21,10 +21,14 @@ from idempotency.testing import (
 from idempotency.tests import invoices as shop
 from idempotency.tests.invoices import invoices
 
-pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.timeout(300)]
+PLAN = every_combination if os.environ.get("CRASHES") == "all" else by_turns
+
+pytestmark = [
+    pytest.mark.django_db(transaction=True),
+    pytest.mark.timeout(3600 if PLAN is every_combination else 300),
+]
 
 urlpatterns = shop.urlpatterns
-PLAN = every_combination if os.environ.get("CRASHES") == "all" else by_turns
 
 
 @pytest.fixture

@@ -11,10 +11,14 @@ from idempotency.tests import parcels as shop
 from idempotency.tests.parcels import CheckOut, SendParcel, parcels
 from idempotency.workers.completing import complete_due_keys
 
-pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.timeout(300)]
+PLAN = every_combination if os.environ.get("CRASHES") == "all" else by_turns
+
+pytestmark = [
+    pytest.mark.django_db(transaction=True),
+    pytest.mark.timeout(3600 if PLAN is every_combination else 300),
+]
 
 urlpatterns = shop.urlpatterns
-PLAN = every_combination if os.environ.get("CRASHES") == "all" else by_turns
 
 
 def test_a_staged_operation_survives_every_fault_at_every_boundary(

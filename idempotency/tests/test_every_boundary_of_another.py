@@ -51,9 +51,13 @@ from idempotency.tests.school_bugs import (
 )
 from idempotency.tests.school_invariants import of_an_enrolment
 
-pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.timeout(300)]
-
 PLAN = every_combination if os.environ.get("CRASHES") == "all" else by_turns
+
+pytestmark = [
+    pytest.mark.django_db(transaction=True),
+    pytest.mark.timeout(3600 if PLAN is every_combination else 300),
+]
+
 MOST_JOBS = 100
 FORM = "application/x-www-form-urlencoded"
 BEGINS_AT = "2026-10-24T12:00:00.123456"

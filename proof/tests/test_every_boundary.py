@@ -53,7 +53,7 @@ LEVELS = [READ_COMMITTED, SERIALIZABLE] if ALL else [READ_COMMITTED]
 pytestmark = [
     pytest.mark.django_db(transaction=True),
     pytest.mark.usefixtures("no_second_try"),
-    pytest.mark.timeout(600),
+    pytest.mark.timeout(3600 if ALL else 600),
 ]
 
 
