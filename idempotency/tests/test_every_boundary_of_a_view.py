@@ -2,7 +2,6 @@
 
 import os
 from contextlib import nullcontext
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -72,8 +71,7 @@ def test_its_boundaries_are_those_of_one_transaction(invoice):
 
 def test_without_the_one_transaction_a_crash_is_seen(invoice, monkeypatch):
     """As with an answer that is kept after the view has committed, in a cache for example."""
-    one_by_one = SimpleNamespace(atomic=nullcontext)
-    monkeypatch.setattr("idempotency.http.idempotent.transaction", one_by_one)
+    monkeypatch.setattr("idempotency.http.idempotent.atomic", nullcontext)
 
     report = explore(invoice, by_turns)
 
