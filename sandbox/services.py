@@ -9,8 +9,9 @@ from collections.abc import Iterator
 
 from django.conf import settings
 from django.core.management import CommandError, call_command
-from django.db import OperationalError, connections
+from django.db import DEFAULT_DB_ALIAS, OperationalError, connections
 
+from idempotency.checks.deploys import check_first_release
 from sandbox import postgres
 from sandbox.stripe.control import StandIn
 from sandbox.stripe.process import StandInFailed, running_stand_in
@@ -63,6 +64,8 @@ def prepare_database() -> None:
     Raises: SystemExit, with the reason in one line.
     """
     try:
+        if refusals := check_first_release(databases=[DEFAULT_DB_ALIAS]):
+            raise CommandError(f"{refusals[0].msg} {how_to_begin_again()}")
         call_command("migrate", verbosity=0, interactive=False)
         call_command("seed")
     except (OperationalError, CommandError) as error:
@@ -70,3 +73,9 @@ def prepare_database() -> None:
         raise SystemExit(f"The database cannot be prepared: {reason}") from None
     finally:
         connections.close_all()
+
+
+def how_to_begin_again() -> str:
+    if settings.EMBEDDED_POSTGRES:
+        return f"Begin again with an empty one: make stop, then remove {settings.LOCAL_DIR}"
+    return "Begin again with an empty one, which DATABASE_URL names."

@@ -11,6 +11,7 @@ from typing import Any
 from django.core.checks import CheckMessage, Error, Info, Tags, Warning, register
 from django.db import connections
 from django.db.migrations.executor import MigrationExecutor
+from django.db.migrations.recorder import MigrationRecorder
 from django.db.utils import ProgrammingError
 
 from idempotency.database import ALIAS
@@ -28,6 +29,9 @@ SELECT operation, recovery_point, count(*), (array_agg(id ORDER BY id))[:%(most)
 """  # noqa: S608
 
 MOST_NAMED = 20
+
+OF_BEFORE = ("idempotency", "0002_tombstones")
+"""A migration that only a database from before the first release has gone through."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +62,26 @@ def check_migrations(*, databases: Sequence[str] | None = None, **_: Any) -> lis
         )
         for alias, plan in plans.items()
         if plan
+    ]
+
+
+@register(Tags.database)
+def check_first_release(*, databases: Sequence[str] | None = None, **_: Any) -> list[CheckMessage]:
+    """Refuse what the first release's migrations would take for their own, by their names.
+
+    No later release asks for it: from the first one on, a schema is brought forward.
+    """
+    if ALIAS not in (databases or []):
+        return []
+    if OF_BEFORE not in MigrationRecorder(connections[ALIAS]).applied_migrations():
+        return []
+    return [
+        Error(
+            f"The database {ALIAS!r} was made before the first release, and no migration leads "
+            "from there to this code.",
+            hint="Begin again with an empty one: drop it, create it, and run manage.py migrate.",
+            id="idempotency.E056",
+        )
     ]
 
 

@@ -8,12 +8,14 @@ from dataclasses import replace
 from datetime import timedelta
 
 import pytest
+from django.core.management import call_command
+from django.core.management.base import SystemCheckError
 from django.db import transaction
 from django.db.migrations.recorder import MigrationRecorder
 from django.urls import path
 
 from idempotency import FINISHED, STARTED, RecoveryPoint, Response, atomic_phase, operations
-from idempotency.checks.deploys import check_keys_in_flight, check_migrations
+from idempotency.checks.deploys import check_first_release, check_keys_in_flight, check_migrations
 from idempotency.exceptions import Parked
 from idempotency.models import IdempotencyKey, StagedJob
 from idempotency.testing.clock import let_time_pass
@@ -254,3 +256,15 @@ def test_a_database_that_is_behind_the_code_is_named_and_does_not_keep_migrate_f
 
     assert "lacks 1 migration(s)" in message.msg
     assert not message.is_serious()
+
+
+def test_a_database_from_before_the_first_release_is_refused_and_nothing_is_migrated():
+    assert check_first_release(databases=["default"]) == []
+
+    with transaction.atomic():
+        MigrationRecorder.Migration.objects.create(app="idempotency", name="0002_tombstones")
+        with pytest.raises(SystemCheckError, match=r"E056.*no migration leads") as refused:
+            call_command("migrate", verbosity=0, skip_checks=False)
+        transaction.set_rollback(True)
+
+    assert "drop it, create it, and run manage.py migrate" in str(refused.value)

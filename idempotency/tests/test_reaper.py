@@ -1,7 +1,6 @@
 """The reaper: finished keys go after their retention, and unfinished ones to the review list."""
 
 from datetime import timedelta
-from importlib import import_module
 
 import pytest
 from django.db import connection, transaction
@@ -104,25 +103,6 @@ def test_a_reaper_that_does_not_know_where_it_was_begins_anew(customer, key, led
     ReaperPosition.objects.all().delete()
 
     assert reap_finished_keys(10) == 1
-
-
-def test_an_older_database_begins_at_the_oldest_key_that_has_or_may_get_an_answer(
-    customer, key, ledger
-):
-    migration = import_module("idempotency.migrations.0005_the_reapers_position")
-    customer.send(f"{key}-tombstone")
-    let_time_pass(RETENTION)
-    assert reap_finished_keys(10) == 1
-    customer.send(f"{key}-unfinished", fails_in="pay")
-    let_time_pass(A_MINUTE)
-    customer.send(f"{key}-answered")
-    let_time_pass(RETENTION)
-
-    with connection.cursor() as cursor:
-        cursor.execute(migration.BEGIN_WHERE_THE_ANSWERS_BEGIN)
-
-    unfinished = IdempotencyKey.objects.get(idempotency_key=f"{key}-unfinished")
-    assert ReaperPosition.objects.get().last_run_at == unfinished.last_run_at
 
 
 def test_a_key_keeps_its_place_in_every_index_when_its_answer_goes(customer, key, ledger):

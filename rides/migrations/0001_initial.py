@@ -1,8 +1,10 @@
-"""The users alone: the idempotency key points at them, and the rides point at the key."""
+"""The users alone: the idempotency keys point at them, and the rides at the keys."""
 
+import uuid
+
+import django.db.models.functions.datetime
+import django.db.models.functions.text
 from django.db import migrations, models
-from django.db.models import Q
-from django.db.models.functions import Lower, Now
 
 
 class Migration(migrations.Migration):
@@ -33,6 +35,7 @@ class Migration(migrations.Migration):
                         verbose_name="superuser status",
                     ),
                 ),
+                ("public_id", models.UUIDField(default=uuid.uuid4, editable=False, unique=True)),
                 ("email", models.EmailField(max_length=255, unique=True)),
                 (
                     "stripe_customer_id",
@@ -49,7 +52,12 @@ class Migration(migrations.Migration):
                     "is_staff",
                     models.BooleanField(default=False, help_text="May log in to the admin."),
                 ),
-                ("created_at", models.DateTimeField(db_default=Now(), editable=False)),
+                (
+                    "created_at",
+                    models.DateTimeField(
+                        db_default=django.db.models.functions.datetime.Now(), editable=False
+                    ),
+                ),
                 (
                     "groups",
                     models.ManyToManyField(
@@ -76,19 +84,26 @@ class Migration(migrations.Migration):
             options={
                 "constraints": [
                     models.CheckConstraint(
-                        condition=Q(email=Lower("email")) & ~Q(email=""),
+                        condition=models.Q(
+                            ("email", django.db.models.functions.text.Lower("email")),
+                            models.Q(("email", ""), _negated=True),
+                        ),
                         name="user_email_is_lower_case_and_not_empty",
                     ),
                     models.CheckConstraint(
-                        condition=Q(is_staff=True) | Q(stripe_customer_id__isnull=False),
+                        condition=models.Q(
+                            ("is_staff", True),
+                            ("stripe_customer_id__isnull", False),
+                            _connector="OR",
+                        ),
                         name="user_is_staff_or_has_a_customer",
                         violation_error_message="A rider needs a customer at Stripe; only staff need none.",
                     ),
                     models.CheckConstraint(
-                        condition=~Q(stripe_customer_id=""),
+                        condition=models.Q(("stripe_customer_id", ""), _negated=True),
                         name="user_customer_is_not_the_empty_string",
                     ),
-                ],
+                ]
             },
         ),
     ]

@@ -6,7 +6,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("idempotency", "0013_answers_of_bytes"),
+        ("idempotency", "0001_initial"),
         ("shop", "0001_initial"),
     ]
 
