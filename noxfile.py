@@ -19,7 +19,7 @@ LEAST_PYTHON_OF_DJANGO_6 = PYTHONS.index("3.12")
 
 INSTALLED_ELSEWHERE = Path.home() / ".pyenv" / "versions"
 # Debian's tool for tests: a cluster of its own around a command, with its server's own version.
-DEBIANS_SERVER = ("pg_virtualenv", "-o", "max_connections=200", "-o", "fsync=off")
+DEBIANS_SERVER = ("pg_virtualenv", "-o", "max_connections=200")
 
 nox.options.default_venv_backend = "venv"
 nox.options.reuse_existing_virtualenvs = True

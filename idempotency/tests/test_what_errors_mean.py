@@ -256,7 +256,8 @@ def raising(code: str) -> str:
 
 @pytest.fixture
 def limited_role() -> Iterator[str]:
-    run(connection, f"CREATE ROLE {LIMITED} LOGIN CONNECTION LIMIT 0")
+    password = connection.settings_dict["PASSWORD"]  # where the server wants one
+    run(connection, f"CREATE ROLE {LIMITED} LOGIN CONNECTION LIMIT 0 PASSWORD '{password}'")
     yield LIMITED
     run(connection, f"DROP ROLE {LIMITED}")
 
