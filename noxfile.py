@@ -18,8 +18,8 @@ POSTGRESES = ("wheel", "debian")
 LEAST_PYTHON_OF_DJANGO_6 = PYTHONS.index("3.12")
 
 INSTALLED_ELSEWHERE = Path.home() / ".pyenv" / "versions"
-# Debian's tool for tests: a cluster of its own around a command, with its server's own version.
-DEBIANS_SERVER = ("pg_virtualenv", "-o", "max_connections=200")
+# Debian's tool for tests: a cluster around a command. A check of ours warns of its fsync = off.
+DEBIANS_SERVER = ("pg_virtualenv", "-o", "max_connections=200", "-o", "fsync=on")
 
 nox.options.default_venv_backend = "venv"
 nox.options.reuse_existing_virtualenvs = True
