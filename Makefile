@@ -46,6 +46,7 @@ ci:  ## what the build server runs
 	@$(MAKE) --no-print-directory test
 	@$(MAKE) --no-print-directory prove
 	@$(MAKE) --no-print-directory drills
+	@$(MAKE) --no-print-directory test-matrix CORNER=3.13-6.1-psycopg-debian
 
 NEWEST := $(foreach minor,13 14 12,python3.$(minor) $(wildcard $(HOME)/.pyenv/versions/3.$(minor).*/bin/python))
 test-newest: PYTHON = $(call python_from,12,$(NEWEST))
