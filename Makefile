@@ -135,7 +135,7 @@ DRILLS := idempotency/tests/adopters $(addprefix idempotency/tests/test_,clocks.
 	sandbox/tests bench/tests proof/tests/test_pair.py
 # Whole demos, deploys and failovers are held to seconds, so they have the machine to themselves.
 BY_THEMSELVES := sandbox/tests/test_start.py \
-	$(patsubst %,proof/tests/test_%.py,chaos failover losses old_snapshots restarts rolling)
+	$(patsubst %,proof/tests/test_%.py,chaos failover losses old_snapshots restarts rolling two_releases)
 
 PYTEST := DATABASE_SESSION_OPTIONS="$(TEST_SESSION)" $(RUN) pytest
 # More at a time than there are cores, since they wait a lot.

@@ -19,6 +19,7 @@ import psycopg2
 from idempotency.tests.ledger import Ledger, running_ledger
 from proof.chaos.pair import Pair
 from proof.chaos.patroni import Cluster
+from rocketrides.environment import BASE_DIR
 from sandbox import supervisor
 from sandbox.stripe.control import StandIn
 from sandbox.stripe.process import running_stand_in
@@ -46,6 +47,8 @@ class World:
     ledger: Ledger
     port: int
     pair: Pair | Cluster
+    home: Path = BASE_DIR
+    """Where the service's code is."""
     processes: dict[str, Running] = field(default_factory=dict)
     kills: int = 0
     restarts_of_postgres: int = 0
@@ -89,7 +92,10 @@ class World:
         isolation = {"PROOF_ISOLATION": next(self.levels[service])}
         with (self.folder / f"{service}.log").open("ab") as log:
             self.processes[service] = supervisor.start(
-                supervisor.commands()[service], self.environment() | isolation, output=log
+                supervisor.commands(self.home / "Procfile")[service],
+                self.environment() | isolation,
+                cwd=self.home,
+                output=log,
             )
 
     def look_after(self) -> None:
