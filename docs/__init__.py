@@ -1,0 +1,1 @@
+"""The pages, what draws their pictures, and what checks both."""

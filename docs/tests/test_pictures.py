@@ -1,0 +1,42 @@
+"""The pictures are those that `draw.py` draws, and can be read by whoever does not see them."""
+
+import re
+from xml.etree import ElementTree
+
+import pytest
+
+from docs.images import draw
+
+SVG = "{http://www.w3.org/2000/svg}"
+DRAWN = [draw.phases, draw.recovery, draw.fence, draw.job]
+
+
+@pytest.mark.parametrize("drawn", DRAWN)
+def test_a_picture_is_as_it_is_drawn(drawn):
+    assert (draw.FOLDER / f"{drawn.__name__}.svg").read_text() == drawn().written()
+
+
+def test_every_picture_is_one_that_is_drawn():
+    assert {path.stem for path in draw.FOLDER.glob("*.svg")} == {d.__name__ for d in DRAWN}
+
+
+@pytest.mark.parametrize("drawn", DRAWN)
+def test_a_picture_is_small_and_says_what_it_shows(drawn):
+    written = drawn().written()
+    root = ElementTree.fromstring(written)
+
+    assert len(written.encode()) < 10_000
+    assert root.findtext(f"{SVG}title")
+    assert root.findtext(f"{SVG}desc")
+    assert "prefers-color-scheme: dark" in written
+    assert not re.search(r"href|url\(http|@import", written.replace("url(#tip)", ""))
+
+
+@pytest.mark.parametrize("drawn", DRAWN)
+def test_no_text_of_a_picture_is_cut_at_its_edge(drawn):
+    """By eight points a letter, more than any of the fonts takes."""
+    for text in ElementTree.fromstring(drawn().written()).iter(f"{SVG}text"):
+        x, width = float(text.get("x")), 8 * len(text.text)
+        left = x if "left" in text.get("class") else x - width / 2
+        assert left >= 0
+        assert left + width <= draw.WIDTH
