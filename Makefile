@@ -10,6 +10,7 @@ VENV   ?= .venv
 VENV_DBOS ?= .venv-dbos
 VENV_PSYCOPG ?= .venv-psycopg
 VENV_PATRONI ?= .venv-patroni
+VENV_DOCS ?= .venv-docs
 DJANGO ?=
 REQUIREMENTS ?= requirements.txt
 STAMP  := $(VENV)/installed-$(DJANGO)
@@ -23,9 +24,10 @@ export PATH := $(abspath $(VENV))/bin:$(PATH)
 # What a shell has for another project is not for this one; .env.example lists what is.
 unexport $(filter PG% PYTHON% DJANGO_% PIP_USER PIP_TARGET PIP_PREFIX GRANIAN_% PYTEST_% MYPY%, $(.VARIABLES))
 
-.PHONY: help start test prove drills ci test-newest test-matrix test-psycopg test-queue test-pgbouncer test-failover chaos bugs evidence bench compare \
-	bench-draining bench-growth bench-profile rolling-restarts stop checks static specification app-specification explorations practice on-this-driver brokers pgbouncer debian-postgres \
-	haproxy ha-programs load-generator
+.PHONY: help start test prove drills ci test-newest test-matrix test-psycopg test-queue test-pgbouncer \
+	test-failover chaos bugs evidence bench compare bench-draining bench-growth bench-profile rolling-restarts \
+	stop checks static specification app-specification explorations practice on-this-driver brokers pgbouncer \
+	debian-postgres haproxy ha-programs load-generator test-docs installed pages
 
 help:  ## say what there is
 	@sed -n 's/^\([a-z-]*\):.*## /make \1	/p' Makefile | expand -t 22
@@ -63,6 +65,16 @@ test-psycopg:  ## specification, explorations and drills on psycopg 3, Django's 
 
 on-this-driver: $(STAMP) haproxy
 	@$(RUN) sandbox during $(MAKE) --no-print-directory specification explorations practice
+
+IN_DOCS := $(MAKE) --no-print-directory VENV=$(VENV_DOCS) REQUIREMENTS=docs/requirements.txt
+test-docs:  ## the guides, each followed file by file and command by command, in .venv-docs
+	@$(IN_DOCS) installed
+	@$(VENV_DOCS)/bin/python -m sandbox during $(IN_DOCS) pages
+
+installed: $(STAMP)
+
+pages:
+	$(PYTEST) $(TOGETHER) docs/tests
 
 test-queue: export QUEUES ?= database redis rabbitmq
 test-queue: export KILLS ?= 10
@@ -133,6 +145,8 @@ DRILLS := idempotency/tests/adopters $(addprefix idempotency/tests/test_,clocks.
 		reconciling_many seed silence simulator slow_clients stopping)) \
 	$(addprefix rocketrides/tests/test_,configuration.py debug_page.py) \
 	sandbox/tests bench/tests proof/tests/test_pair.py
+# What needs more than the service does: the guides' packages, in .venv-docs.
+GUIDES := docs/tests/test_guides.py
 # Whole demos, deploys and failovers are held to seconds, so they have the machine to themselves.
 BY_THEMSELVES := sandbox/tests/test_start.py \
 	$(patsubst %,proof/tests/test_%.py,chaos failover losses old_snapshots restarts rolling two_releases)
@@ -140,6 +154,8 @@ BY_THEMSELVES := sandbox/tests/test_start.py \
 PYTEST := DATABASE_SESSION_OPTIONS="$(TEST_SESSION)" $(RUN) pytest
 # More at a time than there are cores, since they wait a lot.
 IN_PARALLEL := -n 3 --dist loadfile
+# Those of one file too, where each takes seconds.
+TOGETHER := -n 3
 ignoring = $(patsubst %,--ignore=%,$(1))
 
 checks:
@@ -154,7 +170,7 @@ static:
 	$(VENV)/bin/python manage.py check
 
 specification:
-	$(PYTEST) $(IN_PARALLEL) $(call ignoring,$(EXPLORATIONS) $(DRILLS) $(BY_THEMSELVES))
+	$(PYTEST) $(IN_PARALLEL) $(call ignoring,$(EXPLORATIONS) $(DRILLS) $(BY_THEMSELVES) $(GUIDES))
 
 app-specification:
 	$(PYTEST) $(IN_PARALLEL) idempotency $(call ignoring,$(EXPLORATIONS) $(DRILLS) $(BY_THEMSELVES))

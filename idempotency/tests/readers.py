@@ -142,16 +142,22 @@ def free_port() -> str:
 
 @contextmanager
 def another_database(suffix: str) -> Iterator[str]:
-    """Make an empty database beside the test's own; yield its name."""
+    """Make an empty database beside the test's own; yield its name. One that `manage.py test` makes
+    of it, and leaves where it is killed, goes with it.
+    """
     name = f"{connection.settings_dict['NAME']}_{suffix}"
-    with connection.cursor() as cursor:
-        cursor.execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
-        cursor.execute(f'CREATE DATABASE "{name}"')
+    drop = [f'DROP DATABASE IF EXISTS "{each}" WITH (FORCE)' for each in (name, f"test_{name}")]
+    run_each([*drop, f'CREATE DATABASE "{name}"'])
     try:
         yield name
     finally:
-        with connection.cursor() as cursor:
-            cursor.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
+        run_each(drop)
+
+
+def run_each(statements: list[str]) -> None:
+    with connection.cursor() as cursor:
+        for statement in statements:
+            cursor.execute(statement)
 
 
 @contextmanager
@@ -163,6 +169,7 @@ def reading_in(folder: Path, installed: Path) -> Iterator[Reader]:
     environment = {
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
         "PYTHONPATH": str(installed),
+        "PYTHONUNBUFFERED": "1",  # standard output and error in their order, as on a terminal
         "PGHOST": where["HOST"],
         "PGPORT": str(where["PORT"]),
         "PGUSER": where["USER"],
