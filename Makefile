@@ -67,7 +67,7 @@ on-this-driver: $(STAMP) haproxy
 	@$(RUN) sandbox during $(MAKE) --no-print-directory specification explorations practice
 
 IN_DOCS := $(MAKE) --no-print-directory VENV=$(VENV_DOCS) REQUIREMENTS=docs/requirements.txt
-test-docs:  ## the guides, each followed file by file and command by command, in .venv-docs
+test-docs:  ## the pages: each guide followed, the reference compared with the code, in .venv-docs
 	@$(IN_DOCS) installed
 	@$(VENV_DOCS)/bin/python -m sandbox during $(IN_DOCS) pages
 
@@ -145,8 +145,6 @@ DRILLS := idempotency/tests/adopters $(addprefix idempotency/tests/test_,clocks.
 		reconciling_many seed silence simulator slow_clients stopping)) \
 	$(addprefix rocketrides/tests/test_,configuration.py debug_page.py) \
 	sandbox/tests bench/tests proof/tests/test_pair.py
-# What needs more than the service does: the guides' packages, in .venv-docs.
-GUIDES := docs/tests/test_guides.py
 # Whole demos, deploys and failovers are held to seconds, so they have the machine to themselves.
 BY_THEMSELVES := sandbox/tests/test_start.py \
 	$(patsubst %,proof/tests/test_%.py,chaos failover losses old_snapshots restarts rolling two_releases)
@@ -170,7 +168,7 @@ static:
 	$(VENV)/bin/python manage.py check
 
 specification:
-	$(PYTEST) $(IN_PARALLEL) $(call ignoring,$(EXPLORATIONS) $(DRILLS) $(BY_THEMSELVES) $(GUIDES))
+	$(PYTEST) $(IN_PARALLEL) $(call ignoring,$(EXPLORATIONS) $(DRILLS) $(BY_THEMSELVES))
 
 app-specification:
 	$(PYTEST) $(IN_PARALLEL) idempotency $(call ignoring,$(EXPLORATIONS) $(DRILLS) $(BY_THEMSELVES))

@@ -13,7 +13,12 @@ LEAVING = (KeyboardInterrupt, SystemExit)
 
 
 class IdempotencyError(Exception):
-    """What this app raises. `retry_after_seconds` becomes the `Retry-After` header."""
+    """What this app raises.
+
+    Args:
+        message: what the client is told.
+        retry_after_seconds: becomes the `Retry-After` header.
+    """
 
     status: ClassVar[int] = 500
     code: ClassVar[str] = "internal_error"
@@ -75,7 +80,12 @@ class LeaseLost(IdempotencyError):
 
 
 class Indeterminate(IdempotencyError):
-    """It is not known what the foreign system did. Raised by a foreign phase or its look-up."""
+    """It is not known what the foreign system did. Raised by a foreign phase or its look-up.
+
+    Args:
+        message: what the client is told.
+        retry_after_seconds: when the client should ask again.
+    """
 
     status, code, retryable = 503, "outcome_unknown", True
 
@@ -104,6 +114,10 @@ class NeedsReview(IdempotencyError):
     """Only a person can decide. Raised by a foreign phase or its look-up, with the evidence.
 
     The key goes to the review list and is not worked on until somebody decided.
+
+    Args:
+        message: what the client and the person are told.
+        evidence: what the person decides by, as JSON; 16 KiB of it are kept.
     """
 
     status, code, retryable = 503, "needs_review", True
@@ -157,6 +171,8 @@ class ConflictPersists(IdempotencyError):
 
 
 class DatabaseUnavailable(IdempotencyError):
+    """The database cannot be reached, or ended the session."""
+
     status, code, retryable = 503, "database_unavailable", True
 
 

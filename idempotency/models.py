@@ -13,7 +13,10 @@ from django.db.models.functions import Length, Now
 from django.db.models.lookups import GreaterThanOrEqual
 
 STARTED = "started"
+"""The recovery point of a fresh key: an operation's first phase starts from it."""
+
 FINISHED = "finished"
+"""The recovery point of a key that has its answer: no phase starts from it."""
 
 KEY_MIN_LENGTH = 20
 KEY_MAX_LENGTH = 255

@@ -38,18 +38,24 @@ class Operation:
     completer runs the operation.
 
     `name` is stored with each key, and what the operation is found by. It is
-    "<app label>.<ClassName>" unless the class has one written; when it changes, the former one goes
+    `<app label>.<ClassName>` unless the class has one written; when it changes, the former one goes
     into `renamed_from`. Both are the class's own: a subclass is another operation.
     """
 
     name: ClassVar[str]
+    """What its keys name it by."""
+
     renamed_from: ClassVar[tuple[str, ...]] = ()
+    """Former names, by which keys in flight may name it."""
 
     params_form: ClassVar[Any] = forms.Form
     """A form, a serializer of Django REST framework, or a pydantic model."""
 
     transient_fields: ClassVar[tuple[str, ...]] = ()
+    """Fields of the form that are validated, and neither stored nor compared."""
+
     isolation: ClassVar[str] = READ_COMMITTED
+    """Of its phases' transactions: `READ_COMMITTED`, or `SERIALIZABLE`."""
 
     key: IdempotencyKey
     """A copy, which no phase can change for the attempt."""

@@ -25,7 +25,12 @@ LONGEST_PENDING = timedelta(days=366)
 
 @dataclass(frozen=True, slots=True)
 class RecoveryPoint:
-    """The phase is done; the next attempt enters at `name`."""
+    """The phase is done; the next attempt enters at `name`.
+
+    Args:
+        name: of the point that a later phase starts from, stored with the key: it outlives a
+            deploy, so one that is changed goes into that phase's `renamed_from`.
+    """
 
     name: str
 
@@ -37,7 +42,9 @@ class Response:
     The body is read when the answer is made, into `content`, which is what is stored and sent.
 
     Args:
+        status: of HTTP. Every phase's answer is final, one from 400 on as well.
         body: bytes, a text where the content type is not JSON, or what has a form in JSON.
+        content_type: JSON unless it is given.
         headers: what is stored and replayed besides the content type, such as `Location`.
 
     Raises: `UnsendableAnswer`, where it is made, for an answer that cannot be stored or sent.
@@ -57,7 +64,13 @@ class Response:
 
     @classmethod
     def error(cls, status: int, message: str, *, code: str) -> Self:
-        """A final refusal, in the shape that all errors have."""
+        """A final refusal, in the shape that all errors have.
+
+        Args:
+            status: of HTTP.
+            message: for people.
+            code: for machines, stable.
+        """
         return cls(status, error_body(message, code=code, retryable=False))
 
 
@@ -89,8 +102,8 @@ class Pending:
     Args:
         reference: what the foreign system identifies the thing by, for `follow` and `withdraw`.
         answer: the body of the 202, as JSON: what the client needs to go on. It is never logged.
-        ask_again_in: when the completer, or a retry, asks the next time.
-        gives_up_after: how long after it was first pending it is withdrawn.
+        ask_again_in: when the completer, or a retry, asks the next time; a second to a day.
+        gives_up_after: how long after it was first pending it is withdrawn; 366 days at most.
         kept: what the operation's `record_pending` gets, to write it down in the same commit.
 
     Raises: `UnsendableAnswer`, where it is made, for an answer that cannot be stored or sent;
@@ -281,6 +294,7 @@ def atomic_phase(
     """Make a method the atomic phase that starts from `recovery_point`.
 
     Args:
+        recovery_point: `STARTED`, or what the `RecoveryPoint` of an earlier phase names.
         renamed_from: former names of the point, the oldest first. Keys may still stand at one of
             them, and a foreign phase's own key is made of the oldest: a name is never taken out.
         retired: the phase is there for such keys only; no phase leads to it any more.
@@ -314,6 +328,7 @@ def foreign_phase(
     """Make a method the foreign phase that starts from `recovery_point`.
 
     Args:
+        recovery_point: as for `atomic_phase`.
         window: how long after the first sending the foreign system still recognises our key.
             Inside it the call is sent again; past it only the `lookup` is asked.
         worst_case: the longest that one call can take, timeouts times tries. A system check

@@ -69,9 +69,11 @@ def stage_job(task: Task, *args: Any, **kwargs: Any) -> uuid.UUID:
     """Write a job into the open transaction: it is owed if and only if that commits.
 
     Args:
-        task: a Django task, or what its `using(…)` returned. Its arguments are what its `enqueue`
-            takes: plain JSON. `settling` and a context are not among them: the library passes them
-            when the job runs.
+        task: a Django task, or what its `using(…)` returned.
+        args, kwargs: what the task's `enqueue` takes: plain JSON. `settling` and a context are not
+            among them: the library passes them when the job runs.
+
+    Returns: the job's id.
 
     Raises: `StagedOutsideTransaction` where no transaction is open, `JobUnknown` where the task's
     name leads to no task, `TypeError` for arguments that are not JSON, `JobUnstorable` for those

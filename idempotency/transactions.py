@@ -29,7 +29,10 @@ from idempotency.support.described import described_traceback
 from idempotency.support.storable import storable_text
 
 READ_COMMITTED = "READ COMMITTED"
+"""For `Operation.isolation`: the default, which claim, fence and constraints need no more than."""
+
 SERIALIZABLE = "SERIALIZABLE"
+"""For `Operation.isolation`, where a phase decides by what it has read."""
 
 _LONGEST_PAUSE_SECONDS = 0.1
 

@@ -56,8 +56,11 @@ def stage_operation(
     completer if and only if that commits. The same key with the same parameters writes it once.
 
     Args:
+        operation_class: the operation.
         key: made of what the work is about, such as this request's key, so that it is the same when
             the phase runs again.
+        params: the fields as JSON has them, or a form's texts as `Sent(texts)`.
+        path_kwargs: what the operation's view would find in its path.
         user: whose request it is. Of a phase it is the phase's user; a job has to say it.
 
     Raises: `StagedOutsideTransaction` where no transaction is open, `OperationNotStaged` where the

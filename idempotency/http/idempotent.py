@@ -88,6 +88,7 @@ def idempotent(
     the headers that `REPLAYED_HEADERS` names.
 
     Args:
+        view: the function or method; none where the decorator is called with options.
         required: whether a request without the header is refused. If not, the view serves it as if
             there were no decorator.
         authenticate: `(request) -> user or None`. By default the request's own user; where it has

@@ -4,6 +4,8 @@ from idempotency.exceptions import IdempotencyError
 
 
 class MethodNotAllowed(IdempotencyError):
+    """An operation is asked by POST."""
+
     status, code = 405, "method_not_allowed"
 
     @property
@@ -12,6 +14,8 @@ class MethodNotAllowed(IdempotencyError):
 
 
 class Unauthenticated(IdempotencyError):
+    """The request has no credential, or one of nobody."""
+
     status, code = 401, "unauthenticated"
 
     @property
@@ -20,32 +24,48 @@ class Unauthenticated(IdempotencyError):
 
 
 class KeyMissing(IdempotencyError):
+    """The request has no `Idempotency-Key`."""
+
     status, code = 400, "idempotency_key_missing"
 
 
 class KeyInvalid(IdempotencyError):
+    """The key is too short or too long, or has characters that a key may not have."""
+
     status, code = 400, "idempotency_key_invalid"
 
 
 class PathInvalid(IdempotencyError):
+    """The path contains what PostgreSQL cannot store."""
+
     status, code = 400, "path_invalid"
 
 
 class BodyMalformed(IdempotencyError):
+    """The body is not what its content type says."""
+
     status, code = 400, "body_malformed"
 
 
 class LengthRequired(IdempotencyError):
+    """The request does not say how long its body is."""
+
     status, code = 411, "length_required"
 
 
 class BodyTooLarge(IdempotencyError):
+    """The body is longer than `MAX_BODY_BYTES`."""
+
     status, code = 413, "body_too_large"
 
 
 class ContentTypeUnsupported(IdempotencyError):
+    """The body is neither JSON nor a form's texts."""
+
     status, code = 415, "content_type_unsupported"
 
 
 class ParametersInvalid(IdempotencyError):
+    """The operation's form refuses the parameters."""
+
     status, code = 422, "parameters_invalid"

@@ -27,6 +27,10 @@ def job_limit(limit: timedelta) -> Callable[[Function], Function]:
         @task()
         @job_limit(timedelta(minutes=30))
         def make_report(*, month, settling): ...
+
+    Args:
+        limit: after it the job is interrupted, or what it would write refused; then it is handed
+            over again.
     """
 
     def mark(function: Function) -> Function:

@@ -46,7 +46,14 @@ class Moment(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Boundary:
-    """The `number`-th moment of an attempt, such as "before COMMIT"."""
+    """The `number`-th moment of an attempt, such as "before COMMIT".
+
+    Args:
+        number: from 1 on.
+        kind: whom the step goes to.
+        moment: on which side of the step it is.
+        step: a statement in two words, the end of a transaction, or the name of a method.
+    """
 
     number: int
     kind: Kind

@@ -38,13 +38,19 @@ class HttpAnswer(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What a client was told."""
+    """What a client was told.
+
+    Args:
+        status: of HTTP.
+        body: its bytes.
+        is_replay: whether it was marked `Idempotent-Replayed`.
+        is_pending: whether it is that of the meantime: 202, with a time to ask again.
+    """
 
     status: int
     body: bytes
     is_replay: bool
     is_pending: bool = False
-    """Whether it is that of the meantime: 202, with a time to ask again."""
 
     @property
     def is_final(self) -> bool:
@@ -110,7 +116,20 @@ class Experiment:
 
 @dataclass(kw_only=True, eq=False)
 class Trial:
-    """What happened to one key: what the invariants look at."""
+    """What happened to one key: what the invariants look at.
+
+    Args:
+        experiment: what was tried.
+        boundary: where the fault struck; none in a run without one.
+        fault: what struck.
+        recovery: who recovered.
+        idempotency_key: the client's key.
+        answers: what the clients were told, in order.
+        watch: the boundaries that the attempt came to, and transactions during foreign calls.
+        was_struck: whether the attempt came to its boundary.
+        at_rest: when the world was looked at: what is read of all of it at once can be kept that
+            long.
+    """
 
     experiment: Experiment
     boundary: Boundary | None = None
@@ -121,7 +140,6 @@ class Trial:
     watch: Watch = field(default_factory=Watch)
     was_struck: bool = False
     at_rest: object = field(default_factory=object)
-    """When the world was looked at: what is read of all of it at once can be kept that long."""
 
     def __str__(self) -> str:
         where = f" at {self.boundary}" if self.boundary else ""

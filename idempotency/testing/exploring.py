@@ -27,7 +27,16 @@ class Violation:
 
 @dataclass
 class Report:
-    """What was tried and what came of it."""
+    """What was tried and what came of it.
+
+    Args:
+        operation: its class's name.
+        boundaries: those of an undisturbed attempt.
+        trials: how many there were of each fault.
+        struck: the boundaries at which a fault struck.
+        missed: trials that did not come to their boundary.
+        violations: invariants that did not hold.
+    """
 
     operation: str
     boundaries: list[Boundary]
@@ -55,6 +64,13 @@ def explore(experiment: Experiment, plan: Plan = every_combination) -> Report:
 
     The database's transactions must be real: use `pytest.mark.django_db(transaction=True)` or
     Django's `TransactionTestCase`.
+
+    Args:
+        experiment: what is crashed.
+        plan: `every_combination`, `by_turns`, or a function of boundaries that yields its own
+            trials.
+
+    Returns: a report, whose `problems` are empty where all is well.
     """
     with recorded_histories():
         run_trial(Trial(experiment=experiment))  # fills caches, whose statements come only once

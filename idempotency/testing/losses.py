@@ -85,6 +85,7 @@ def after_a_loss(experiment: Experiment, meanwhile: Callable[[], object] = nothi
     What the attempt answered was said in a history that nobody has any more, so it does not count.
 
     Args:
+        experiment: the attempt, for `explore`.
         meanwhile: what others do in between; they are given the lost serial ids.
     """
     kept: Kept | None = None

@@ -13,7 +13,11 @@ Plan = Callable[[Iterable[Boundary]], Iterator[Case]]
 
 
 def every_combination(boundaries: Iterable[Boundary]) -> Iterator[Case]:
-    """Every fault at every boundary, recovered in every way that makes a difference."""
+    """Every fault at every boundary, recovered in every way that makes a difference.
+
+    Args:
+        boundaries: those of an attempt.
+    """
     for boundary, fault, recovery in product(boundaries, Fault, Recovery):
         if fault.can_strike(boundary) and _makes_a_difference(fault, recovery):
             yield boundary, fault, recovery
@@ -24,6 +28,9 @@ def by_turns(boundaries: Iterable[Boundary]) -> Iterator[Case]:
 
     The fault that was tried least, so that one which seldom can strike does when it can; and of the
     recoveries, for each time that a fault is tried, another one.
+
+    Args:
+        boundaries: those of an attempt.
     """
     tried: Counter[Fault] = Counter()
     recoveries = list(Recovery)

@@ -39,7 +39,12 @@ FAILURES = (raise_exception, meet_deadlock)
 
 @dataclass(frozen=True, slots=True)
 class Repetitions:
-    """What was tried: which methods failed, by how, and what came of it."""
+    """What was tried, and what came of it.
+
+    Args:
+        failed: which methods failed, and by what.
+        violations: what did not hold, or differs from a run that did not fail.
+    """
 
     failed: list[str]
     violations: list[Violation]
@@ -62,6 +67,9 @@ def fail_each_phase_once(experiment: Experiment) -> Repetitions:
     in the rows that each table has more, and in the experiment's own `outcome`.
 
     A method that the attempt does not come to is not counted among those that failed.
+
+    Args:
+        experiment: what is tried; `crash_everywhere` shows what a crash does to it.
     """
     failed: list[str] = []
     violations: list[Violation] = []
