@@ -27,7 +27,7 @@ unexport $(filter PG% PYTHON% DJANGO_% PIP_USER PIP_TARGET PIP_PREFIX GRANIAN_% 
 .PHONY: help start test prove drills ci test-newest test-matrix test-psycopg test-queue test-pgbouncer \
 	test-failover chaos bugs evidence bench compare bench-draining bench-growth bench-profile rolling-restarts \
 	stop checks static specification app-specification explorations practice on-this-driver brokers pgbouncer \
-	debian-postgres haproxy ha-programs load-generator test-docs installed pages
+	debian-postgres haproxy ha-programs load-generator test-docs installed pages docs site
 
 help:  ## say what there is
 	@sed -n 's/^\([a-z-]*\):.*## /make \1	/p' Makefile | expand -t 22
@@ -71,7 +71,15 @@ test-docs:  ## the pages: each guide followed, the reference compared with the c
 	@$(IN_DOCS) installed
 	@$(VENV_DOCS)/bin/python -m sandbox during $(IN_DOCS) pages
 
+docs:  ## these pages as a site, in .local/docs
+	@$(IN_DOCS) installed
+	@$(IN_DOCS) site
+	@echo "Open .local/docs/index.html"
+
 installed: $(STAMP)
+
+site:
+	@$(RUN) sphinx --fail-on-warning --keep-going --quiet docs .local/docs
 
 pages:
 	$(PYTEST) $(TOGETHER) docs/tests
