@@ -48,6 +48,7 @@ ci:  ## what the build server runs
 	@$(MAKE) --no-print-directory test
 	@$(MAKE) --no-print-directory prove
 	@$(MAKE) --no-print-directory drills
+	@$(MAKE) --no-print-directory test-docs
 	@$(MAKE) --no-print-directory test-matrix CORNER=3.13-6.1-psycopg-debian
 
 NEWEST := $(foreach minor,13 14 12,python3.$(minor) $(wildcard $(HOME)/.pyenv/versions/3.$(minor).*/bin/python))
@@ -67,7 +68,7 @@ on-this-driver: $(STAMP) haproxy
 	@$(RUN) sandbox during $(MAKE) --no-print-directory specification explorations practice
 
 IN_DOCS := $(MAKE) --no-print-directory VENV=$(VENV_DOCS) REQUIREMENTS=docs/requirements.txt
-test-docs:  ## the pages: each guide followed, the reference compared with the code, in .venv-docs
+test-docs:  ## the pages: each block, command, link and name, the guides, the reference, the site, the wheel; in .venv-docs
 	@$(IN_DOCS) installed
 	@$(VENV_DOCS)/bin/python -m sandbox during $(IN_DOCS) pages
 
@@ -82,7 +83,7 @@ site:
 	@$(RUN) sphinx --fail-on-warning --keep-going --quiet docs .local/docs
 
 pages:
-	$(PYTEST) $(TOGETHER) docs/tests
+	$(PYTEST) $(TOGETHER) docs/tests idempotency/tests/test_package.py
 
 test-queue: export QUEUES ?= database redis rabbitmq
 test-queue: export KILLS ?= 10
