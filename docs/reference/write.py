@@ -142,7 +142,7 @@ def errors() -> str:
 
     told = [
         f"| `{error.code}` | {error.status} | {'yes' if error.retryable else 'no'} "
-        f"| `{error.__name__}` | {_first(error)} |"
+        f"| `{error.__name__}`: {_first(error)} |"
         for module in (refusals, exceptions)
         for error in _errors_of(module, exceptions.IdempotencyError)
     ]
@@ -151,7 +151,7 @@ def errors() -> str:
 
 A client gets one as `{"error": …, "code": …, "retryable": …}`, with its status. Code and status
 never change. `retryable` says that the same request with the same key can end otherwise.""",
-        _table("What a client gets", "| code | status | retryable | class | |", told),
+        _table("What a client gets", "| code | status | retryable | raised as |", told),
     ]
     for title, errors in (
         ("An operation's code broke a rule", _errors_of(exceptions, exceptions.OperationMisuse)),

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from idempotency.tests.conftest import ROOT, wheel  # noqa: F401
+from idempotency.tests.conftest import ROOT
 
 BUILD = ["-m", "build", "--no-isolation", "--outdir"]
 
@@ -21,7 +21,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     return archive, wheel_of_it
 
 
-def test_the_wheel_of_the_archive_is_that_of_the_repository(built, wheel):  # noqa: F811
+def test_the_wheel_of_the_archive_is_that_of_the_repository(built, wheel):
     from_the_archive, from_here = (
         {(each.filename, each.CRC) for each in zipfile.ZipFile(path).infolist()}
         for path in (built[1], wheel)

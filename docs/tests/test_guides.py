@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from idempotency.tests.conftest import ROOT, installed, wheel  # noqa: F401
+from idempotency.tests.conftest import ROOT
 from idempotency.tests.readers import BLOCK, another_database, free_port, reading_in
 
 GUIDES = sorted((ROOT / "docs/howto").glob("*.md"))
@@ -16,12 +16,14 @@ TUTORIAL = (ROOT / "docs/tutorial.md").read_text()
 
 DATABASE = '"NAME": "shop"'
 PORT = re.compile(r"\b8001\b")
+# What a guide leaves out: the tests that it has run, and a provider of its own.
+BESIDE = ROOT / "docs/tests/guides"
 
-Follow = Callable[[str], list[str]]
+Follow = Callable[..., list[str]]
 
 
 @pytest.fixture(scope="session")
-def shop(installed: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:  # noqa: F811
+def shop(installed: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The tutorial's files, as its last step leaves them."""
     folder = tmp_path_factory.mktemp("shop")
     with reading_in(folder, installed) as reader:
@@ -98,22 +100,29 @@ OK
 
 
 @pytest.fixture
-def follow(own_session, shop, installed, tmp_path) -> Iterator[Follow]:  # noqa: F811
+def follow(own_session, shop, installed, tmp_path) -> Iterator[Follow]:
     """Follow a page in a copy of the shop, with a database and a provider of its own."""
-    shutil.copytree(shop, tmp_path, dirs_exist_ok=True)
     port = free_port()
     with another_database("guide") as name, reading_in(tmp_path, installed) as reader:
-        for path in tmp_path.rglob("*.py"):
-            here = PORT.sub(port, path.read_text()).replace(DATABASE, f'"NAME": "{name}"')
-            path.write_text(here)
-        yield lambda page: reader.follow(PORT.sub(port, page))
+
+        def follow(page: str, *beside: Path) -> list[str]:
+            for folder in (shop, *beside):
+                shutil.copytree(folder, tmp_path, dirs_exist_ok=True)
+            for path in tmp_path.rglob("*.py"):
+                here = PORT.sub(port, path.read_text()).replace(DATABASE, f'"NAME": "{name}"')
+                path.write_text(here)
+            return reader.follow(PORT.sub(port, page))
+
+        yield follow
 
 
 @pytest.mark.timeout(120)
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("guide", GUIDES, ids=lambda path: path.stem)
 def test_a_guide_is_true_in_every_file_and_command(guide, follow):
-    assert follow(guide.read_text())
+    beside = BESIDE / guide.stem
+
+    assert follow(guide.read_text(), *([beside] if beside.exists() else []))
 
 
 @pytest.mark.django_db(transaction=True)

@@ -23,8 +23,7 @@ def build(docs: Path, site: Path) -> subprocess.CompletedProcess[str]:
 def copied(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The pages, to be changed, and what they lead to beside them."""
     folder = tmp_path_factory.mktemp("copied")
-    ignored = shutil.ignore_patterns("tests", "__pycache__")
-    shutil.copytree(DOCS, folder / "docs", ignore=ignored)
+    shutil.copytree(DOCS, folder / "docs")
     for beside in ROOT.iterdir():
         if beside != DOCS:
             (folder / beside.name).symlink_to(beside)
