@@ -83,7 +83,7 @@ site:
 	@$(RUN) sphinx --fail-on-warning --keep-going --quiet docs .local/docs
 
 pages:
-	$(PYTEST) $(TOGETHER) docs/tests idempotency/tests/test_package.py
+	$(PYTEST) docs/tests idempotency/tests/test_package.py proof/tests/test_guarantees.py
 
 test-queue: export QUEUES ?= database redis rabbitmq
 test-queue: export KILLS ?= 10
@@ -161,8 +161,6 @@ BY_THEMSELVES := sandbox/tests/test_start.py \
 PYTEST := DATABASE_SESSION_OPTIONS="$(TEST_SESSION)" $(RUN) pytest
 # More at a time than there are cores, since they wait a lot.
 IN_PARALLEL := -n 3 --dist loadfile
-# Those of one file too, where each takes seconds.
-TOGETHER := -n 3
 ignoring = $(patsubst %,--ignore=%,$(1))
 
 checks:
