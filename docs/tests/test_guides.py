@@ -41,12 +41,16 @@ AROUND_THE_README = """
 # shop/readme.py
 from datetime import timedelta
 
+from django import forms
 from django.http import JsonResponse
 
 from idempotency import STARTED, Operation, Response, foreign_phase, idempotent
 from shop import payments
 from shop.models import Order, Review
-from shop.operations import OrderForm
+
+
+class OrderForm(forms.Form):
+    book = forms.CharField(max_length=100)
 
 
 BLOCKS
