@@ -20,7 +20,7 @@ from django.utils.module_loading import autodiscover_modules
 from idempotency.exceptions import OutsideForeignPhase, Parked
 from idempotency.foreign_keys import phase_key, question_key
 from idempotency.http.calls import Params, call
-from idempotency.http.views import view_for
+from idempotency.http.views import View, view_for
 from idempotency.models import IdempotencyKey
 from idempotency.parameters import Parameters, keep_all, parameters_of
 from idempotency.phases import AtomicPhase, ForeignPhase, Phase, Response, UndoPhase
@@ -166,9 +166,13 @@ class Operation:
         self.params, self.path_kwargs = self.params.afresh(), self.path_kwargs.afresh()
 
     @classmethod
-    def as_view(cls) -> Callable[..., HttpResponseBase]:
-        """The view to mount: `path("rides", CreateRide.as_view())`."""
-        return view_for(cls)
+    def as_view(cls, *, get: View | None = None) -> Callable[..., HttpResponseBase]:
+        """The view to mount: `path("rides", CreateRide.as_view())`.
+
+        Args:
+            get: the view that answers GET and HEAD at the same address; without it they are a 405.
+        """
+        return view_for(cls, get)
 
     @classmethod
     @cache

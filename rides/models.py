@@ -92,7 +92,7 @@ def within(field: str, limit: int) -> models.CheckConstraint:
 class Ride(models.Model):
     """One booked flight, and the payment for it once there is one."""
 
-    user = models.ForeignKey(User, on_delete=models.PROTECT, related_name="rides")
+    user = models.ForeignKey(User, on_delete=models.PROTECT, related_name="rides", db_index=False)
     idempotency_key = models.OneToOneField(
         "idempotency.IdempotencyKey",
         on_delete=models.SET_NULL,
@@ -135,7 +135,9 @@ class Ride(models.Model):
         indexes = [
             # For reconciling a time range. Rides come in the order of time, so an index of a few
             # pages will do, and booking pays next to nothing for it.
-            BrinIndex(fields=["created_at"], name="ride_created_at", autosummarize=True)
+            BrinIndex(fields=["created_at"], name="ride_created_at", autosummarize=True),
+            # A page of a rider's rides, the latest first.
+            models.Index(fields=["user", "-id"], name="ride_of_user"),
         ]
         constraints = [
             within("origin_lat", 90),

@@ -158,7 +158,11 @@ class CreateRide(Operation):
             currency=self.ride.currency,
             user_id=self.ride.user_id,
         )
-        return Response(201, {"message": "Payment accepted. Your pilot is on their way!"})
+        return Response(
+            201,
+            {"message": "Payment accepted. Your pilot is on their way!"},
+            headers={"Location": f"/rides/{self.ride.public_id}"},
+        )
 
     def cancelled(self, account: payments.Account) -> Response:
         Ride.objects.filter(public_id=self.ride.public_id).update(cancelled_at=Now())

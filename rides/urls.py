@@ -2,12 +2,16 @@
 
 from django.urls import path, re_path
 
+from idempotency.http.standing import request_standing
 from rides.operations import CreateRide
 from rides.pages import book_a_ride
+from rides.seen import list_rides, show_ride
 from rides.views import not_found
 
 urlpatterns = [
     path("", book_a_ride),
-    path("rides", CreateRide.as_view()),
+    path("rides", CreateRide.as_view(get=list_rides)),
+    path("rides/<uuid:public_id>", show_ride),
+    path("requests", request_standing),
     re_path("", not_found),
 ]

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from django.http import HttpRequest, HttpResponse
 
+from idempotency import doors
 from idempotency.claims import find_key, stage_key
 from idempotency.database import connection
 from idempotency.exceptions import (
@@ -40,6 +41,7 @@ def call(
     refuse_open_transaction_around(operation_class.name)
     origin = Origin.of(request) if request else Origin.of_code(operation_class.name)
     with raising_answers():
+        doors.refuse_while_closed()
         asked = Asked(operation_class, user, _sent(params), path_kwargs or {}, origin)
         return perform(asked, check_key(key))
 

@@ -33,6 +33,7 @@ from idempotency.http.origins import origin_ip
 from idempotency.http.refusals import Unauthenticated
 from idempotency.http.views import (
     MOST_READS,
+    REPLAYED,
     error_response,
     refuse_another_request,
     refuse_unstorable_path,
@@ -249,6 +250,7 @@ def _run(claim: Claim, terms: Terms, call: Callable[[], Any]) -> HttpResponseBas
     entry = {"event": "view", "recovery_point": FINISHED, **took(began_at)}
     progress = Progress(recovery_point=FINISHED, response=_to_store(response), journal=[entry])
     write_progress(claim.lease, progress)
+    response.headers[REPLAYED] = "false"
     return response
 
 

@@ -1,16 +1,26 @@
 """What is wrong with a request that never had a key: it was refused, and nothing was written."""
 
+from collections.abc import Sequence
+
 from idempotency.exceptions import IdempotencyError
 
 
 class MethodNotAllowed(IdempotencyError):
-    """An operation is asked by POST."""
+    """The address is there, but not for this method.
+
+    Args:
+        allowed: the methods that it takes.
+    """
 
     status, code = 405, "method_not_allowed"
 
+    def __init__(self, message: str, allowed: Sequence[str] = ("POST",)) -> None:
+        super().__init__(message)
+        self.allowed = allowed
+
     @property
     def headers(self) -> dict[str, str]:
-        return {"Allow": "POST"}
+        return {"Allow": ", ".join(self.allowed)}
 
 
 class Unauthenticated(IdempotencyError):
@@ -69,3 +79,9 @@ class ParametersInvalid(IdempotencyError):
     """The operation's form refuses the parameters."""
 
     status, code = 422, "parameters_invalid"
+
+
+class RequestUnknown(IdempotencyError):
+    """No request of the user's has the key that it is asked about by."""
+
+    status, code = 404, "request_unknown"

@@ -1,7 +1,7 @@
 """HTTP in, HTTP out: who asks, which key, claim or replay, and an answer for every error."""
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -14,6 +14,7 @@ from django.core.exceptions import (
 )
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.http.multipartparser import MultiPartParserError
+from django.http.response import HttpResponseBase
 from django.utils.module_loading import import_string
 from django.views.decorators.csrf import csrf_exempt
 
@@ -64,6 +65,13 @@ from idempotency.support.sendable import JSON, WITHOUT_BODY
 if TYPE_CHECKING:
     from idempotency.operations import Operation
 
+View = Callable[..., HttpResponseBase]
+
+REPLAYED = "Idempotent-Replayed"
+"""Whether a final answer was stored before, as Stripe names it."""
+
+READING = ("GET", "HEAD")
+
 MOST_READS = 3
 """Between reading and inserting a key somebody may insert it, or the reaper remove it."""
 
@@ -77,33 +85,45 @@ _UNREADABLE_FORM = (
 """What Django raises of a form that it cannot read."""
 
 
-def view_for(operation_class: "type[Operation]") -> Callable[..., HttpResponse]:
-    """The view of an operation."""
+def view_for(
+    operation_class: "type[Operation]", get: View | None = None
+) -> Callable[..., HttpResponseBase]:
+    """The view of an operation, and of what is read at its address."""
+    allowed = (*READING, "POST") if get else ("POST",)
 
-    def view(request: HttpRequest, **path_kwargs: Any) -> HttpResponse:
+    def view(request: HttpRequest, **path_kwargs: Any) -> HttpResponseBase:
+        if get and request.method in READING:
+            return get(request, **path_kwargs)
         try:
             with raising_answers():
-                return _answer(request, operation_class, path_kwargs)
+                return _answer(request, operation_class, path_kwargs, allowed)
         except IdempotencyError as error:
             return error_response(error)
+
+    def refuse(request: HttpRequest) -> None:
+        if not (get and request.method in READING):
+            refuse_unread(request, allowed)
 
     # No CSRF token: the default of AUTHENTICATE checks it where a browser's session is used.
     exempt = csrf_exempt(view)
     # For whoever looks at a URLconf: what is mounted here. Keys find their operation by its name.
     exempt.operation_class = operation_class  # type: ignore[attr-defined]
     # For a server that reads bodies itself, and may refuse before it does.
-    exempt.refuse_unread = refuse_unread  # type: ignore[attr-defined]
+    exempt.refuse_unread = refuse  # type: ignore[attr-defined]
     return exempt
 
 
-def refuse_unread(request: HttpRequest) -> None:
+def refuse_unread(request: HttpRequest, allowed: Sequence[str] = ("POST",)) -> None:
     """Refuse what can be refused without the body and without the database.
+
+    Args:
+        allowed: the methods of the address, of which the operation's is POST.
 
     Raises: `MethodNotAllowed`, `LengthRequired`, `BodyTooLarge`, `BodyMalformed`,
     `ContentTypeUnsupported`, `Unauthenticated`, `KeyMissing`, `KeyInvalid`.
     """
     if request.method != "POST":
-        raise MethodNotAllowed(f"{request.method} is not allowed here; use POST.")
+        raise MethodNotAllowed(f"{request.method} is not allowed here; use POST.", allowed)
     refuse_unread_body(request)
     if not has_credential(request):
         raise Unauthenticated("The request's credentials are missing or not known.")
@@ -126,14 +146,17 @@ def error_response(error: IdempotencyError) -> JsonResponse:
 
 
 def _answer(
-    request: HttpRequest, operation_class: "type[Operation]", path_kwargs: dict[str, Any]
+    request: HttpRequest,
+    operation_class: "type[Operation]",
+    path_kwargs: dict[str, Any],
+    allowed: Sequence[str],
 ) -> HttpResponse:
     # The body is read whole before the first statement, and authenticating may be one: a client
     # with a slow line holds no connection to the database while its bytes are waited for.
-    refuse_unread(request)
+    refuse_unread(request, allowed)
     doors.refuse_while_closed()
     read_bytes(request)
-    user = _authenticate(request)
+    user = authenticate(request)
     key = read_key(request)
     asked = Asked(operation_class, user, read_body(request), path_kwargs, Origin.of(request))
     try:
@@ -149,7 +172,6 @@ def perform(asked: "Asked", key: str) -> HttpResponse:
 
     Raises: an `IdempotencyError` where there is no answer (yet).
     """
-    doors.refuse_while_closed()
     refuse_unstorable_path(asked.origin.path)
     refuse_deep_nesting(asked.sent)
     fresh: tuple[Operation, NewKey] | None = None
@@ -253,7 +275,7 @@ def _retry(asked: Asked, stored: StoredKey) -> HttpResponse:
 def _first_answer(outcome: Outcome) -> HttpResponse:
     if isinstance(outcome, Pending):
         return _pending_answer(outcome.text, math.ceil(outcome.ask_again_in.total_seconds()))
-    headers = dict(outcome.headers)
+    headers = {**outcome.headers, REPLAYED: "false"}
     return answer_with(outcome.content, outcome.status, outcome.content_type, headers)
 
 
@@ -295,7 +317,7 @@ def replay(key: IdempotencyKey) -> HttpResponse:
         key.response_content_type,
         key.response_headers or {},
     )
-    answer.headers["Idempotent-Replayed"] = "true"
+    answer.headers[REPLAYED] = "true"
     return answer
 
 
@@ -308,7 +330,7 @@ def answer_with(
     return answer
 
 
-def _authenticate(request: HttpRequest) -> Any:
+def authenticate(request: HttpRequest) -> Any:
     try:
         user = import_string(conf.current().authenticate)(request)
     except _UNREADABLE_FORM as error:

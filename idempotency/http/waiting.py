@@ -9,7 +9,7 @@ from typing import Any
 
 from django.http import HttpRequest, HttpResponse
 
-from idempotency import conf, stopping
+from idempotency import conf, doors, stopping
 from idempotency.database import connection
 from idempotency.exceptions import RequestInProgress
 
@@ -41,6 +41,7 @@ def wait_for_first(
                 connection.close()  # or give it back to its pool, where there is one
             time.sleep(min(pause, left))
             pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
+            doors.refuse_while_closed()
             try:
                 return again()
             except RequestInProgress as error:

@@ -179,6 +179,6 @@ def _connections_as_a_server_keeps_them() -> Iterator[None]:
 
 
 def _answer_from(response: HttpAnswer) -> Answer:
-    is_replay = "Idempotent-Replayed" in response.headers
+    is_replay = response.headers.get("Idempotent-Replayed") == "true"
     is_pending = response.status_code == PENDING_STATUS and "Retry-After" in response.headers
     return Answer(response.status_code, response.content, is_replay, is_pending)

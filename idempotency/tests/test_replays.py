@@ -14,7 +14,7 @@ FORM = "application/x-www-form-urlencoded"
 
 
 def assert_replayed(first, again):
-    assert "Idempotent-Replayed" not in first.headers
+    assert first.headers["Idempotent-Replayed"] == "false"
     assert again.headers["Idempotent-Replayed"] == "true"
     assert (again.status_code, again.content) == (first.status_code, first.content)
     assert again.headers["Content-Type"] == first.headers["Content-Type"]

@@ -160,7 +160,7 @@ def send(port: int, booking: Booking, patience: float) -> Answer:
         connection.request("POST", request.path, urlencode(request.fields), headers)
         response = connection.getresponse()
         body = response.read()
-    is_replay = "Idempotent-Replayed" in response.headers
+    is_replay = response.headers.get("Idempotent-Replayed") == "true"
     is_pending = response.status == HTTPStatus.ACCEPTED and "Retry-After" in response.headers
     return Answer(response.status, body, is_replay, is_pending)
 

@@ -150,7 +150,7 @@ class Simulation:
         if response.status_code == HTTPStatus.UNAUTHORIZED:
             self.is_unknown_rider = True
             self.stop()
-        if "Idempotent-Replayed" in response.headers:
+        if response.headers.get("Idempotent-Replayed") == "true":
             self.tally.count_replay()
         retry_after = response.headers.get("Retry-After", "")
         return Answer(

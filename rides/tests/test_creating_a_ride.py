@@ -149,7 +149,7 @@ def test_a_key_in_quotes_is_the_same_key(api, stand_in):
     bare = book(api.url, KEY)
     quoted = book(api.url, json.dumps(KEY))
 
-    assert "Idempotent-Replayed" not in bare.headers
+    assert bare.headers["Idempotent-Replayed"] == "false"
     assert quoted.headers["Idempotent-Replayed"] == "true"
     assert quoted.content == bare.content
     assert len(stand_in.charges()) == 1

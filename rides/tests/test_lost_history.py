@@ -37,7 +37,7 @@ def test_a_key_whose_rows_were_lost_asks_the_same_question(api, stand_in):
     again = book(api.url, KEY)
 
     assert (again.status_code, again.json()) == (201, BOOKED)
-    assert "Idempotent-Replayed" not in again.headers
+    assert again.headers["Idempotent-Replayed"] == "false"
     assert the_key(KEY).foreign_key == asked
     [charge] = stand_in.charges()
     assert Ride.objects.get().stripe_charge_id == charge["id"]

@@ -256,6 +256,6 @@ def test_a_key_that_is_used_again_after_its_tombstone_books_and_pays_anew(stand_
     again = book()
 
     assert (again.status_code, again.json()) == (201, BOOKED)
-    assert "Idempotent-Replayed" not in again.headers
+    assert again.headers["Idempotent-Replayed"] == "false"
     assert Ride.objects.count() == 2
     assert len(stand_in.charges(status="succeeded")) == 2
