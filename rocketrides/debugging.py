@@ -8,6 +8,8 @@ whatever is a secret is looked for in the whole page.
 import os
 import re
 from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
@@ -63,6 +65,9 @@ def secrets() -> Iterator[str]:
         password = _password_in(value)
         yield from (password, unquote(password))
     yield from (settings.SECRET_KEY, settings.STRIPE_API_KEY)
+    if settings.STRIPE_API_KEY_FILE:  # which may have another one by now
+        with suppress(OSError, UnicodeDecodeError):
+            yield Path(settings.STRIPE_API_KEY_FILE).read_text(encoding="utf-8").strip()
     yield getattr(settings, "EMAIL_HOST_PASSWORD", "") or ""
     for database in settings.DATABASES.values():
         yield from map(str, _passwords(database))

@@ -21,6 +21,9 @@ if (BASE_DIR / ".env").exists():
     # Some editors begin a file with a mark, which would be taken for a part of its first name.
     env.read_env(BASE_DIR / ".env", encoding="utf-8-sig")
 
+SECRETS = ("SECRET_KEY", "DATABASE_URL", "STRIPE_API_KEY", "EMAIL_URL", "TASKS_BROKER_URL")
+"""Each may stand in a file that `<name>_FILE` names, as a secret that is mounted does."""
+
 LOCAL_DIR = (BASE_DIR / env.str("LOCAL_DIR", default=".local")).resolve()
 
 PORTS = range(1, 65_536)
@@ -48,6 +51,23 @@ ask_no_proxy_for_this_machine()
 def refuse_to_start(reason: str) -> NoReturn:
     """Raises: SystemExit, because it ends manage.py and a server alike with this one line."""
     raise SystemExit(f"Rocket Rides does not start: {reason} (.env.example explains each variable)")
+
+
+def read_secrets_from_files() -> None:
+    """Have each secret's file read in place of its variable, here and in the processes started.
+
+    Raises: SystemExit, in one line, where a file cannot be read.
+    """
+    for name in SECRETS:
+        if path := os.environ.get(f"{name}_FILE", "").strip():
+            try:
+                os.environ[name] = Path(path).read_text(encoding="utf-8").strip()
+            except (OSError, UnicodeDecodeError) as error:
+                why = error.strerror if isinstance(error, OSError) else "it is no text"
+                refuse_to_start(f"{name}_FILE names {path!r}, which cannot be read: {why}")
+
+
+read_secrets_from_files()
 
 
 def text(name: str) -> str:

@@ -63,6 +63,7 @@ PORT = number("PORT", PORTS, default=5000)
 
 database_url = configured_database_url()
 STRIPE_API_KEY = credential("STRIPE_API_KEY")
+STRIPE_API_KEY_FILE = text("STRIPE_API_KEY_FILE")  # looked at before each call, for a rotation
 STRIPE_API_BASE = web_address("STRIPE_API_BASE")
 
 if DEMO_AUTH and STRIPE_API_KEY.startswith(("sk_live_", "rk_live_")):

@@ -13,6 +13,7 @@ from idempotency.exceptions import (
     Indeterminate,
     NeedsReview,
 )
+from rides.payments.api_key import api_key
 from rides.payments.transport import CurlClient, NotSendable
 
 # The client writes an id for its telemetry into the user's home folder and sends it with each call.
@@ -60,7 +61,7 @@ class CardDeclined(Exception):
 
 
 def client() -> stripe.StripeClient:
-    return connected_client(settings.STRIPE_API_KEY, settings.STRIPE_API_BASE)
+    return connected_client(api_key(), settings.STRIPE_API_BASE)
 
 
 @lru_cache(maxsize=8)

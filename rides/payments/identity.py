@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 
 import stripe
-from django.conf import settings
 
+from rides.payments.api_key import api_key
 from rides.payments.asking import ask, judging
 from rides.payments.client import client
 from rides.payments.shapes import is_id, unexpected
@@ -37,7 +37,7 @@ def ask_who_we_are() -> Identity:
         raise unexpected("The account is not what was asked for.", account=answer.data.get("id"))
     return Identity(
         account_id=answer.data["id"],
-        is_live=settings.STRIPE_API_KEY.startswith(LIVE_KEYS),
+        is_live=api_key().startswith(LIVE_KEYS),
         version=answer.headers.get("Stripe-Version", "unknown"),
         version_of_code=stripe.api_version,
     )

@@ -17,7 +17,7 @@ import requests
 from django.db import OperationalError, close_old_connections, connection
 from requests.adapters import HTTPAdapter, Retry
 
-from rocketrides.environment import BASE_DIR
+from rocketrides.environment import BASE_DIR, SECRETS
 
 PRODUCTION = {
     "DEBUG": "false",
@@ -352,6 +352,28 @@ def test_a_dotenv_file_counts_and_the_environment_wins(tmp_path: Path) -> None:
     assert result.stdout.split() == ["DEBUG", "2"], result.stderr
 
 
+def test_each_secret_may_stand_in_a_file_which_wins(tmp_path: Path) -> None:
+    in_files = {}
+    for name in ("SECRET_KEY", "DATABASE_URL", "STRIPE_API_KEY"):
+        (tmp_path / name).write_text(f"{PRODUCTION[name]}-in-a-file\n")
+        in_files[f"{name}_FILE"] = str(tmp_path / name)
+
+    said = {**PRODUCTION, **in_files}
+
+    assert setting("STRIPE_API_KEY", **said) == "sk_test_of_no_consequence-in-a-file"
+    assert setting("SECRET_KEY", **{**said, "SECRET_KEY": ""}).endswith("-in-a-file")
+    assert "nowhere-in-a-file" in setting("DATABASES", **said)
+
+
+def test_a_secrets_file_that_cannot_be_read_is_one_line(tmp_path: Path) -> None:
+    result = run(MANAGE, **{**PRODUCTION, "SECRET_KEY_FILE": str(tmp_path / "none")})
+
+    assert result.returncode == 1
+    assert result.stderr.count("\n") == 1
+    assert "SECRET_KEY_FILE names" in result.stderr
+    assert "No such file" in result.stderr
+
+
 def test_env_example_lists_every_variable_that_is_read() -> None:
     sources = [
         BASE_DIR / "rocketrides" / name for name in ("settings.py", "environment.py", "cores.py")
@@ -367,7 +389,8 @@ def test_env_example_lists_every_variable_that_is_read() -> None:
     read -= {"no_proxy", "NO_PROXY"}  # which are everybody's
     listed = set(re.findall(r"^#(\w+)=", (BASE_DIR / ".env.example").read_text(), re.MULTILINE))
 
-    assert listed == read | paces
+    in_files = {f"{name}_FILE" for name in SECRETS}
+    assert listed == read | paces | in_files
 
 
 def pace_names(text: str) -> str:
