@@ -4,11 +4,11 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from django.contrib import admin
+from django.contrib import admin, messages
 from django.contrib.auth.admin import UserAdmin as DjangoUserAdmin
 from django.contrib.auth.forms import AdminUserCreationForm
 from django.contrib.auth.forms import UserChangeForm as DjangoUserChangeForm
-from django.db.models import Q
+from django.db.models import Model, Q, QuerySet
 from django.http import HttpRequest
 from django.urls import reverse
 from django.utils.html import format_html
@@ -24,8 +24,9 @@ from idempotency.admin.lists import (
     moment_of,
 )
 from idempotency.admin.timeline import Trace
+from rides.apikeys.keys import issue_key, revoke_key
 from rides.formats import amount, place
-from rides.models import AuditRecord, Dispute, Refund, Ride, User
+from rides.models import ApiKey, AuditRecord, Dispute, Refund, Ride, User
 from rides.reversals.rows import Reversal
 
 UUID_TEXT = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
@@ -262,3 +263,42 @@ class UserAdmin(KeysetAdmin, DjangoUserAdmin):
         if is_id(term):
             return Q(pk=term)
         return Q(email=term.lower()) | Q(stripe_customer_id=term)
+
+
+@admin.register(ApiKey)
+class ApiKeyAdmin(KeysetAdmin):
+    """Keys are made and revoked here. What was made is shown once, and changed never."""
+
+    list_display = (
+        "prefix",
+        "user",
+        "name",
+        "created_at",
+        "expires_at",
+        "revoked_at",
+        "last_used_on",
+    )
+    list_select_related = ("user",)
+    search_help_text = "The twelve digits before the secret, or a rider's whole e-mail address"
+    fields = ("user", "name", "expires_at")
+    raw_id_fields = ("user",)
+    actions = ("revoke",)
+
+    def matching(self, term: str) -> Q:
+        return Q(user__email=term.lower()) if "@" in term else Q(prefix=term)
+
+    def has_change_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
+        return obj is None and super().has_change_permission(request, obj)
+
+    def has_delete_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
+        return False
+
+    def save_model(self, request: HttpRequest, obj: ApiKey, form: Any, change: bool) -> None:
+        row, key = issue_key(obj.user, obj.name, expires_at=obj.expires_at)
+        obj.pk = row.pk
+        self.message_user(request, f"Shown once, and stored nowhere: {key}", messages.WARNING)
+
+    @admin.action(description="Revoke the chosen keys", permissions=["change"])
+    def revoke(self, request: HttpRequest, chosen: QuerySet[ApiKey]) -> None:
+        revoked = sum(revoke_key(row.prefix) for row in chosen)
+        self.message_user(request, f"{revoked} revoked: they open nothing any more.")

@@ -1,8 +1,8 @@
-"""Who sends the request, in the demonstration: the original's e-mail address in `Authorization`;
-and who logs in to the admin.
+"""Who sends the request: by an API key, by a browser's session, or, in the demonstration, by the
+original's e-mail address in `Authorization`; and who logs in to the admin.
 
-An address is no secret, so this works only where `DEMO_AUTH` is on, which settings allow only with
-`DEBUG`. A real service names its own function in `IDEMPOTENCY["AUTHENTICATE"]`.
+An address is no secret, so it is taken only where `DEMO_AUTH` is on, which settings allow only with
+`DEBUG`.
 """
 
 from typing import Any
@@ -12,8 +12,17 @@ from django.contrib.auth.backends import ModelBackend
 from django.http import HttpRequest
 
 from idempotency.http.authentication import session_user
+from rides.apikeys.keys import rider_with_key
 from rides.demo import ADMIN_PASSWORD
 from rides.models import User
+
+
+def rider_of(request: HttpRequest) -> User | None:
+    """Return the rider who asks, or None; one SELECT at most, besides that of a session."""
+    scheme, _, token = request.META.get("HTTP_AUTHORIZATION", "").partition(" ")
+    if scheme.lower() == "bearer" and token.startswith("rr_"):
+        return rider_with_key(token)
+    return demo_rider(request) if settings.DEMO_AUTH else session_rider(request)
 
 
 def demo_rider(request: HttpRequest) -> User | None:

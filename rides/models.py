@@ -15,9 +15,10 @@ from django.db import models
 from django.db.models import Q
 from django.db.models.functions import Lower, Now
 
+from rides.apikeys.rows import ApiKey
 from rides.reversals.rows import Dispute, Refund
 
-__all__ = ["AuditRecord", "Dispute", "ReconciledUntil", "Refund", "Ride", "User"]
+__all__ = ["ApiKey", "AuditRecord", "Dispute", "ReconciledUntil", "Refund", "Ride", "User"]
 
 
 class UserManager(BaseUserManager["User"]):

@@ -174,9 +174,10 @@ IDEMPOTENCY: dict[str, Any] = {
     )
     if text(f"{name}_SECONDS")
 }
-IDEMPOTENCY["AUTHENTICATE"] = (
-    "rides.authentication.demo_rider" if DEMO_AUTH else "rides.authentication.session_rider"
-)
+IDEMPOTENCY["AUTHENTICATE"] = "rides.authentication.rider_of"
+
+# Which installation an API key belongs to: each further one has a number of its own, for ever.
+CELL = number("CELL", range(1, 10_000), default=1)
 
 # With DEBUG off the variable is there: two installations on one Stripe account must differ.
 IDEMPOTENCY["FOREIGN_KEY_NAMESPACE"] = namespace(

@@ -12,7 +12,7 @@ from rides.payments.clocks import stripes_clock_ahead
 from rides.payments.closing import close_payment
 from rides.payments.customers import CustomerUnavailable, create_customer, customer_exists
 from rides.payments.disputes import Dispute
-from rides.payments.identity import Identity, ask_who_we_are
+from rides.payments.identity import Identity, ask_who_we_are, is_live
 from rides.payments.reading import (
     charges_between,
     charges_by_id,
@@ -58,6 +58,7 @@ __all__ = [
     "find_ledger_charge",
     "find_reversal",
     "follow",
+    "is_live",
     "read_charge",
     "refund_again",
     "refund_charge",

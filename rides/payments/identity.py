@@ -26,6 +26,11 @@ class Identity:
         return f"account {self.account_id}, {mode} mode, version {self.version}"
 
 
+def is_live() -> bool:
+    """Say whether the key is one by which money is moved."""
+    return api_key().startswith(LIVE_KEYS)
+
+
 def ask_who_we_are() -> Identity:
     """Ask Stripe once, by a call that only reads.
 
@@ -37,7 +42,7 @@ def ask_who_we_are() -> Identity:
         raise unexpected("The account is not what was asked for.", account=answer.data.get("id"))
     return Identity(
         account_id=answer.data["id"],
-        is_live=api_key().startswith(LIVE_KEYS),
+        is_live=is_live(),
         version=answer.headers.get("Stripe-Version", "unknown"),
         version_of_code=stripe.api_version,
     )

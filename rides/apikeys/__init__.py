@@ -1,0 +1,1 @@
+"""API keys: what a rider's own program authenticates with."""
