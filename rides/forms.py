@@ -24,6 +24,10 @@ class DegreesField(forms.DecimalField):
     def __init__(self, *, limit: int) -> None:
         super().__init__(error_messages={"required": "is missing."})
         self.limit = limit
+        self.json_schema = {  # what the contract says of it
+            **{"minimum": -limit, "maximum": limit},
+            "description": f"Degrees, with at most {self.DECIMALS} decimals.",
+        }
 
     def to_python(self, value: Any) -> Any:
         if value in self.empty_values:

@@ -113,7 +113,7 @@ def _answer(request: HttpRequest, answer: Any) -> HttpResponse:
         with raising_answers():
             return JsonResponse(answer(authenticate(request)))
     except IdempotencyError as error:
-        return error_response(error)
+        return error_response(error, request.headers.get("Accept", ""))
 
 
 def _degrees(value: Any) -> str:

@@ -3,6 +3,7 @@
 from django.urls import path, re_path
 
 from idempotency.http.standing import request_standing
+from rides.contract import show_document, show_page
 from rides.operations import CreateRide
 from rides.pages import book_a_ride
 from rides.seen import list_rides, show_ride
@@ -13,5 +14,7 @@ urlpatterns = [
     path("rides", CreateRide.as_view(get=list_rides)),
     path("rides/<uuid:public_id>", show_ride),
     path("requests", request_standing),
+    path("openapi.json", show_document),
+    path("docs", show_page),
     re_path("", not_found),
 ]

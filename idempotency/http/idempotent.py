@@ -212,7 +212,7 @@ def answer_once(request: Any, terms: Terms, call: Callable[[], Any]) -> HttpResp
     except IdempotencyError as error:
         if error.status in _SERVER_ERRORS and not error.retryable:
             raise  # the author's to mend, by the project's own way of showing it
-        return error_response(error)
+        return error_response(error, request.headers.get("Accept", ""))
 
 
 def _answer(request: Any, terms: Terms, call: Callable[[], Any]) -> HttpResponseBase:

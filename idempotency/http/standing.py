@@ -34,15 +34,13 @@ def request_standing(request: HttpRequest) -> HttpResponse:
             doors.refuse_while_closed()
             user = authenticate(request)
             stored = find_key(user.pk, read_key(request))
-    except IdempotencyError as error:
-        return error_response(error)
-    if stored is None:
-        return error_response(
-            RequestUnknown(
+        if stored is None:
+            raise RequestUnknown(
                 "No request of yours has this Idempotency-Key, or its first transaction has not "
                 "been committed yet. Nothing was done now. Send the request with the same key."
             )
-        )
+    except IdempotencyError as error:
+        return error_response(error, request.headers.get("Accept", ""))
     return JsonResponse(standing_of(stored))
 
 

@@ -70,6 +70,7 @@ View = Callable[..., HttpResponseBase]
 REPLAYED = "Idempotent-Replayed"
 """Whether a final answer was stored before, as Stripe names it."""
 
+PROBLEM = "application/problem+json"
 READING = ("GET", "HEAD")
 
 MOST_READS = 3
@@ -98,7 +99,7 @@ def view_for(
             with raising_answers():
                 return _answer(request, operation_class, path_kwargs, allowed)
         except IdempotencyError as error:
-            return error_response(error)
+            return error_response(error, request.headers.get("Accept", ""))
 
     def refuse(request: HttpRequest) -> None:
         if not (get and request.method in READING):
@@ -136,10 +137,22 @@ def has_credential(request: HttpRequest) -> bool:
     return not names or any(request.headers.get(name) for name in names)
 
 
-def error_response(error: IdempotencyError) -> JsonResponse:
-    """An error as the client gets it: `{"error", "code", "retryable"}`."""
-    body = error_body(described(error), code=error.code, retryable=error.retryable)
-    response = JsonResponse(body, status=error.status, headers=error.headers)
+def error_response(error: IdempotencyError, accept: str = "") -> JsonResponse:
+    """An error as the client gets it: `{"error", "code", "retryable"}`, or, for one that accepts
+    `application/problem+json`, as RFC 9457 has it. A stored answer is the first's bytes to anybody.
+
+    Args:
+        accept: the request's header.
+    """
+    said = described(error)
+    body, content_type = error_body(said, code=error.code, retryable=error.retryable), JSON
+    if PROBLEM in accept.lower():
+        title = error.code.replace("_", " ").capitalize()
+        problem = {"type": "about:blank", "title": title, "status": error.status, "detail": said}
+        body, content_type = {**problem, "code": error.code, "retryable": error.retryable}, PROBLEM
+    response = JsonResponse(
+        body, status=error.status, headers=error.headers, content_type=content_type
+    )
     # A 503 of ours is an answer, and the cause of a 500 is in the log already.
     response._has_been_logged = True  # type: ignore[attr-defined]
     return response

@@ -10,6 +10,7 @@ from django.test import Client
 from idempotency.models import IdempotencyKey
 from idempotency.testing.clock import let_time_pass
 from idempotency.tests.bookshop import Death
+from idempotency.tests.ledger import Fault
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -214,3 +215,25 @@ def test_a_form_that_is_too_large_is_refused_with_a_session_too(browser, key):
     )
 
     assert_refused(answer, 413, "body_too_large")
+
+
+def test_an_error_is_a_problem_for_who_asks_for_one(customer, key):
+    headers = {"Authorization": str(customer.user.pk), "Accept": "application/problem+json"}
+
+    answer = Client().post("/orders", {}, "application/json", headers=headers)
+
+    assert answer.headers["Content-Type"] == "application/problem+json"
+    assert answer.json()["status"] == answer.status_code == 400
+    assert answer.json()["code"] == "idempotency_key_missing"
+    assert answer.json()["title"] == "Idempotency key missing"
+    assert "Idempotency-Key" in answer.json()["detail"]
+
+
+def test_a_stored_answer_is_the_firsts_bytes_whatever_is_accepted(customer, key, ledger):
+    ledger.faults = [Fault.DECLINE]
+    first = customer.send(key)
+
+    again = customer.post(customer.order, key, HTTP_ACCEPT="application/problem+json")
+
+    assert again.content == first.content
+    assert again.headers["Content-Type"] == first.headers["Content-Type"] == "application/json"

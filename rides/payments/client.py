@@ -1,7 +1,10 @@
-"""The connection to Stripe: its time limits, and what an error on it means for the money."""
+"""The connection to Stripe: its key and its time limits, and what an error means for the money."""
 
+import logging
+import os
 from datetime import timedelta
 from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 import stripe
@@ -13,8 +16,9 @@ from idempotency.exceptions import (
     Indeterminate,
     NeedsReview,
 )
-from rides.payments.api_key import api_key
 from rides.payments.transport import CurlClient, NotSendable
+
+logger = logging.getLogger(__name__)
 
 # The client writes an id for its telemetry into the user's home folder and sends it with each call.
 stripe.enable_telemetry = False
@@ -58,6 +62,33 @@ class CardDeclined(Exception):
     def __init__(self, message: str, *, payment_id: str | None = None) -> None:
         super().__init__(message)
         self.payment_id = payment_id
+
+
+_read: tuple[tuple[str, int], str] | None = None
+"""Which file was read, as it was written when, and the key that was in it."""
+
+
+def api_key() -> str:
+    """Return the key that `STRIPE_API_KEY_FILE` has now, or `STRIPE_API_KEY` without a file.
+
+    A file that cannot be read, or has no key in it, is being written: the key of before is used.
+    """
+    global _read
+    path = settings.STRIPE_API_KEY_FILE
+    if not path:
+        return str(settings.STRIPE_API_KEY)
+    try:
+        version = (path, os.stat(path).st_mtime_ns)
+        if _read is None or _read[0] != version:
+            key = Path(path).read_text(encoding="utf-8").strip()
+            if not key or not (key.isascii() and key.isprintable()):
+                raise ValueError("it holds no key")
+            if _read is not None:
+                logger.info("Stripe's API key was rotated")
+            _read = version, key
+    except (OSError, ValueError) as error:
+        logger.warning("STRIPE_API_KEY_FILE cannot be read: %s", type(error).__name__)
+    return _read[1] if _read else str(settings.STRIPE_API_KEY)
 
 
 def client() -> stripe.StripeClient:

@@ -4,9 +4,8 @@ from dataclasses import dataclass
 
 import stripe
 
-from rides.payments.api_key import api_key
 from rides.payments.asking import ask, judging
-from rides.payments.client import client
+from rides.payments.client import api_key, client
 from rides.payments.shapes import is_id, unexpected
 
 LIVE_KEYS = ("sk_live_", "rk_live_")  # Stripe's docs, "API keys"

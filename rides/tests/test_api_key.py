@@ -4,8 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from rides.payments.api_key import api_key
-from rides.payments.client import client
+from rides.payments.client import api_key, client
 from rides.tests.booking import ask
 
 OLD, NEW = "sk_test_old", "sk_test_new"

@@ -75,7 +75,7 @@ class Door:
             else:
                 status, headers, content = await self._answer(scope, receive)
         except IdempotencyError as error:
-            status, headers, content = answer_of(error_response(error))
+            status, headers, content = answer_of(error_response(error, accept_of(scope)))
         except Disconnected:
             return
         await send({"type": "http.response.start", "status": status, "headers": headers})
@@ -112,6 +112,11 @@ class Door:
         """A retry whose first is still worked on by this process needs no database to learn it."""
         if asked in self._calling and not waits:
             raise request_in_progress(retry_after_seconds=1)
+
+
+def accept_of(scope: Message) -> str:
+    values = [value.decode("latin-1") for name, value in scope["headers"] if name == b"accept"]
+    return ",".join(values)
 
 
 def question_of(request: HttpRequest) -> tuple[str, ...]:

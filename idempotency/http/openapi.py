@@ -1,0 +1,257 @@
+"""An operation in OpenAPI 3.1: its parameters, its headers, and every answer that it may have.
+
+All of it is read from what the code goes by: the form, the settings, the classes of the errors.
+What only the author knows, the answers of the phases, the author says.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+from django import forms
+from django.core.validators import MaxLengthValidator, MinLengthValidator
+
+from idempotency import conf, exceptions
+from idempotency.exceptions import IdempotencyError
+from idempotency.http import refusals
+from idempotency.models import KEY_MAX_LENGTH
+from idempotency.phases import error_body
+
+if TYPE_CHECKING:
+    from idempotency.operations import Operation
+
+Document = dict[str, Any]
+
+FORM = "application/x-www-form-urlencoded"
+JSON = "application/json"
+
+ERROR: Document = {
+    "type": "object",
+    "required": ["error", "code", "retryable"],
+    "properties": {
+        "error": {"type": "string", "description": "For people: what was wrong, what was kept."},
+        "code": {"type": "string", "description": "For programs: it never changes."},
+        "retryable": {
+            "type": "boolean",
+            "description": "Whether the same request with the same key can end otherwise.",
+        },
+    },
+}
+
+REPLAYED: Document = {
+    "description": "`true` where the answer was stored before; `false` on a first final one.",
+    "schema": {"type": "string", "enum": ["true", "false"]},
+}
+RETRY_AFTER: Document = {
+    "description": "After so many seconds the same request may be sent with the same key.",
+    "schema": {"type": "integer", "minimum": 0},
+}
+
+NOT_OF_A_POST = (refusals.RequestUnknown, refusals.MethodNotAllowed)
+OF_READING = (exceptions.DoorsClosed, exceptions.DatabaseUnavailable, exceptions.PhaseFailed)
+
+
+def components() -> Document:
+    """Return the parts that all operations refer to."""
+    return {
+        "schemas": {"Error": ERROR},
+        "headers": {"Idempotent-Replayed": REPLAYED, "Retry-After": RETRY_AFTER},
+        "parameters": {"IdempotencyKey": key_parameter(), "Prefer": prefer_parameter()},
+    }
+
+
+def operation_item(
+    operation_class: "type[Operation]",
+    *,
+    answers: Mapping[int, Document],
+    summary: str,
+    params_form: Any = None,
+) -> Document:
+    """Return the `post` of an operation.
+
+    Args:
+        answers: by status, what its phases answer, as OpenAPI describes a response. Where errors of
+            the app have the status too, both are in the result.
+        summary: what it does, in a line.
+        params_form: in place of the operation's own.
+    """
+    schema = schema_of(params_form or operation_class.params_form)
+    return {
+        "summary": summary,
+        "operationId": operation_class.name,
+        "parameters": [
+            {"$ref": "#/components/parameters/IdempotencyKey"},
+            {"$ref": "#/components/parameters/Prefer"},
+        ],
+        "requestBody": {
+            "required": True,
+            "description": f"At most {conf.current().max_body_bytes} bytes.",
+            "content": {JSON: {"schema": schema}, FORM: {"schema": schema}},
+        },
+        "responses": responses(answers),
+    }
+
+
+def responses(answers: Mapping[int, Document]) -> Document:
+    """Return every answer by its status: the author's own, and the app's errors."""
+    final = {str(status): _final(answer) for status, answer in answers.items()}
+    return dict(sorted({**final, **refused(errors_of_operations(), final)}.items()))
+
+
+def refused(errors: Iterable[type[IdempotencyError]], beside: Document | None = None) -> Document:
+    """Return the answers that errors are, by their status.
+
+    Args:
+        beside: other answers; where an error has the status of one, both are in the result.
+    """
+    of_status = defaultdict(list)
+    for error in errors:
+        of_status[str(error.status)].append(error)
+    return {
+        status: _refusal(classes, (beside or {}).get(status))
+        for status, classes in sorted(of_status.items())
+    }
+
+
+def errors_of_operations() -> Iterator[type[IdempotencyError]]:
+    """Yield each error that a client of an operation may get."""
+    for module in (refusals, exceptions):
+        for error in vars(module).values():
+            is_error = isinstance(error, type) and issubclass(error, IdempotencyError)
+            if is_error and error.__module__ == module.__name__ and error not in NOT_OF_A_POST:
+                yield error
+
+
+def key_parameter() -> Document:
+    """Return the key's header, with how long a key is known: the draft has servers publish it."""
+    settings = conf.current()
+    return {
+        "name": "Idempotency-Key",
+        "in": "header",
+        "required": True,
+        "description": (
+            "A new random value for each thing that is wanted, and the same one with each try: a "
+            "UUID, bare or in double quotes. The answer is kept for "
+            f"{_hours(settings.retention)} after the request's last run; from then on a retry is a "
+            f"410 `key_expired`, until {_hours(settings.tombstone_retention)} after it. Then the "
+            "key is known no more, and a request with it is a new one."
+        ),
+        "schema": {
+            "type": "string",
+            "minLength": settings.key_min_length,
+            "maxLength": KEY_MAX_LENGTH,
+        },
+        "example": "5f3f1c1e-2f43-4c1d-9a55-0d7d3d3cf1a2",
+    }
+
+
+def prefer_parameter() -> Document:
+    seconds = int(conf.current().wait_limit.total_seconds())
+    return {
+        "name": "Prefer",
+        "in": "header",
+        "required": False,
+        "description": (
+            "`wait=10` has a duplicate wait so many seconds for the first's answer (RFC 7240), at "
+            f"most {seconds}, in place of a 409 at once."
+        ),
+        "schema": {"type": "string"},
+        "example": "wait=10",
+    }
+
+
+def schema_of(shape: Any) -> Document:
+    """Return the JSON Schema of what an operation takes: a form's, or a pydantic model's own."""
+    if hasattr(shape, "model_json_schema"):
+        return dict(shape.model_json_schema())
+    fields = getattr(shape, "base_fields", None)
+    if fields is None:  # a serializer, whose package has a generator of its own
+        return {"type": "object"}
+    return {
+        "type": "object",
+        "additionalProperties": False,
+        "required": [name for name, field in fields.items() if field.required],
+        "properties": {name: schema_of_field(field) for name, field in fields.items()},
+    }
+
+
+def schema_of_field(field: forms.Field) -> Document:
+    """Return a field's JSON Schema, by its type; a field's own `json_schema` wins."""
+    schema: Document = {**_type_of(field), **_limits_of(field)}
+    if field.help_text:
+        schema["description"] = str(field.help_text)
+    return {**schema, **getattr(field, "json_schema", {})}
+
+
+def _type_of(field: forms.Field) -> Document:
+    """As `http.bodies` wants the types of JSON."""
+    if isinstance(field, forms.BooleanField):
+        return {"type": "boolean"}
+    if isinstance(field, forms.IntegerField):  # DecimalField and FloatField are ones too
+        is_whole = not isinstance(field, forms.DecimalField | forms.FloatField)
+        return {"type": "integer" if is_whole else "number"}
+    if isinstance(field, forms.MultipleChoiceField | forms.ModelMultipleChoiceField):
+        return {"type": "array"}
+    if isinstance(field, forms.ModelChoiceField):
+        return {"type": ["string", "integer"]}
+    if isinstance(field, forms.JSONField):
+        return {}
+    formats = {forms.DateField: "date", forms.UUIDField: "uuid", forms.EmailField: "email"}
+    named = [name for kind, name in formats.items() if isinstance(field, kind)]
+    return {"type": "string", **({"format": named[0]} if named else {})}
+
+
+def _limits_of(field: forms.Field) -> Document:
+    found = {
+        "minimum": getattr(field, "min_value", None),
+        "maximum": getattr(field, "max_value", None),
+    }
+    for validator in field.validators:
+        if isinstance(validator, MaxLengthValidator):
+            found["maxLength"] = validator.limit_value
+        if isinstance(validator, MinLengthValidator):
+            found["minLength"] = validator.limit_value
+    if isinstance(field, forms.ChoiceField) and not isinstance(field, forms.ModelChoiceField):
+        choices: Any = field.choices
+        found["enum"] = [value for value, _ in choices]
+    return {name: value for name, value in found.items() if value is not None}
+
+
+def _final(answer: Document) -> Document:
+    """A final answer says whether it was stored before."""
+    replayed = {"Idempotent-Replayed": {"$ref": "#/components/headers/Idempotent-Replayed"}}
+    return {**answer, "headers": {**replayed, **answer.get("headers", {})}}
+
+
+def _refusal(classes: list[type[IdempotencyError]], own: Document | None) -> Document:
+    examples: Document = {}
+    said = [own["description"]] if own else []
+    for error in classes:
+        words = " ".join((error.__doc__ or "").split("Args:")[0].split())
+        examples.setdefault(error.code, {"value": _example(error, words)})
+        said.append(f"`{error.code}`: {words}")
+    content = (own or {}).get("content", {}).get(JSON, {})
+    examples |= content.get("examples", {})
+    answer: Document = {
+        "description": "\n\n".join(said),
+        "content": {
+            JSON: {
+                "schema": content.get("schema", {"$ref": "#/components/schemas/Error"}),
+                "examples": examples,
+            }
+        },
+        "headers": dict((own or {}).get("headers", {})),
+    }
+    if any(error.retryable for error in classes):
+        answer["headers"]["Retry-After"] = {"$ref": "#/components/headers/Retry-After"}
+    return answer
+
+
+def _example(error: type[IdempotencyError], words: str) -> Document:
+    return error_body(words, code=error.code, retryable=error.retryable)
+
+
+def _hours(span: timedelta) -> str:
+    hours = span // timedelta(hours=1)
+    return f"{hours} hours" if hours < 24 * 7 else f"{hours // 24} days"
