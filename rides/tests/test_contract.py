@@ -47,6 +47,7 @@ def test_it_is_served_as_it_is_for_programs_and_for_people():
     for code in ("idempotency_key_missing", "parameters_mismatch", "/requests", "origin_lat"):
         assert code in page.content.decode()
     assert "<script" not in page.content.decode()
+    assert "<code>idempotency_key_missing</code>" in page.content.decode()
 
 
 def test_every_error_that_a_client_may_get_is_named_with_its_status():
