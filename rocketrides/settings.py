@@ -10,6 +10,7 @@ from ipaddress import ip_network
 from typing import Any
 
 import django
+from csp.constants import NONE, SELF, UNSAFE_INLINE
 
 from rocketrides.database import database, limits_of_silence, share_connections
 from rocketrides.environment import (
@@ -56,6 +57,28 @@ SECRET_KEY = secret("SECRET_KEY") or "for-the-sandbox-only-" + "x" * 40
 ALLOWED_HOSTS = words("ALLOWED_HOSTS")  # empty with DEBUG on: localhost only
 CSRF_TRUSTED_ORIGINS = words("CSRF_TRUSTED_ORIGINS")
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = not DEBUG
+
+# TLS ends at a proxy, which says so in X-Forwarded-Proto, and lets no client say it
+# (deploy/haproxy.cfg).
+HTTPS_ONLY = boolean("HTTPS_ONLY", default=not DEBUG)
+if HTTPS_ONLY:
+    SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
+    SECURE_SSL_REDIRECT = True
+    SECURE_REDIRECT_EXEMPT = [r"^(healthz|readyz)$"]  # which a balancer asks without TLS
+    SECURE_HSTS_SECONDS = 365 * 24 * 3600
+    SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE_HSTS_PRELOAD = (
+        False  # what else has the name is not ours
+    )
+    SILENCED_SYSTEM_CHECKS = ["security.W005", "security.W021"]
+
+# Nothing but our own files, and no script in a page; the form's pages have their style in them.
+CONTENT_SECURITY_POLICY = {
+    "DIRECTIVES": {
+        **{"default-src": [SELF], "style-src": [SELF, UNSAFE_INLINE], "img-src": [SELF, "data:"]},
+        **{"object-src": [NONE], "base-uri": [NONE], "form-action": [SELF]},
+        "frame-ancestors": [NONE],
+    }
+}
 
 # --- The sandbox: what stands in for whatever is not configured -----------------------------------
 
@@ -118,6 +141,7 @@ INSTALLED_APPS = [
 MIDDLEWARE = [
     "rocketrides.hosts.refuse_unknown_hosts",
     "django.middleware.security.SecurityMiddleware",
+    "csp.middleware.CSPMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",

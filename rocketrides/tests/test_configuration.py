@@ -8,7 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -32,6 +32,8 @@ REQUIRED = [
 ]
 # Set to nothing, so that no .env of the developer's sets them.
 UNSET = dict.fromkeys([*REQUIRED, "STRIPE_API_BASE", "DATABASE_SESSION_OPTIONS"], "")
+
+BY_TLS = {"X-Forwarded-Proto": "https"}
 
 MANAGE = ["manage.py", "check"]
 WSGI = ["-c", "import rocketrides.wsgi"]
@@ -401,12 +403,39 @@ def pace_names(text: str) -> str:
 
 @pytest.mark.parametrize("debug", ["true", "false"])
 def test_granian_serves_the_admins_files_without_a_build_step(debug: str) -> None:
-    client = requests.Session()
-    client.mount("http://", HTTPAdapter(max_retries=Retry(connect=10, backoff_factor=0.05)))
     with granian({**PRODUCTION, "DEBUG": debug}) as address:
-        answer = client.get(f"{address}/static/admin/css/base.css", timeout=10)
+        answer = get(f"{address}/static/admin/css/base.css", BY_TLS)
 
     assert (answer.status_code, "--primary" in answer.text) == (200, True)
+
+
+def get(address: str, headers: Mapping[str, str] | None = None) -> requests.Response:
+    """Ask a server that is about to listen."""
+    with requests.Session() as client:
+        client.mount("http://", HTTPAdapter(max_retries=Retry(connect=10, backoff_factor=0.05)))
+        return client.get(address, timeout=10, headers=headers, allow_redirects=False)
+
+
+def test_production_has_no_warning_of_djangos() -> None:
+    """The others are of this test: there is no database, and no Stripe."""
+    result = run(["manage.py", "check", "--deploy", "--fail-level", "WARNING"], **PRODUCTION)
+
+    warned = set(re.findall(r"\((\w+\.W\d+)\)", result.stderr))
+    assert warned <= {"rides.W001", "rides.W002"}, result.stderr
+
+
+def test_without_tls_a_request_is_led_to_it_but_for_a_balancers_questions() -> None:
+    with granian(PRODUCTION) as address:
+        plain = get(f"{address}/admin/login/")
+        asked = get(f"{address}/healthz")
+        safe = get(f"{address}/docs", BY_TLS)
+
+    assert (plain.status_code, plain.headers["Location"][:8]) == (301, "https://")
+    assert asked.status_code == 200
+    assert safe.status_code == 200
+    assert safe.headers["Strict-Transport-Security"] == "max-age=31536000"
+    assert "default-src 'self'" in safe.headers["Content-Security-Policy"]
+    assert "frame-ancestors 'none'" in safe.headers["Content-Security-Policy"]
 
 
 @contextmanager
