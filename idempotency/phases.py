@@ -258,10 +258,14 @@ class ForeignPhase(BasePhase):
     def may_send(self, sent_at: datetime | None, now: datetime) -> bool:
         """Whether the foreign system still recognises the key that was first sent at that time.
 
-        A time that is still to come says nothing: the database's clock was wrong, then or now.
+        A time that is still to come says nothing: the database's clock was wrong, then or now. With
+        no window only the attempt that was to be the first to send may do so.
+
+        Args:
+            now: when the attempt began.
         """
-        if sent_at is None:
-            return True
+        if sent_at is None or not self.window:
+            return sent_at in (None, now)
         return -conf.current().clock_tolerance <= now - sent_at < self.window
 
     def rejection_of(self, error: Exception) -> str | None:
@@ -330,7 +334,8 @@ def foreign_phase(
     Args:
         recovery_point: as for `atomic_phase`.
         window: how long after the first sending the foreign system still recognises our key.
-            Inside it the call is sent again; past it only the `lookup` is asked.
+            Inside it the call is sent again; past it only the `lookup` is asked. `timedelta(0)` for
+            one that recognises no key: the call is sent once.
         worst_case: the longest that one call can take, timeouts times tries. A system check
             holds it below the lock timeout.
         memory: the longest that the foreign system keeps a key of ours. A system check has a

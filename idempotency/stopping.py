@@ -39,9 +39,10 @@ class Call:
         Inside a phase's window the other system recognises the key that goes with the call: sent
         again, it answers as it answered the first, or says that the first is under way, which is
         indeterminate. Either way it acts once. Of an undo that is not known, and a look-up sends no
-        key; there the lease must last for as long as the call may.
+        key, nor does a phase without a window; there the lease must last for as long as the call
+        may.
         """
-        if isinstance(self.phase, UndoPhase):
+        if isinstance(self.phase, UndoPhase) or not self.phase.window:
             return False
         return self.phase.may_send(self.key.foreign_sent_at, self.key.last_run_at)
 

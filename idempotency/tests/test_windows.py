@@ -5,7 +5,7 @@ from datetime import timedelta
 import pytest
 from django.urls import path
 
-from idempotency import STARTED, Operation, Response, foreign_phase
+from idempotency import STARTED, Operation, RecoveryPoint, Response, foreign_phase, stopping
 from idempotency.models import StagedJob
 from idempotency.testing.clock import let_time_pass
 from idempotency.tests import bookshop
@@ -30,7 +30,35 @@ class Blind(Operation):
         return Response(201, {"payment": payment})
 
 
-urlpatterns = [*bookshop.urlpatterns, path("blind", Blind.as_view())]
+class Keyless(Operation):
+    """Its foreign system recognises no key: whatever is sent twice is paid twice."""
+
+    @foreign_phase(STARTED, window=timedelta(0), worst_case=timedelta(seconds=10))
+    def pay(self):
+        return provider.pay(100, key=self.foreign_key)
+
+    @pay.lookup
+    def find_payment(self):
+        return provider.find_payment(key=self.foreign_key)
+
+    @pay.commit
+    def keep(self, payment):
+        return RecoveryPoint("paid")
+
+    @foreign_phase("paid", window=timedelta(0), worst_case=timedelta(seconds=10))
+    def pay_more(self):
+        return provider.pay(200, key=self.foreign_key)
+
+    @pay_more.commit
+    def keep_more(self, payment):
+        return Response(201, {"payment": payment})
+
+
+urlpatterns = [
+    *bookshop.urlpatterns,
+    path("blind", Blind.as_view()),
+    path("keyless", Keyless.as_view()),
+]
 
 
 @pytest.fixture
@@ -129,3 +157,35 @@ def test_the_window_begins_with_the_sending_and_not_with_the_claim(customer, key
 
     assert customer.send(key).status_code == 201
     assert ledger.calls == ["POST payments"]
+
+
+def test_without_a_window_each_call_is_sent_once_and_never_again(customer, key, ledger):
+    ledger.faults = [Fault.ERROR_AFTER, None, Fault.ERROR_AFTER]
+
+    first, second, third = (customer.post({}, key, to="/keyless") for _ in range(3))
+
+    assert first.json()["code"] == second.json()["code"] == "outcome_unknown"
+    assert third.json()["code"] == "needs_review", "the second phase has no look-up"
+    assert ledger.calls == ["POST payments", "GET payments", "POST payments"]
+
+
+def test_a_clock_that_is_set_back_a_little_sends_nothing_again_without_a_window(
+    customer, key, ledger
+):
+    ledger.faults = [Fault.ERROR_AFTER]
+    customer.post({}, key, to="/keyless")
+    let_time_pass(timedelta(seconds=-2))
+
+    customer.post({}, key, to="/keyless")
+
+    assert ledger.calls[:2] == ["POST payments", "GET payments"]
+
+
+def test_without_a_window_a_call_under_way_keeps_its_lease_when_the_process_stops(
+    customer, key, ledger
+):
+    during = ledger.meanwhile(lambda: [c.may_be_sent_again for c in stopping.calls_under_way()])
+
+    customer.post({}, key, to="/keyless")
+
+    assert during.result() == [False]
