@@ -39,6 +39,11 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+_MOVED_BY_A_COMMIT = (
+    *("recovery_point", "foreign_sent_at"),
+    *("foreign_reference", "pending_since", "pending_answer", "gives_up_at"),
+)
+
 Outcome = Response | Pending
 """What an attempt ends with, if not with an error: the final answer, or that of the meantime."""
 
@@ -339,10 +344,12 @@ class Attempt:
         key.recovery_point = progress.recovery_point or key.recovery_point
         if progress.begins_foreign_phase:
             key.foreign_sent_at = key.last_run_at
+        # What was pending has ended with the transaction, or the next phase would ask about it.
+        key.foreign_reference = key.pending_since = key.pending_answer = key.gives_up_at = None
         self._claim = Claim(key, lease)
         self.lease = lease
-        self.operation.key.recovery_point = key.recovery_point
-        self.operation.key.foreign_sent_at = key.foreign_sent_at
+        for name in _MOVED_BY_A_COMMIT:
+            setattr(self.operation.key, name, getattr(key, name))
         return progress.response
 
     def begin_untouched(self) -> None:

@@ -13,7 +13,17 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import path
 from django.utils import timezone
 
-from idempotency import STARTED, NoOp, Operation, Pending, Response, foreign_phase, stopping
+from idempotency import (
+    STARTED,
+    NoOp,
+    Operation,
+    Pending,
+    RecoveryPoint,
+    Response,
+    Undo,
+    foreign_phase,
+    stopping,
+)
 from idempotency.claims import take_over_next_due_key
 from idempotency.exceptions import PendingMisused, UnsendableAnswer
 from idempotency.foreign_keys import phase_key
@@ -105,6 +115,44 @@ class Unfollowed(Operation):
         return Response(201, {"payment": payment})
 
 
+class Relay(Operation):
+    """Two transfers, one after the other; without the second the first is given back."""
+
+    @foreign_phase(STARTED, window=bookshop.WINDOW, worst_case=timedelta(seconds=10))
+    def transfer(self):
+        return what_became_of(provider.transfer(100, key=self.foreign_key))
+
+    @transfer.commit
+    def transferred(self, payment):
+        return RecoveryPoint("transferred")
+
+    @transfer.undo
+    def take_back(self):
+        return provider.give_back(key=self.foreign_key_at(STARTED))
+
+    @foreign_phase("transferred", window=bookshop.WINDOW, worst_case=timedelta(seconds=10))
+    def transfer_more(self):
+        return what_became_of(provider.transfer(200, key=self.foreign_key))
+
+    @transfer_more.rejected(provider.Declined)
+    def more_declined(self, error):
+        return Undo()
+
+    @transfer_more.commit
+    def keep(self, payment):
+        return Response(201, {"payment": payment})
+
+    @transfer.follow
+    @transfer_more.follow
+    def follow_transfer(self, reference):
+        return what_became_of(provider.read_transfer(key=reference))
+
+    @transfer.withdraw
+    @transfer_more.withdraw
+    def cancel_transfer(self, reference):
+        return what_became_of(provider.cancel_transfer(key=reference))
+
+
 class Hesitant(Operation):
     """Its payment is made, and its commit would rather wait."""
 
@@ -121,6 +169,7 @@ urlpatterns = [
     path("transfers", Transfer.as_view()),
     path("unfollowed", Unfollowed.as_view()),
     path("hesitant", Hesitant.as_view()),
+    path("relays", Relay.as_view()),
 ]
 
 
@@ -521,3 +570,23 @@ def test_a_process_that_lost_its_lease_notes_nothing_as_pending(send, stored, le
     assert send().json()["code"] == "request_in_progress"
     assert other.result() == "pending"
     assert stored().attempt == 2
+
+
+def test_what_has_ended_is_not_asked_about_by_the_next_phase(customer, key, ledger, stored):
+    ledger.faults = [Fault.PENDING]
+    customer.post({}, key, to="/relays")
+    ledger.settle("succeeded")
+    let_pass(ASKS_AGAIN_IN)
+
+    assert customer.post({}, key, to="/relays").json() == {"payment": "payment-2"}
+    assert [payment["amount_cents"] for payment in ledger.payments] == [100, 200]
+
+
+def test_what_has_ended_is_not_asked_about_by_the_undo_that_follows(customer, key, ledger, stored):
+    ledger.faults = [None, Fault.PENDING]
+    customer.post({}, key, to="/relays")
+    ledger.settle("failed")
+    let_pass(ASKS_AGAIN_IN)
+
+    assert customer.post({}, key, to="/relays").json()["code"] == "cancelled"
+    assert [payment["status"] for payment in ledger.payments] == ["refunded", "failed"]
