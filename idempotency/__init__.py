@@ -8,7 +8,12 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from idempotency.exceptions import Indeterminate, NeedsReview, ReviewRefused
+    from idempotency.exceptions import (
+        IdempotencyError,
+        Indeterminate,
+        NeedsReview,
+        ReviewRefused,
+    )
     from idempotency.http.calls import stage_operation
     from idempotency.http.idempotent import idempotent
     from idempotency.jobs.limits import job_limit
@@ -28,6 +33,7 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "FINISHED": "models",
+    "IdempotencyError": "exceptions",
     "Indeterminate": "exceptions",
     "NeedsReview": "exceptions",
     "NoOp": "phases",
@@ -53,6 +59,7 @@ __all__ = [
     "READ_COMMITTED",
     "SERIALIZABLE",
     "STARTED",
+    "IdempotencyError",
     "Indeterminate",
     "NeedsReview",
     "NoOp",

@@ -152,8 +152,8 @@ class Operation:
             path_kwargs: what the view would find in its path.
             request: the HTTP request that it came by, if it did; for the key to say.
 
-        Raises: an `IdempotencyError` where the view would answer with one, by its `status`, `code`
-        and `headers`; `CalledInsideTransaction` where a transaction is open.
+        Raises: an `IdempotencyError` where the view would answer with one, by its `status`, `code`,
+        `retryable`, `headers` and `message`; `CalledInsideTransaction` where a transaction is open.
         """
         return call(
             cls, user=user, key=key, params=params, path_kwargs=path_kwargs, request=request

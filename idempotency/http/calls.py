@@ -9,6 +9,7 @@ from idempotency import doors
 from idempotency.claims import find_key, stage_key
 from idempotency.database import connection
 from idempotency.exceptions import (
+    IdempotencyError,
     OperationNotStaged,
     ParametersMismatch,
     StagedOutsideTransaction,
@@ -20,6 +21,7 @@ from idempotency.http.refusals import KeyInvalid, KeyMissing, ParametersInvalid
 from idempotency.http.rereading import raising_answers
 from idempotency.http.views import Asked, first_time, perform
 from idempotency.staging import user_in_hand
+from idempotency.support.described import described
 from idempotency.transactions import refuse_open_transaction_around
 
 if TYPE_CHECKING:
@@ -40,10 +42,14 @@ def call(
     """Answer a request that did not come by the operation's own view: see `Operation.call`."""
     refuse_open_transaction_around(operation_class.name)
     origin = Origin.of(request) if request else Origin.of_code(operation_class.name)
-    with raising_answers():
-        doors.refuse_while_closed()
-        asked = Asked(operation_class, user, _sent(params), path_kwargs or {}, origin)
-        return perform(asked, check_key(key))
+    try:
+        with raising_answers():
+            doors.refuse_while_closed()
+            asked = Asked(operation_class, user, _sent(params), path_kwargs or {}, origin)
+            return perform(asked, check_key(key))
+    except IdempotencyError as error:
+        error.message = described(error)  # a framework's own handler sends it
+        raise
 
 
 def stage_operation(
@@ -91,4 +97,10 @@ def _is_staged(asked: Asked, key: str) -> bool:
 
 
 def _sent(params: Params) -> Sent:
-    return params if isinstance(params, Sent) else sent_by_code(params or {})
+    """Raises: `ParametersInvalid` for a body of JSON that is no object."""
+    if isinstance(params, Sent):
+        return params
+    if not isinstance(params, Mapping | None):
+        kind = type(params).__name__
+        raise ParametersInvalid(f"The parameters are to be an object, and not a {kind}.")
+    return sent_by_code(params or {})

@@ -14,6 +14,8 @@ from idempotency.exceptions import (
 )
 from idempotency.http.refusals import KeyInvalid, ParametersInvalid
 from idempotency.models import IdempotencyKey
+from idempotency.support.storable import TEXT_LIMIT
+from idempotency.testing.faults import HOSTILE_WORDS
 from idempotency.tests.bookshop import PlaceOrder, orders
 from idempotency.tests.ledger import Fault
 
@@ -84,6 +86,25 @@ def test_an_outcome_that_is_not_known_is_raised_and_a_second_call_ends_it(call, 
 def test_a_value_that_json_does_not_have_is_named(call, value):
     with pytest.raises(ParametersInvalid, match=r"title: a .+ has no form in JSON"):
         call(title=value)
+
+
+@pytest.mark.parametrize("params", [["Emma"], "Emma", 7, [], False])
+def test_a_body_that_is_no_object_is_refused_as_what_the_client_sent(customer, key, params):
+    with pytest.raises(ParametersInvalid, match="to be an object"):
+        PlaceOrder.call(user=customer.user, key=key, params=params)
+
+
+def test_the_message_of_an_error_can_be_sent_whatever_the_foreign_system_said(call, monkeypatch):
+    def say_anything(_):
+        raise Indeterminate(HOSTILE_WORDS)
+
+    monkeypatch.setattr(PlaceOrder.pay, "method", say_anything)
+
+    with pytest.raises(Indeterminate) as failure:
+        call()
+
+    assert len(failure.value.message.encode()) <= 4 * TEXT_LIMIT
+    assert "\x00" not in failure.value.message
 
 
 def test_in_a_transaction_it_is_refused_before_anything_is_done(call):
