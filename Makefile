@@ -11,6 +11,7 @@ VENV_DBOS ?= .venv-dbos
 VENV_PSYCOPG ?= .venv-psycopg
 VENV_PATRONI ?= .venv-patroni
 VENV_DOCS ?= .venv-docs
+VENV_EXAMPLES ?= .venv-examples
 DJANGO ?=
 REQUIREMENTS ?= requirements.txt
 STAMP  := $(VENV)/installed-$(DJANGO)
@@ -27,7 +28,7 @@ unexport $(filter PG% PYTHON% DJANGO_% PIP_USER PIP_TARGET PIP_PREFIX GRANIAN_% 
 .PHONY: help start test prove drills ci test-newest test-matrix test-psycopg test-queue test-pgbouncer \
 	test-failover chaos bugs evidence bench compare bench-draining bench-growth bench-profile rolling-restarts \
 	stop checks static specification app-specification explorations practice on-this-driver brokers pgbouncer \
-	debian-postgres haproxy ha-programs load-generator test-docs installed pages docs site
+	debian-postgres haproxy ha-programs load-generator test-docs installed pages docs site test-examples example-wheel
 
 help:  ## say what there is
 	@sed -n 's/^\([a-z-]*\):.*## /make \1	/p' Makefile | expand -t 22
@@ -50,6 +51,7 @@ ci:  ## what the build server runs
 	@$(MAKE) --no-print-directory drills
 	@$(MAKE) --no-print-directory test-docs
 	@$(MAKE) --no-print-directory test-matrix CORNER=3.13-6.1-psycopg-debian
+	@$(MAKE) --no-print-directory test-examples SHORT=1
 
 NEWEST := $(foreach minor,13 14 12,python3.$(minor) $(wildcard $(HOME)/.pyenv/versions/3.$(minor).*/bin/python))
 test-newest: PYTHON = $(call python_from,12,$(NEWEST))
@@ -101,6 +103,13 @@ test-failover: $(STAMP) $(VENV_PATRONI)/installed ha-programs  ## PostgreSQL swi
 	@echo hosts: && $(RUN) proof.failover --way hosts --switchovers $(SWITCHOVERS)
 	@echo patroni: && $(RUN) proof.failover --way patroni --switchovers 3
 	@echo "lost commits:" && $(RUN) proof.losses --losses $(SWITCHOVERS)
+
+test-examples: EXAMPLES ?= $(EXAMPLE_PROJECTS)
+test-examples: example-wheel $(VENV_EXAMPLES)/installed  ## the projects of examples/, each from a copy with the built wheel; EXAMPLES=hotel is one, SHORT=1 for a build server
+	@$(VENV_EXAMPLES)/bin/pip install --quiet --disable-pip-version-check --force-reinstall --no-deps \
+		$(VENV_EXAMPLES)/wheel/*.whl
+	@$(RUN) sandbox during $(RUN) examples --python $(VENV_EXAMPLES)/bin/python $(if $(SHORT),--short) $(EXAMPLES)
+	@$(RUN) sandbox during $(RUN) pytest -q -s idempotency/tests/test_lines_of_adoption.py
 
 chaos: MINUTES ?= 1
 chaos: CLIENTS ?= 8
@@ -237,6 +246,19 @@ $(VENV_PSYCOPG)/installed: requirements-psycopg.txt requirements.txt
 	@test -x $(VENV_PSYCOPG)/bin/pip || "$(PYTHON)" -m venv $(VENV_PSYCOPG)
 	@$(VENV_PSYCOPG)/bin/pip install --quiet --disable-pip-version-check --requirement $< && touch $@ || \
 		echo "NOT MEASURED below: the service on psycopg 3, which could not be installed" >&2
+
+example-wheel: $(STAMP)
+	@rm -rf $(VENV_EXAMPLES)/wheel
+	@$(RUN) hatchling build -t wheel -d $(VENV_EXAMPLES)/wheel >/dev/null
+
+# The same versions as here, where both have one; with what the extras of the wheel ask for.
+EXAMPLE_PROJECTS := $(patsubst examples/%/requirements.txt,%,$(wildcard examples/*/requirements.txt))
+$(VENV_EXAMPLES)/installed: $(EXAMPLE_PROJECTS:%=examples/%/requirements.txt) requirements.txt pyproject.toml | example-wheel
+	@echo "Installing into $(VENV_EXAMPLES)"
+	@test -x $(VENV_EXAMPLES)/bin/pip || "$(PYTHON)" -m venv $(VENV_EXAMPLES)
+	@$(VENV_EXAMPLES)/bin/pip install --quiet --disable-pip-version-check --constraint requirements.txt \
+		$(EXAMPLE_PROJECTS:%=--requirement examples/%/requirements.txt) "$$(echo $(VENV_EXAMPLES)/wheel/*.whl)[drf,ninja,testing]"
+	@touch $@
 
 $(VENV_PATRONI)/installed: proof/requirements-patroni.txt
 	@echo "Installing into $(VENV_PATRONI)"

@@ -1,0 +1,25 @@
+"""The form that every error of this API has: `{"code", "message", "retryable"}`."""
+
+from rest_framework.response import Response
+from rest_framework.views import exception_handler
+
+from idempotency import IdempotencyError
+
+RETRYABLE = {429, 503}
+
+
+def answer_for(error, context):
+    """Answer for an exception of a view; REST framework's `EXCEPTION_HANDLER`."""
+    # Adoption.
+    if isinstance(error, IdempotencyError):
+        body = {"code": error.code, "message": error.message, "retryable": error.retryable}
+        return Response(body, status=error.status, headers=error.headers)
+    # End of adoption.
+    response = exception_handler(error, context)
+    if response is not None:
+        response.data = {
+            "code": error.get_codes() if isinstance(error.get_codes(), str) else "invalid",
+            "message": str(error.detail),
+            "retryable": response.status_code in RETRYABLE,
+        }
+    return response

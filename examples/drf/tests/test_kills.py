@@ -1,0 +1,65 @@
+"""An order over HTTP, whose server is killed with -9 in the middle of a call."""
+
+import importlib.metadata
+from concurrent.futures import ThreadPoolExecutor
+from http.client import HTTPException
+from pathlib import Path
+
+import pytest
+
+import idempotency
+from idempotency.testing.clock import let_time_pass, until_anybody_may_take_over
+from idempotency.workers.completing import complete_due_keys
+from shop.models import Order
+from tests.processes import ask, wait_until
+
+ORDER = {"book": "Emma", "copies": 2}
+LONG = 60
+
+
+@pytest.fixture
+def order(server, headers):
+    return lambda: ask(f"{server.url}/orders", "POST", ORDER, headers)
+
+
+@pytest.fixture
+def killed_when_paid(server, till, order):
+    """The server was killed when the till had taken the money and had not answered yet."""
+    till.is_slow(after=LONG)
+    with ThreadPoolExecutor() as pool:
+        first = pool.submit(order)
+        wait_until(till.payments)
+        server.kill()
+        with pytest.raises((OSError, HTTPException)):
+            first.result()
+    till.is_slow()
+    server.start()
+
+
+def test_the_app_is_the_installed_wheel():
+    installed = importlib.metadata.distribution("django-idempotency")
+
+    assert "archive_info" in (installed.read_text("direct_url.json") or "")
+    assert Path(idempotency.__file__).is_relative_to(installed.locate_file(""))
+
+
+def test_a_server_that_was_killed_takes_the_money_once(order, till, killed_when_paid):
+    refused = order()
+    assert (refused.status, refused.body["code"]) == (409, "request_in_progress")
+    assert int(refused.headers["Retry-After"]) > 60
+    let_time_pass(until_anybody_may_take_over())
+
+    first, again = order(), order()
+
+    assert (first.status, first.body["payment"]) == (201, "payment-1")
+    assert (again.text, again.headers["Idempotent-Replayed"]) == (first.text, "true")
+    assert till.payments() == ["payment-1"]
+
+
+def test_a_client_that_never_comes_back_has_its_order_all_the_same(till, killed_when_paid):
+    let_time_pass(until_anybody_may_take_over())
+
+    complete_due_keys(10)
+
+    assert Order.objects.get().payment == "payment-1"
+    assert till.payments() == ["payment-1"]
