@@ -150,7 +150,8 @@ class Operation:
             key: the client's key, or one that names the work: repeated, it gets the same answer.
             params: the fields as JSON has them, or a form's texts as `Sent(texts)`.
             path_kwargs: what the view would find in its path.
-            request: the HTTP request that it came by, if it did; for the key to say.
+            request: the HTTP request that it came by, if it did; for the key to say, and for its
+                `Prefer: wait`.
 
         Raises: an `IdempotencyError` where the view would answer with one, by its `status`, `code`,
         `retryable`, `headers` and `message`; `CalledInsideTransaction` where a transaction is open.

@@ -12,14 +12,21 @@ from idempotency.exceptions import (
     IdempotencyError,
     OperationNotStaged,
     ParametersMismatch,
+    RequestInProgress,
     StagedOutsideTransaction,
 )
 from idempotency.http.bodies import Sent, refuse_deep_nesting, sent_by_code
 from idempotency.http.keys import check_key
 from idempotency.http.origins import Origin
-from idempotency.http.refusals import KeyInvalid, KeyMissing, ParametersInvalid
+from idempotency.http.refusals import (
+    KeyInvalid,
+    KeyMissing,
+    ParametersInvalid,
+    Unauthenticated,
+)
 from idempotency.http.rereading import raising_answers
 from idempotency.http.views import Asked, first_time, perform
+from idempotency.http.waiting import wait_for_first
 from idempotency.staging import user_in_hand
 from idempotency.support.described import described
 from idempotency.transactions import refuse_open_transaction_around
@@ -45,11 +52,22 @@ def call(
     try:
         with raising_answers():
             doors.refuse_while_closed()
+            if getattr(user, "pk", None) is None:  # a framework's anonymous user
+                raise Unauthenticated("The request's credentials are missing or not known.")
             asked = Asked(operation_class, user, _sent(params), path_kwargs or {}, origin)
-            return perform(asked, check_key(key))
+            return _perform(asked, check_key(key), request)
     except IdempotencyError as error:
         error.message = described(error)  # a framework's own handler sends it
         raise
+
+
+def _perform(asked: Asked, key: str, request: HttpRequest | None) -> HttpResponse:
+    try:
+        return perform(asked, key)
+    except RequestInProgress as refused:
+        if request is None:
+            raise
+        return wait_for_first(request, asked.user, refused, lambda: perform(asked, key))
 
 
 def stage_operation(

@@ -4,6 +4,7 @@ import json
 from decimal import Decimal
 
 import pytest
+from django.contrib.auth.models import AnonymousUser
 from django.db import transaction
 
 from idempotency.exceptions import (
@@ -12,7 +13,7 @@ from idempotency.exceptions import (
     Indeterminate,
     ParametersMismatch,
 )
-from idempotency.http.refusals import KeyInvalid, ParametersInvalid
+from idempotency.http.refusals import KeyInvalid, ParametersInvalid, Unauthenticated
 from idempotency.models import IdempotencyKey
 from idempotency.support.storable import TEXT_LIMIT
 from idempotency.testing.faults import HOSTILE_WORDS
@@ -86,6 +87,12 @@ def test_an_outcome_that_is_not_known_is_raised_and_a_second_call_ends_it(call, 
 def test_a_value_that_json_does_not_have_is_named(call, value):
     with pytest.raises(ParametersInvalid, match=r"title: a .+ has no form in JSON"):
         call(title=value)
+
+
+@pytest.mark.parametrize("user", [None, AnonymousUser()])
+def test_a_call_for_nobody_is_refused_as_by_the_view(user, key):
+    with pytest.raises(Unauthenticated):
+        PlaceOrder.call(user=user, key=key, params={"title": "Emma", "price_cents": 900})
 
 
 @pytest.mark.parametrize("params", [["Emma"], "Emma", 7, [], False])

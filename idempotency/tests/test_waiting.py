@@ -12,6 +12,7 @@ from django.test import RequestFactory
 from idempotency import stopping
 from idempotency.http import waiting as waiting_module
 from idempotency.http.waiting import seconds_to_wait
+from idempotency.tests.bookshop import PlaceOrder
 from idempotency.tests.ledger import Fault
 
 PATIENCE_SECONDS = 20
@@ -57,6 +58,19 @@ def test_it_gets_the_firsts_answer(held, customer, key, ledger, elsewhere):
 
     assert duplicate.result().content == first.result().content
     assert duplicate.result().headers["Idempotent-Replayed"] == "true"
+    assert len(ledger.payments) == 1
+
+
+def test_a_call_for_a_request_waits_as_the_view_does(held, customer, key, ledger, elsewhere):
+    request = RequestFactory().post("/orders", headers={"Prefer": "wait=20"})
+    first = held()
+    duplicate = elsewhere(
+        lambda: PlaceOrder.call(user=customer.user, key=key, params=customer.order, request=request)
+    )
+    wait_until(lambda: waiting_module._waiting)
+    held.go_on.set()
+
+    assert duplicate.result().content == first.result().content
     assert len(ledger.payments) == 1
 
 
