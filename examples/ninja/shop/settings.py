@@ -16,6 +16,7 @@ DATABASES = {
         "ENGINE": "django.db.backends.postgresql",
         "NAME": database.pop("dbname"),
         "OPTIONS": database,
+        "TEST": {"NAME": "test_ninja"},
     }
 }
 

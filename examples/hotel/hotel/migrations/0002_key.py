@@ -7,7 +7,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
     dependencies = [
         ("hotel", "0001_initial"),
-        ("idempotency", "0013_answers_of_bytes"),
+        ("idempotency", "__first__"),
     ]
 
     operations = [

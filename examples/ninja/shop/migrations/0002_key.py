@@ -6,7 +6,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("idempotency", "0013_answers_of_bytes"),
+        ("idempotency", "__first__"),
         ("shop", "0001_initial"),
     ]
 
