@@ -26,7 +26,8 @@ class Rooms:
         if body["room"] == "Attic":
             return 409, {"error": "There is a leak in the roof."}
         booking = {"id": f"room-{len(self.bookings) + 1}", "room": body["room"], "status": "booked"}
-        return 200, self.bookings.setdefault(key, booking)
+        kept = self.bookings.setdefault(key, booking)
+        return (200 if kept["status"] == "booked" else 409), kept
 
 
 class Flights:

@@ -1,4 +1,4 @@
-"""An order over HTTP, whose server is killed with -9 in the middle of a call."""
+"""An order over HTTP: sent at once, and with its server killed by -9 in the middle of a call."""
 
 import importlib.metadata
 from concurrent.futures import ThreadPoolExecutor
@@ -41,6 +41,27 @@ def test_the_app_is_the_installed_wheel():
 
     assert "archive_info" in (installed.read_text("direct_url.json") or "")
     assert Path(idempotency.__file__).is_relative_to(installed.locate_file(""))
+
+
+def test_of_eight_at_once_one_pays_and_whoever_is_answered_is_told_the_same(order, till):
+    with ThreadPoolExecutor(8) as pool:
+        answers = list(pool.map(lambda _: order(), range(8)))
+
+    assert {each.status for each in answers} <= {201, 409}
+    assert len({each.text for each in answers if each.status == 201}) == 1
+    assert till.payments() == ["payment-1"]
+
+
+def test_a_duplicate_that_prefers_to_wait_gets_the_first_answer(order, headers, till):
+    headers["Prefer"] = "wait=20"
+    till.is_slow(after=1)
+    with ThreadPoolExecutor() as pool:
+        first = pool.submit(order)
+        wait_until(till.payments)
+        duplicate = order()
+
+    assert (duplicate.status, duplicate.text) == (201, first.result().text)
+    assert duplicate.headers["Idempotent-Replayed"] == "true"
 
 
 def test_a_server_that_was_killed_takes_the_money_once(order, till, killed_when_paid):

@@ -34,7 +34,7 @@ class BookTrip(Operation):
         Trip.objects.create(key=self.key, guest=self.user, **self.params)
         return RecoveryPoint("begun")
 
-    # The partner for rooms knows idempotency keys, for a day.
+    # The partner for rooms recognises an idempotency key for a day.
 
     @foreign_phase("begun", window=timedelta(hours=20), worst_case=WORST_CASE, loads=["trip"])
     def book_room(self):
@@ -43,7 +43,7 @@ class BookTrip(Operation):
     @book_room.rejected(partners.Refused)
     def no_room(self, error):
         self.end_trip(status="refused")
-        return Response.error(409, "The room is taken.", code="no_room")
+        return Response.error(409, "This room cannot be had.", code="no_room")
 
     @book_room.commit
     def room_booked(self, booking):
@@ -54,8 +54,8 @@ class BookTrip(Operation):
     def cancel_room(self):
         partners.cancel_room(key=self.foreign_key_at("begun"))
 
-    # The partner for flights knows none: each call buys a ticket. So it is called once, and asked
-    # by our reference afterwards; a call may still be on its way, so "none" is no answer yet.
+    # The partner for flights recognises none: each call buys a ticket. So it is called once, then
+    # asked by our reference; a call may still be on its way, so "no ticket" is no answer yet.
 
     @foreign_phase("room_booked", window=timedelta(0), worst_case=WORST_CASE, loads=["trip"])
     def buy_ticket(self):
@@ -79,6 +79,10 @@ class BookTrip(Operation):
         partners.void_reference(reference=reference)
         raise partners.Refused
 
+    @buy_ticket.undo  # where a person decides so
+    def void_ticket(self):
+        partners.void_reference(reference=self.foreign_key_at("room_booked"))
+
     @buy_ticket.rejected(partners.Refused)
     def no_flight(self, error):
         return Undo()
@@ -90,7 +94,9 @@ class BookTrip(Operation):
 
     def cancelled(self, account):
         self.end_trip(status="cancelled")
-        return Response.error(409, "There is no flight; the room was given back.", code="no_flight")
+        return Response.error(
+            409, "This trip cannot be had; nothing of it is booked.", code="cancelled"
+        )
 
     @cached_property
     def trip(self):

@@ -4,12 +4,16 @@ import importlib.metadata
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from http.client import HTTPException
+from io import StringIO
 from pathlib import Path
 
 import pytest
+from django.core.management import call_command
+from django.utils import timezone
 
 import idempotency
 from hotel.models import Trip, Wish
+from idempotency.models import IdempotencyKey
 from idempotency.testing.clock import let_time_pass, until_anybody_may_take_over
 from idempotency.workers.completing import complete_due_keys
 from tests.processes import ask, wait_until
@@ -63,7 +67,7 @@ def test_a_retry_gets_the_first_answer_and_books_nothing_more(book, partners):
 def test_without_a_flight_the_room_is_given_back_and_the_no_is_kept(book, partners):
     first, again = book(flight="FULL1"), book(flight="FULL1")
 
-    assert (first.status, first.body["code"]) == (409, "no_flight")
+    assert (first.status, first.body["code"]) == (409, "cancelled")
     assert first.text == again.text
     assert (partners.booked(), partners.sold()) == ([], [])
     assert Trip.objects.get().status == "cancelled"
@@ -114,7 +118,7 @@ def test_an_order_that_comes_too_late_buys_nothing(book, partners, killed_in_a_c
     assert book().status == 202
     let_time_pass(timedelta(minutes=5))
 
-    assert book().body["code"] == "no_flight"
+    assert book().body["code"] == "cancelled"
     assert (partners.booked(), partners.sold()) == ([], [])
 
 
@@ -126,6 +130,16 @@ def test_a_client_that_never_comes_back_has_its_trip_all_the_same(partners, kill
 
     assert Trip.objects.get().status == "booked"
     assert (partners.booked(), partners.sold()) == (["room-1"], ["ticket-1"])
+
+
+def test_a_person_who_undoes_a_trip_gives_all_of_it_back(book, partners, killed_in_a_call):
+    killed_in_a_call(partners.sold, flights={"after": LONG})
+    IdempotencyKey.objects.update(needs_review_at=timezone.now(), locked_at=None)
+
+    call_command("review", "undo", "--all", "--reason=The guest has called.", stdout=StringIO())
+
+    assert (partners.booked(), partners.sold()) == ([], [])
+    assert book().body["code"] == "cancelled"
 
 
 def test_a_wish_is_written_once(server, headers):
