@@ -148,7 +148,8 @@ class Operation:
 
         Args:
             key: the client's key, or one that names the work: repeated, it gets the same answer.
-            params: the fields as JSON has them, or a form's texts as `Sent(texts)`.
+            params: the fields as JSON has them, or a form's texts as a `QueryDict` or
+                `Sent(texts)`.
             path_kwargs: what the view would find in its path.
             request: the HTTP request that it came by, if it did; for the key to say, and for its
                 `Prefer: wait`.

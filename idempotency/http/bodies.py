@@ -14,7 +14,7 @@ from typing import Any
 from urllib.parse import parse_qsl
 
 from django import forms
-from django.http import HttpRequest
+from django.http import HttpRequest, QueryDict
 
 from idempotency import conf
 from idempotency.http.refusals import (
@@ -59,6 +59,18 @@ def sent_by_code(params: Mapping[str, Any]) -> Sent:
     Raises: `ParametersInvalid` for a value that has no form in JSON, by its name.
     """
     return Sent({name: _as_in_json(name, value) for name, value in params.items()}, is_json=True)
+
+
+def sent_by_form(params: QueryDict) -> Sent:
+    """Return the fields of a form that a framework has read.
+
+    Raises: `ParametersInvalid` for a name that is repeated, and for a file.
+    """
+    pairs = [(name, value) for name, values in params.lists() for value in values]
+    for name, value in pairs:
+        if not isinstance(value, str):
+            raise ParametersInvalid(f"{name}: a file cannot be sent.")
+    return Sent(_without_repetition(pairs))
 
 
 def _as_in_json(name: str, value: Any) -> Any:

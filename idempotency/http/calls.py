@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, QueryDict
 
 from idempotency import doors
 from idempotency.claims import find_key, stage_key
@@ -15,7 +15,7 @@ from idempotency.exceptions import (
     RequestInProgress,
     StagedOutsideTransaction,
 )
-from idempotency.http.bodies import Sent, refuse_deep_nesting, sent_by_code
+from idempotency.http.bodies import Sent, refuse_deep_nesting, sent_by_code, sent_by_form
 from idempotency.http.keys import check_key
 from idempotency.http.origins import Origin
 from idempotency.http.refusals import (
@@ -115,9 +115,11 @@ def _is_staged(asked: Asked, key: str) -> bool:
 
 
 def _sent(params: Params) -> Sent:
-    """Raises: `ParametersInvalid` for a body of JSON that is no object."""
+    """Raises: `ParametersInvalid` for a body of JSON that is no object, and for no plain form."""
     if isinstance(params, Sent):
         return params
+    if isinstance(params, QueryDict):
+        return sent_by_form(params)
     if not isinstance(params, Mapping | None):
         kind = type(params).__name__
         raise ParametersInvalid(f"The parameters are to be an object, and not a {kind}.")

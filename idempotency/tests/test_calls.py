@@ -5,7 +5,9 @@ from decimal import Decimal
 
 import pytest
 from django.contrib.auth.models import AnonymousUser
+from django.core.files.uploadedfile import SimpleUploadedFile
 from django.db import transaction
+from django.http import QueryDict
 
 from idempotency.exceptions import (
     CalledInsideTransaction,
@@ -13,6 +15,7 @@ from idempotency.exceptions import (
     Indeterminate,
     ParametersMismatch,
 )
+from idempotency.http.bodies import FORM
 from idempotency.http.refusals import KeyInvalid, ParametersInvalid, Unauthenticated
 from idempotency.models import IdempotencyKey
 from idempotency.support.storable import TEXT_LIMIT
@@ -99,6 +102,25 @@ def test_a_call_for_nobody_is_refused_as_by_the_view(user, key):
 def test_a_body_that_is_no_object_is_refused_as_what_the_client_sent(customer, key, params):
     with pytest.raises(ParametersInvalid, match="to be an object"):
         PlaceOrder.call(user=customer.user, key=key, params=params)
+
+
+def test_a_form_that_a_framework_has_read_is_texts_as_the_views_own(customer, key, ledger):
+    form = QueryDict("title=Emma&price_cents=900")
+
+    called = PlaceOrder.call(user=customer.user, key=key, params=form)
+    sent = customer.post(form.urlencode(), key, content_type=FORM)
+
+    assert called.status_code == 201
+    assert (sent.content, sent.headers["Idempotent-Replayed"]) == (called.content, "true")
+
+
+@pytest.mark.parametrize("more", ["Persuasion", SimpleUploadedFile("cover.png", b"PNG")])
+def test_a_form_that_repeats_a_name_or_has_a_file_is_refused(customer, key, more):
+    form = QueryDict("title=Emma&price_cents=900", mutable=True)
+    form.appendlist("title", more)
+
+    with pytest.raises(ParametersInvalid, match="title"):
+        PlaceOrder.call(user=customer.user, key=key, params=form)
 
 
 def test_the_message_of_an_error_can_be_sent_whatever_the_foreign_system_said(call, monkeypatch):
