@@ -17,9 +17,11 @@ def answer_for(error, context):
     # End of adoption.
     response = exception_handler(error, context)
     if response is not None:
+        data = response.data
+        said = data.get("detail", data) if isinstance(data, dict) else data
         response.data = {
-            "code": error.get_codes() if isinstance(error.get_codes(), str) else "invalid",
-            "message": str(error.detail),
+            "code": getattr(said, "code", "invalid"),
+            "message": str(said),
             "retryable": response.status_code in RETRYABLE,
         }
     return response
