@@ -6,6 +6,7 @@ from http.client import HTTPException
 from pathlib import Path
 
 import pytest
+from django.core.management import call_command
 
 import idempotency
 from idempotency.testing.clock import let_time_pass, until_anybody_may_take_over
@@ -41,6 +42,10 @@ def test_the_app_is_the_installed_wheel():
 
     assert "archive_info" in (installed.read_text("direct_url.json") or "")
     assert Path(idempotency.__file__).is_relative_to(installed.locate_file(""))
+
+
+def test_the_checks_find_nothing(transactional_db):
+    call_command("check", databases=["default"], fail_level="WARNING")
 
 
 def test_of_eight_at_once_one_pays_and_whoever_is_answered_is_told_the_same(order, till):

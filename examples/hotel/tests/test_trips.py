@@ -55,6 +55,10 @@ def test_the_app_is_the_installed_wheel():
     assert Path(idempotency.__file__).is_relative_to(installed.locate_file(""))
 
 
+def test_the_checks_find_nothing(transactional_db):
+    call_command("check", databases=["default"], fail_level="WARNING")
+
+
 def test_a_retry_gets_the_first_answer_and_books_nothing_more(book, partners):
     first, again = book(), book()
 
