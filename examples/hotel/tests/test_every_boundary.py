@@ -6,8 +6,9 @@ from datetime import timedelta
 import pytest
 from django.test import Client
 
-from hotel.models import Trip
+from hotel.models import Trip, Wish
 from hotel.operations import BookTrip
+from idempotency.models import IdempotencyKey
 from idempotency.testing import Experiment, by_turns, every_combination, explore
 
 PLAN = every_combination if os.environ.get("CRASHES") == "all" else by_turns
@@ -46,6 +47,18 @@ def test_a_trip_is_booked_whole_or_not_at_all(crash_everywhere, trip_to, flight)
     report = crash_everywhere(trip_to(flight), PLAN)
 
     assert report.struck == set(report.boundaries)
+
+
+def test_a_wish_is_written_once_whatever_ends_it(crash_everywhere, headers):
+    def send(key):
+        client = Client(raise_request_exception=False, headers={**headers, "Idempotency-Key": key})
+        return client.post("/wishes", {"text": "tea"})
+
+    def each_wish_has_its_key(trial):
+        assert Wish.objects.count() == IdempotencyKey.objects.count()
+        assert trial.final_answer.status == 201
+
+    crash_everywhere(Experiment(send=send, invariants=(each_wish_has_its_key,)), PLAN)
 
 
 def test_an_airline_that_is_asked_twice_sells_twice_and_it_is_seen(trip_to, monkeypatch):

@@ -1,12 +1,14 @@
 """What belongs to the framework stays the framework's: who asks, how often, and how errors look."""
 
 import pytest
+from django.contrib.auth.models import User
 from django.core.cache import cache
 from django.test import Client
 
 from idempotency import Indeterminate
 from idempotency.models import IdempotencyKey
 from shop import till as client
+from shop.models import Token
 
 ORDER = {"book": "Emma", "copies": 2}
 HOSTILE = "\x00 \ud800 " + "é" * 5_000
@@ -84,6 +86,14 @@ def test_who_is_not_known_is_refused_before_the_key_is_touched(order):
     assert_refused(order(Authorization="Bearer wrong"), 401, "unauthenticated")
     assert_refused(order(Authorization=None), 401, "unauthenticated")
     assert not IdempotencyKey.objects.exists()
+
+
+def test_another_customer_with_the_same_key_gets_an_order_of_their_own(order, till):
+    Token.objects.create(user=User.objects.create(username="ben"), key="bens-token")
+
+    answers = order(), order(Authorization="Bearer bens-token")
+
+    assert [each.json()["payment"] for each in answers] == ["payment-1", "payment-2"]
 
 
 def test_who_asks_too_often_is_told_so_before_the_key_is_touched_and_goes_on_later(order, till):
