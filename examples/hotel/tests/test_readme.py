@@ -8,7 +8,7 @@ from pathlib import Path
 from django.db import connection
 from psycopg2.extensions import make_dsn
 
-from tests.processes import Process, free_port
+from tests.processes import Process, free_port, is_open, wait_until
 
 README = Path("README.md").read_text()
 CONSOLE = re.search(r"```console\n(.*?)```", README, re.DOTALL)[1]
@@ -22,6 +22,7 @@ def test_the_readme_is_true(transactional_db):
     commands, wanted = split(shown)
 
     with Process("start.py", environment, port):
+        wait_until(lambda: is_open(port + 1))  # whom the server asks
         ran = subprocess.run(["bash", "-c", commands], capture_output=True, text=True, check=True)
 
     pattern = re.escape(wanted).replace(re.escape("..."), ".*")
