@@ -1,9 +1,8 @@
 """The form that every error of this API has: `{"code", "message", "retryable"}`."""
 
+from idempotency import IdempotencyError
 from rest_framework.response import Response
 from rest_framework.views import exception_handler
-
-from idempotency import IdempotencyError
 
 RETRYABLE = {429, 503}
 

@@ -8,6 +8,7 @@ from idempotency import (
     atomic_phase,
     foreign_phase,
 )
+
 from shop import till
 from shop.models import Order
 from shop.serializers import OrderSerializer

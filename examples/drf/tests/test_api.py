@@ -4,10 +4,10 @@ import pytest
 from django.contrib.auth.models import User
 from django.core.cache import cache
 from django.test import Client
-from rest_framework.authtoken.models import Token
-
 from idempotency import Indeterminate
 from idempotency.models import IdempotencyKey
+from rest_framework.authtoken.models import Token
+
 from shop import till as client
 
 ORDER = {"book": "Emma", "copies": 2}

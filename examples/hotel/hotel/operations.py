@@ -2,9 +2,6 @@ from datetime import timedelta
 from functools import cached_property
 
 from django import forms
-
-from hotel import partners
-from hotel.models import Room, Trip
 from idempotency import (
     STARTED,
     Operation,
@@ -15,6 +12,9 @@ from idempotency import (
     atomic_phase,
     foreign_phase,
 )
+
+from hotel import partners
+from hotel.models import Room, Trip
 
 WORST_CASE = timedelta(seconds=2 * partners.TIMEOUT_SECONDS)
 

@@ -1,10 +1,10 @@
 from django.http import JsonResponse
 from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_GET, require_POST
+from idempotency import idempotent
 
 from hotel.authentication import guest_of
 from hotel.models import Trip, Wish
-from idempotency import idempotent
 
 
 @require_GET

@@ -5,11 +5,11 @@ from datetime import timedelta
 
 import pytest
 from django.test import Client
+from idempotency.models import IdempotencyKey
+from idempotency.testing import Experiment, by_turns, every_combination, explore
 
 from hotel.models import Trip, Wish
 from hotel.operations import BookTrip
-from idempotency.models import IdempotencyKey
-from idempotency.testing import Experiment, by_turns, every_combination, explore
 
 PLAN = every_combination if os.environ.get("CRASHES") == "all" else by_turns
 

@@ -7,15 +7,15 @@ from http.client import HTTPException
 from io import StringIO
 from pathlib import Path
 
+import idempotency
 import pytest
 from django.core.management import call_command
 from django.utils import timezone
-
-import idempotency
-from hotel.models import Trip, Wish
 from idempotency.models import IdempotencyKey
 from idempotency.testing.clock import let_time_pass, until_anybody_may_take_over
 from idempotency.workers.completing import complete_due_keys
+
+from hotel.models import Trip, Wish
 from tests.processes import ask, wait_until
 
 TRIP = {"room": "Garden", "flight": "AB100"}

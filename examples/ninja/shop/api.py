@@ -1,12 +1,12 @@
 import math
 from typing import Annotated
 
+from idempotency import IdempotencyError
 from ninja import Header, NinjaAPI
 from ninja.errors import AuthenticationError, HttpError, Throttled, ValidationError
 from ninja.security import HttpBearer
 from ninja.throttling import AuthRateThrottle
 
-from idempotency import IdempotencyError
 from shop.models import Token
 from shop.operations import PlaceOrder
 from shop.schemas import Confirmation, Error, OrderIn

@@ -5,7 +5,6 @@ from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
 from django.conf import settings
-
 from idempotency import Indeterminate
 
 TIMEOUT_SECONDS = 10

@@ -4,9 +4,9 @@ import pytest
 from django.contrib.auth.models import User
 from django.core.cache import cache
 from django.test import Client
-
 from idempotency import Indeterminate
 from idempotency.models import IdempotencyKey
+
 from shop import till as client
 from shop.models import Token
 

@@ -5,8 +5,8 @@ import os
 import pytest
 from django.core.cache import cache
 from django.test import Client
-
 from idempotency.testing import Experiment, by_turns, every_combination
+
 from shop.models import Order
 from shop.operations import PlaceOrder
 

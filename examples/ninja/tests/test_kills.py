@@ -5,12 +5,12 @@ from concurrent.futures import ThreadPoolExecutor
 from http.client import HTTPException
 from pathlib import Path
 
+import idempotency
 import pytest
 from django.core.management import call_command
-
-import idempotency
 from idempotency.testing.clock import let_time_pass, until_anybody_may_take_over
 from idempotency.workers.completing import complete_due_keys
+
 from shop.models import Order
 from tests.processes import ask, wait_until
 
