@@ -48,6 +48,7 @@ PUBLIC = {
     "Phases": ["atomic_phase", "foreign_phase"],
     "What a phase returns": ["RecoveryPoint", "Response", "NoOp", "Undo", "Pending"],
     "What a phase raises": ["Indeterminate", "NeedsReview", "ReviewRefused"],
+    "What a call raises": ["IdempotencyError"],
     "What a phase stages": ["stage_job", "stage_operation"],
     "Views": ["idempotent"],
     "Jobs": ["job_limit"],
