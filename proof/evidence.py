@@ -94,7 +94,7 @@ def runs(scale: float) -> Iterator[Run]:
     kills = {"KILLS": str(round(5_000 * scale))}
     yield Run("Killed thousands of times", f"{boundaries} -k thousands", kills)
     others = "python -m pytest -q idempotency/tests -k every_boundary"
-    yield Run("Every boundary of two other operations", others, everything)
+    yield Run("Every boundary of other operations", others, everything)
     yield chaos("PostgreSQL restarted", 5 * scale, "--nemeses PostgreSQL --clients 4 --seed 12")
     yield chaos("Stripe fails", 8 * scale, "--nemeses Stripe --clients 12 --seed 13")
     yield chaos("Concurrent duplicates", 8 * scale, "--nemeses --clients 8 --seed 11")
