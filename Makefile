@@ -134,6 +134,7 @@ bench: $(STAMP) $(VENV)/installed-bench $(VENV_DBOS)/installed $(VENV_PSYCOPG)/i
 
 compare: $(STAMP) $(VENV)/installed-compared  ## what packages for idempotency keys do when they are killed, for docs/compared.md
 	@$(RUN) sandbox during $(RUN) bench.packages
+	@$(RUN) sandbox during $(RUN) bench.packages.conforming
 
 bench-draining: $(STAMP)  ## after an outage: keys a second of one completer, and what a client notices
 	@$(RUN) bench.draining

@@ -260,7 +260,8 @@ def set_up(arrangement: Arrangement) -> None:
             " is_staff, is_active, date_joined) SELECT name, '', '', '', '', false, false, true,"
             " now() FROM unnest(ARRAY['ann', 'bob']) AS name"
         )
-    Client().get("/payments")  # imports what the processes need, before they are forked
+    # Imports what the processes need, before they are forked.
+    Client().get("/payments", headers={"Authorization": "ann"})
 
 
 if __name__ == "__main__":

@@ -47,7 +47,8 @@ def pay(request: Any) -> Any:
             return JsonResponse(body, status=402)
         case "a Response of REST framework":
             return Response(body, status=201)
-    answer = JsonResponse(body, status=201, headers={"Location": "/payments/1", "X-Shop": "ours"})
+    headers = {"Location": f"/payments/{body['run']}", "X-Shop": "ours"}
+    answer = JsonResponse(body, status=201, headers=headers)
     answer.set_cookie("seen", "yes")
     return answer
 
@@ -63,6 +64,13 @@ class Payments(APIView):
 
     def post(self, request: Any) -> Any:
         return pay(request)
+
+    def get(self, request: Any) -> Any:
+        """Tell how many payments there are."""
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT count(*) FROM payment")
+            ((count,),) = cursor.fetchall()
+        return JsonResponse({"payments": count})
 
 
 async def pay_asynchronously(request: HttpRequest) -> HttpResponse:

@@ -27,6 +27,12 @@ class Answer:
     def is_done(self) -> bool:
         return 200 <= self.status < 300
 
+    @property
+    def is_marked(self) -> bool:
+        """Whether a header says that it is a replay: packages name it differently."""
+        marks = [v for name, v in self.headers.items() if name.lower().endswith("-replayed")]
+        return any(mark.lower() in ("true", "1") for mark in marks)
+
     def __str__(self) -> str:
         shown = self.body[:60].decode(errors="replace")
         return f"{self.status} {shown}" if self.status else "no answer"
