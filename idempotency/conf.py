@@ -85,6 +85,12 @@ class Settings:
     """Statuses of an `@idempotent` view that may be others the next time: such an answer is not
     stored, and what the view did is rolled back. None from 500 on is stored anyhow."""
 
+    mismatch_status: int = 409
+    """What a key that was used for something else is answered with. The draft has 422."""
+
+    documentation_url: str = ""
+    """Where clients read what keys ask of them: each error leads there (`Link`), if it is set."""
+
     duplicate_wait: timedelta = timedelta(seconds=1)
     """How long a duplicate waits for the `@idempotent` view that has its key in hand."""
 

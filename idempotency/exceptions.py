@@ -20,7 +20,7 @@ class IdempotencyError(Exception):
         retry_after_seconds: becomes the `Retry-After` header.
     """
 
-    status: ClassVar[int] = 500
+    status: int = 500
     code: ClassVar[str] = "internal_error"
     retryable: ClassVar[bool] = False
 

@@ -200,6 +200,8 @@ IDEMPOTENCY: dict[str, Any] = {
 }
 IDEMPOTENCY["AUTHENTICATE"] = "rides.authentication.rider_of"
 
+IDEMPOTENCY["DOCUMENTATION_URL"] = "/docs"
+
 # Which installation an API key belongs to: each further one has a number of its own, for ever.
 CELL = number("CELL", range(1, 10_000), default=1)
 

@@ -107,7 +107,9 @@ def refused(errors: Iterable[type[IdempotencyError]], beside: Document | None = 
     """
     of_status = defaultdict(list)
     for error in errors:
-        of_status[str(error.status)].append(error)
+        is_mismatch = error is exceptions.ParametersMismatch
+        status = conf.current().mismatch_status if is_mismatch else error.status
+        of_status[str(status)].append(error)
     return {
         status: _refusal(classes, (beside or {}).get(status))
         for status, classes in sorted(of_status.items())

@@ -144,15 +144,18 @@ def error_response(error: IdempotencyError, accept: str = "") -> JsonResponse:
     Args:
         accept: the request's header.
     """
-    said = described(error)
+    said, documented_at = described(error), conf.current().documentation_url
     body, content_type = error_body(said, code=error.code, retryable=error.retryable), JSON
     if PROBLEM in accept.lower():
         title = error.code.replace("_", " ").capitalize()
-        problem = {"type": "about:blank", "title": title, "status": error.status, "detail": said}
+        problem = {"type": documented_at or "about:blank", "title": title, "status": error.status}
+        problem["detail"] = said
         body, content_type = {**problem, "code": error.code, "retryable": error.retryable}, PROBLEM
     response = JsonResponse(
         body, status=error.status, headers=error.headers, content_type=content_type
     )
+    if documented_at:
+        response.headers["Link"] = f'<{documented_at}>; rel="describedby"'
     # A 503 of ours is an answer, and the cause of a 500 is in the log already.
     response._has_been_logged = True  # type: ignore[attr-defined]
     return response
@@ -305,11 +308,14 @@ def refuse_another_request(key: IdempotencyKey, *, is_same_operation: bool, sent
 
     Raises: `ParametersMismatch`.
     """
-    if not is_same_operation or key.fingerprint != sent:
-        raise ParametersMismatch(
-            "This Idempotency-Key was first used for another operation or with other parameters. "
-            "Nothing was done now. Send the first request again, or use a new key."
-        )
+    if is_same_operation and key.fingerprint == sent:
+        return
+    mismatch = ParametersMismatch(
+        "This Idempotency-Key was first used for another operation or with other parameters. "
+        "Nothing was done now. Send the first request again, or use a new key."
+    )
+    mismatch.status = conf.current().mismatch_status
+    raise mismatch
 
 
 def replay(key: IdempotencyKey) -> HttpResponse:

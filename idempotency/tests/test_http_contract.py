@@ -237,3 +237,21 @@ def test_a_stored_answer_is_the_firsts_bytes_whatever_is_accepted(customer, key,
 
     assert again.content == first.content
     assert again.headers["Content-Type"] == first.headers["Content-Type"] == "application/json"
+
+
+def test_a_mismatch_has_the_drafts_status_where_a_project_wants_it(customer, key, ledger, settings):
+    customer.send(key)
+    assert customer.send(key, title="Ulysses").status_code == 409
+
+    settings.IDEMPOTENCY = {**settings.IDEMPOTENCY, "MISMATCH_STATUS": 422}
+
+    answer = customer.send(key, title="Ulysses")
+    assert (answer.status_code, answer.json()["code"]) == (422, "parameters_mismatch")
+
+
+def test_an_error_leads_to_where_a_project_documents_its_keys(customer, settings):
+    assert "Link" not in customer.send("short").headers
+
+    settings.IDEMPOTENCY = {**settings.IDEMPOTENCY, "DOCUMENTATION_URL": "/keys"}
+
+    assert customer.send("short").headers["Link"] == '</keys>; rel="describedby"'
