@@ -10,6 +10,7 @@ from ipaddress import ip_network
 from typing import Any
 
 import django
+from corsheaders.defaults import default_headers
 from csp.constants import NONE, SELF, UNSAFE_INLINE
 
 from rocketrides.database import database, limits_of_silence, share_connections
@@ -70,6 +71,11 @@ if HTTPS_ONLY:
         False  # what else has the name is not ours
     )
     SILENCED_SYSTEM_CHECKS = ["security.W005", "security.W021"]
+
+# Which other sites' pages may ask the API, by an API key: none unless said. No cookie goes along.
+CORS_ALLOWED_ORIGINS = words("CORS_ALLOWED_ORIGINS")
+CORS_ALLOW_HEADERS = (*default_headers, "idempotency-key", "prefer")
+CORS_EXPOSE_HEADERS = ("Idempotent-Replayed", "Retry-After", "Location", "Link")
 
 # Nothing but our own files, and no script in a page; the form's pages have their style in them.
 CONTENT_SECURITY_POLICY = {
@@ -136,12 +142,14 @@ INSTALLED_APPS = [
     "django.contrib.staticfiles",
     *(["django_tasks"] if django.VERSION < (6, 0) else []),
     "django_tasks_db",
+    "corsheaders",
 ]
 
 MIDDLEWARE = [
     "rocketrides.hosts.refuse_unknown_hosts",
     "django.middleware.security.SecurityMiddleware",
     "csp.middleware.CSPMiddleware",
+    "corsheaders.middleware.CorsMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",

@@ -72,10 +72,12 @@ class Door:
             # First, since under too much load this is most of what is done.
             if self._turns.is_full() and scope["path"] not in HEALTH:
                 status, headers, content = self._overloaded
+                headers = [*headers, *to_other_sites(scope)]
             else:
                 status, headers, content = await self._answer(scope, receive)
         except IdempotencyError as error:
             status, headers, content = answer_of(error_response(error, accept_of(scope)))
+            headers += to_other_sites(scope)
         except Disconnected:
             return
         await send({"type": "http.response.start", "status": status, "headers": headers})
@@ -87,7 +89,7 @@ class Door:
         request = WSGIRequest(environ_of(scope, body))
         if request.path_info in HEALTH:
             return await self._health.take(request, receive)
-        if refuse_unread := check_of(request.path_info):
+        if (refuse_unread := check_of(request.path_info)) and not is_preflight(request):
             refuse_unread(request)
         asked, waits = question_of(request), seconds_to_wait(request) > 0
         self._refuse_worked_on(asked, waits=waits)
@@ -114,9 +116,27 @@ class Door:
             raise request_in_progress(retry_after_seconds=1)
 
 
+def is_preflight(request: HttpRequest) -> bool:
+    """Say whether a browser asks on behalf of another site's page, before it sends the request."""
+    return request.method == "OPTIONS" and "Access-Control-Request-Method" in request.headers
+
+
 def accept_of(scope: Message) -> str:
     values = [value.decode("latin-1") for name, value in scope["headers"] if name == b"accept"]
     return ",".join(values)
+
+
+def to_other_sites(scope: Message) -> list[tuple[bytes, bytes]]:
+    """Return what lets an allowed site's page read an answer that Django has not made."""
+    origin = next((value for name, value in scope["headers"] if name == b"origin"), b"")
+    if origin.decode("latin-1") not in settings.CORS_ALLOWED_ORIGINS:
+        return []
+    exposed = ", ".join(settings.CORS_EXPOSE_HEADERS).encode()
+    return [
+        (b"Access-Control-Allow-Origin", origin),
+        (b"Access-Control-Expose-Headers", exposed),
+        (b"Vary", b"origin"),
+    ]
 
 
 def question_of(request: HttpRequest) -> tuple[str, ...]:
