@@ -109,7 +109,8 @@ test-examples: example-wheel $(VENV_EXAMPLES)/installed  ## the projects of exam
 	@$(VENV_EXAMPLES)/bin/pip install --quiet --disable-pip-version-check --force-reinstall --no-deps \
 		$(VENV_EXAMPLES)/wheel/*.whl
 	@$(RUN) sandbox during $(RUN) examples --python $(VENV_EXAMPLES)/bin/python $(if $(SHORT),--short) $(EXAMPLES)
-	@$(RUN) sandbox during $(RUN) pytest -q -s idempotency/tests/test_lines_of_adoption.py
+	@$(RUN) sandbox during $(RUN) pytest -q -s idempotency/tests/test_lines_of_adoption.py \
+		$(if $(SHORT),,idempotency/tests/adopters)
 
 chaos: MINUTES ?= 1
 chaos: CLIENTS ?= 8

@@ -26,7 +26,7 @@ def main():
             os.environ["DATABASE_URL"] = stack.enter_context(embedded_postgres()).get_uri()
         if command := sys.argv[1:]:
             raise SystemExit(subprocess.call([sys.executable, "-m", *command]))
-        for command in ("migrate --skip-checks --verbosity 0", "furnish"):
+        for command in ("migrate --verbosity 0", "furnish"):
             subprocess.check_call([sys.executable, "manage.py", *command.split()])
         run_together(PROCESSES)
 

@@ -48,7 +48,8 @@ def ready(request, project):
     """The project with its tables and accounts, and a server."""
     name = request.node.callspec.params["project"]
     for alias in PROJECTS[name]:
-        project.manage("migrate", "--verbosity", "0", "--database", alias)
+        said = project.manage("migrate", "--verbosity", "0", "--database", alias)
+        assert said == ""  # of what it is about to mend nothing is said
     with_accounts = [alias for alias in PROJECTS[name] if (name, alias) != ("apart", "default")]
     project.do(ACCOUNTS.format(aliases=with_accounts))
     project.kept_in = KEPT_IN.get(name, "default")
