@@ -5,9 +5,11 @@ address stands in every log, and a key may have a `/`.
 """
 
 import base64
+from datetime import datetime
 from typing import Any
 
 from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.utils.timezone import get_default_timezone, is_aware, make_aware
 
 from idempotency import doors
 from idempotency.claims import StoredKey, find_key
@@ -66,11 +68,16 @@ def standing_of(stored: StoredKey) -> dict[str, Any]:
         "request": {
             "method": key.request_method,
             "path": key.request_path,
-            "created_at": key.created_at.isoformat(),
-            "last_run_at": key.last_run_at.isoformat(),
+            "created_at": _with_offset(key.created_at),
+            "last_run_at": _with_offset(key.last_run_at),
         },
         "answer": _answer_of(key) if key.is_finished else None,
     }
+
+
+def _with_offset(moment: datetime) -> str:
+    """Write a time for the client. With `USE_TZ` off it is naive, in the zone of the settings."""
+    return (moment if is_aware(moment) else make_aware(moment, get_default_timezone())).isoformat()
 
 
 def _state_of(stored: StoredKey) -> tuple[str, int | None]:

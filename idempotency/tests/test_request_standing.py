@@ -1,7 +1,7 @@
 """`GET /requests`: where a request stands, asked by its key alone, with nothing done."""
 
 import base64
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from django.db import connection
@@ -49,6 +49,19 @@ def test_a_finished_request_is_told_with_its_answer(ask, customer, key, ledger):
     assert told["answer"]["body"].encode() == first.content
     assert told["answer"]["headers"]["Content-Type"] == first.headers["Content-Type"]
     assert told["request"]["path"] == "/orders"
+
+
+def test_a_requests_times_are_told_with_their_offset_where_the_projects_are_naive(
+    ask, customer, key, ledger, settings
+):
+    before = datetime.now(UTC)
+    settings.USE_TZ, settings.TIME_ZONE = False, "Asia/Tokyo"
+    customer.send(key)
+
+    told = ask().json()["request"]
+
+    for moment in ("created_at", "last_run_at"):
+        assert before <= datetime.fromisoformat(told[moment]) <= datetime.now(UTC)
 
 
 def test_an_answer_that_is_no_text_is_told_in_base64(ask, customer, key, ledger):
