@@ -7,10 +7,12 @@ What only the author knows, the answers of the phases, the author says.
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import timedelta
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from django import forms
 from django.core.validators import MaxLengthValidator, MinLengthValidator
+from django.utils.choices import flatten_choices
 
 from idempotency import conf, exceptions
 from idempotency.exceptions import IdempotencyError
@@ -25,6 +27,8 @@ Document = dict[str, Any]
 
 FORM = "application/x-www-form-urlencoded"
 JSON = "application/json"
+
+NESTED_MODEL = "#/components/schemas/{model}"
 
 ERROR: Document = {
     "type": "object",
@@ -52,10 +56,16 @@ NOT_OF_A_POST = (refusals.RequestUnknown, refusals.MethodNotAllowed)
 OF_READING = (exceptions.DoorsClosed, exceptions.DatabaseUnavailable, exceptions.PhaseFailed)
 
 
-def components() -> Document:
-    """Return the parts that all operations refer to."""
+def components(*params_forms: Any) -> Document:
+    """Return the parts that operations refer to.
+
+    Args:
+        params_forms: what the operations take, for the models that are nested in a model's.
+
+    Raises: `ValueError` where two models have one name.
+    """
     return {
-        "schemas": {"Error": ERROR},
+        "schemas": _schemas_of(params_forms),
         "headers": {"Idempotent-Replayed": REPLAYED, "Retry-After": RETRY_AFTER},
         "parameters": {"IdempotencyKey": key_parameter(), "Prefer": prefer_parameter()},
     }
@@ -164,9 +174,12 @@ def prefer_parameter() -> Document:
 
 
 def schema_of(shape: Any) -> Document:
-    """Return the JSON Schema of what an operation takes: a form's, or a pydantic model's own."""
+    """Return the JSON Schema of what an operation takes: a form's, or a pydantic model's own, of
+    which `components` has the nested models.
+    """
     if hasattr(shape, "model_json_schema"):
-        return dict(shape.model_json_schema())
+        schema = shape.model_json_schema(ref_template=NESTED_MODEL)
+        return {name: value for name, value in schema.items() if name != "$defs"}
     fields = getattr(shape, "base_fields", None)
     if fields is None:  # a serializer, whose package has a generator of its own
         return {"type": "object"}
@@ -176,6 +189,19 @@ def schema_of(shape: Any) -> Document:
         "required": [name for name, field in fields.items() if field.required],
         "properties": {name: schema_of_field(field) for name, field in fields.items()},
     }
+
+
+def _schemas_of(shapes: Iterable[Any]) -> Document:
+    """Return them by name: a reference is resolved from the document's root, not a schema's."""
+    found: Document = {"Error": ERROR}
+    for shape in shapes:
+        if not hasattr(shape, "model_json_schema"):
+            continue
+        nested = shape.model_json_schema(ref_template=NESTED_MODEL).get("$defs", {})
+        if taken := [name for name in nested if found.get(name, nested[name]) != nested[name]]:
+            raise ValueError(f"Two models of the document are named {taken[0]}. Rename one.")
+        found |= nested
+    return found
 
 
 def schema_of_field(field: forms.Field) -> Document:
@@ -193,10 +219,15 @@ def _type_of(field: forms.Field) -> Document:
     if isinstance(field, forms.IntegerField):  # DecimalField and FloatField are ones too
         is_whole = not isinstance(field, forms.DecimalField | forms.FloatField)
         return {"type": "integer" if is_whole else "number"}
-    if isinstance(field, forms.MultipleChoiceField | forms.ModelMultipleChoiceField):
+    if isinstance(field, forms.ModelMultipleChoiceField):
         return {"type": "array"}
     if isinstance(field, forms.ModelChoiceField):
         return {"type": ["string", "integer"]}
+    if isinstance(field, forms.MultipleChoiceField):
+        return {"type": "array", "items": {"type": "string", "enum": _choices_of(field)}}
+    if isinstance(field, forms.ChoiceField):
+        empty = [] if field.required else [""]
+        return {"type": "string", "enum": [*_choices_of(field), *empty]}
     if isinstance(field, forms.JSONField):
         return {}
     formats = {forms.DateField: "date", forms.UUIDField: "uuid", forms.EmailField: "email"}
@@ -206,18 +237,27 @@ def _type_of(field: forms.Field) -> Document:
 
 def _limits_of(field: forms.Field) -> Document:
     found = {
-        "minimum": getattr(field, "min_value", None),
-        "maximum": getattr(field, "max_value", None),
+        "minimum": _number(getattr(field, "min_value", None)),
+        "maximum": _number(getattr(field, "max_value", None)),
     }
     for validator in field.validators:
         if isinstance(validator, MaxLengthValidator):
             found["maxLength"] = validator.limit_value
         if isinstance(validator, MinLengthValidator):
             found["minLength"] = validator.limit_value
-    if isinstance(field, forms.ChoiceField) and not isinstance(field, forms.ModelChoiceField):
-        choices: Any = field.choices
-        found["enum"] = [value for value, _ in choices]
     return {name: value for name, value in found.items() if value is not None}
+
+
+def _choices_of(field: forms.ChoiceField) -> list[str]:
+    """Return the values as a form compares them, of groups too."""
+    choices: Any = field.choices
+    return [str(value) for value, _ in flatten_choices(choices) if value not in ("", None)]
+
+
+def _number(limit: Any) -> Any:
+    """Return a limit that JSON has as a number."""
+    value = limit() if callable(limit) else limit
+    return float(value) if isinstance(value, Decimal) else value
 
 
 def _final(answer: Document) -> Document:

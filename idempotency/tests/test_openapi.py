@@ -1,0 +1,109 @@
+"""An operation in OpenAPI: what the document says of its fields is what its form takes."""
+
+import json
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from django import forms
+from django.db import models
+from pydantic import BaseModel
+
+from idempotency import STARTED, Operation, Response, atomic_phase
+from idempotency.http.bodies import sent_by_code
+from idempotency.http.openapi import NESTED_MODEL, components, operation_item, schema_of
+from idempotency.http.shapes import shape_of
+
+
+class Size(models.IntegerChoices):
+    SMALL = 1
+    LARGE = 2
+
+
+class Wanted(forms.Form):
+    colour = forms.ChoiceField(choices=[("red", "Red"), ("Pale", [("rose", "Rose")])])
+    size = forms.TypedChoiceField(choices=Size, coerce=int)
+    finish = forms.ChoiceField(choices=[("", "any"), ("matt", "Matt")], required=False)
+    extras = forms.MultipleChoiceField(choices=[("bow", "Bow"), ("box", "Box")])
+    price = forms.DecimalField(min_value=Decimal("0.01"), max_value=lambda: 10)
+
+
+WANTED = {"colour": "rose", "size": "2", "finish": "", "extras": ["bow"], "price": 1}
+
+
+def test_choices_in_the_document_are_those_that_the_form_takes():
+    fields = schema_of(Wanted)["properties"]
+    enums = {
+        "colour": fields["colour"]["enum"],
+        "size": fields["size"]["enum"],
+        "finish": fields["finish"]["enum"],
+        "extras": [[value] for value in fields["extras"]["items"]["enum"]],
+    }
+
+    for name, values in enums.items():
+        for value in values:
+            shape_of(Wanted).make(sent_by_code({**WANTED, name: value}))
+
+    assert enums == {
+        "colour": ["red", "rose"],
+        "size": ["1", "2"],
+        "finish": ["matt", ""],
+        "extras": [["bow"], ["box"]],
+    }
+
+
+def test_limits_of_a_number_are_numbers_of_json():
+    price = json.loads(json.dumps(schema_of(Wanted)["properties"]["price"]))
+
+    assert price == {"type": "number", "minimum": 0.01, "maximum": 10}
+
+
+class Item(BaseModel):
+    name: str
+    parts: list["Item"] = []
+
+
+class Basket(BaseModel):
+    items: list[Item]
+
+
+class Fill(Operation):
+    params_form = Basket
+
+    @atomic_phase(STARTED)
+    def fill(self) -> Response:
+        return Response(201, {})
+
+
+def test_a_nested_model_is_found_where_the_document_refers_to_it():
+    item = operation_item(Fill, answers={}, summary="Fill a basket")
+    document = {"paths": {"/baskets": {"post": item}}, "components": components(Basket, Item)}
+
+    references = set(references_in(document))
+
+    assert NESTED_MODEL.format(model="Item") in references
+    for reference in references:
+        found = document
+        for name in reference.removeprefix("#/").split("/"):
+            found = found[name]
+
+
+def references_in(document: Any) -> Any:
+    if isinstance(document, dict):
+        if "$ref" in document:
+            yield document["$ref"]
+        document = list(document.values())
+    if isinstance(document, list):
+        for part in document:
+            yield from references_in(part)
+
+
+def test_two_nested_models_of_one_name_are_refused():
+    class Error(BaseModel):
+        reason: str
+
+    class Report(BaseModel):
+        errors: list[Error]
+
+    with pytest.raises(ValueError, match="named Error"):
+        components(Report)
