@@ -8,6 +8,7 @@ from datetime import timedelta
 from typing import Any
 
 from django.apps import apps
+from django.contrib.auth import get_user_model
 from django.core.checks import CheckMessage, Error, Warning, register
 from django.db import models, router
 
@@ -33,6 +34,15 @@ def check_database(**_: Any) -> Iterator[CheckMessage]:
                 obj=model,
                 id="idempotency.E050",
             )
+    user = get_user_model()
+    if router.db_for_write(user) != ALIAS:
+        yield Error(
+            f"{user._meta.label} belongs to another database than {ALIAS!r}, where each key "
+            "references its user.",
+            hint="Let DATABASE_ROUTERS lead the users to the DATABASE of IDEMPOTENCY.",
+            obj=user,
+            id="idempotency.E050",
+        )
 
 
 @register()

@@ -4,6 +4,7 @@ import gc
 from datetime import timedelta
 
 import pytest
+from django.contrib.auth import get_user_model
 from django.core.checks import run_checks
 from django.core.exceptions import ImproperlyConfigured
 from django.db import models
@@ -67,6 +68,18 @@ def test_a_router_that_leads_the_tables_elsewhere_is_an_error(settings, router, 
     assert tables <= {message.obj for message in messages}
     assert set(ids(messages)) == {"idempotency.E050"}
     assert all(message.hint for message in messages)
+
+
+def test_a_router_that_leads_the_users_away_from_the_keys_is_an_error(settings):
+    class UsersElsewhere:
+        def db_for_write(self, model, **_):
+            return "other" if model is get_user_model() else None
+
+    settings.DATABASE_ROUTERS = [UsersElsewhere()]
+
+    [message] = checks.check_database()
+
+    assert (message.id, message.obj) == ("idempotency.E050", get_user_model())
 
 
 class ReadsFromReplica:
