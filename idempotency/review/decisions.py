@@ -78,6 +78,7 @@ def ask_foreign_system(key: IdempotencyKey) -> str:
     return "It has no record of the request." if found is None else storable_text(found)
 
 
+@reading_where_it_writes()
 def run_again(decision: Decision) -> Outcome:
     """Go on from the recovery point, as a retry would; with a new question, where the old one was
     refused and the phase asks anew.
@@ -98,6 +99,7 @@ def _asks_anew(phase: Phase, key: IdempotencyKey) -> bool:
     return not key.is_pending and bool(ended) and ended[-1].get("refused", False)
 
 
+@reading_where_it_writes()
 def adopt(decision: Decision, reference: str) -> Outcome:
     """Go on with what the person found at the foreign system, after the phase's check of it.
 
@@ -117,6 +119,7 @@ def adopt(decision: Decision, reference: str) -> Outcome:
     return _carry_out("adopt", decision, attempt, first)
 
 
+@reading_where_it_writes()
 def undo(decision: Decision) -> Outcome:
     """Take back what was done at the foreign system, and finish the request as cancelled.
 
@@ -130,6 +133,7 @@ def undo(decision: Decision) -> Outcome:
     return _carry_out("undo", decision, attempt, attempt.run_phase, leads_to=point)
 
 
+@reading_where_it_writes()
 def close(decision: Decision, response: Response) -> Outcome:
     """Finish the request with the answer that the person gives, and do nothing else. That works
     for a request whose operation this code no longer has, too.
@@ -157,7 +161,6 @@ def said_of(outcome: Outcome) -> str:
     return f"finished with {outcome.status}: {body}"
 
 
-@reading_where_it_writes()
 def _carry_out(
     action: str,
     decision: Decision,

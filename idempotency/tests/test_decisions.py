@@ -10,6 +10,7 @@ import pytest
 from django.contrib.auth import get_user_model
 from django.core.management import CommandError
 
+from idempotency.database import reading_where_it_writes
 from idempotency.exceptions import Indeterminate, LeaseLost, ReviewRefused
 from idempotency.models import IdempotencyKey, ReviewDecision
 from idempotency.phases import undo_point
@@ -86,6 +87,28 @@ def test_a_decision_does_what_it_says(customer, key, paid_late, ledger, decide, 
     assert answer.status_code == status
     assert answer.json().items() >= told.items()
     assert answer.headers["Idempotent-Replayed"] == "true"
+
+
+class FromReplica:
+    """A project's own router, whose replica cannot be asked."""
+
+    def db_for_read(self, model, **_):
+        return "replica"
+
+    def db_for_write(self, model, **_):
+        return "default"
+
+
+@each_decision
+def test_a_decision_is_taken_on_the_request_as_it_is_and_not_as_a_replica_has_it(
+    paid_late, slug, settings
+):
+    settings.DATABASE_ROUTERS = ["idempotency.database.ReadsWhereItWrites", FromReplica()]
+
+    DECIDE[slug](decision(paid_late))
+
+    with reading_where_it_writes():
+        assert IdempotencyKey.objects.get(pk=paid_late.pk).is_finished
 
 
 @each_way
