@@ -9,10 +9,10 @@ from functools import partial, wraps
 from typing import Any, ParamSpec, TypeVar
 
 from django.db import Error as DatabaseFailure
-from django.db import NotSupportedError, OperationalError
+from django.db import NotSupportedError, OperationalError, connections
 
 from idempotency import conf
-from idempotency.database import atomic, connection
+from idempotency.database import ALIAS, atomic, connection
 from idempotency.database_errors import (
     Keep,
     may_succeed_when_repeated,
@@ -173,6 +173,15 @@ def drop_broken_connection(error: BaseException) -> None:
         connection.connection.close()
     with suppress(DatabaseFailure):
         connection.close()
+
+
+def drop_failed_connections_elsewhere() -> None:
+    """Close the connections to the project's other databases that have failed, if they are of no
+    use. Django does so between two requests, and a worker has none.
+    """
+    for other in connections.all(initialized_only=True):
+        if other.alias != ALIAS and other.errors_occurred:
+            other.close_if_unusable_or_obsolete()
 
 
 @contextmanager

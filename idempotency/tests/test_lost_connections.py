@@ -1,20 +1,33 @@
 """The database goes away in the middle of a request: what was committed counts, and a retry goes
 on from there. Where nothing had been done on the lost connection, its client does not notice."""
 
+from contextlib import suppress
+from datetime import timedelta
+
 import pytest
-from django.db import NotSupportedError, OperationalError, connection
+from django.db import (
+    InterfaceError,
+    NotSupportedError,
+    OperationalError,
+    connection,
+    connections,
+    transaction,
+)
 from django.urls import path
 
-from idempotency import STARTED, Operation, RecoveryPoint, Response, atomic_phase
+from idempotency import STARTED, Operation, RecoveryPoint, Response, atomic_phase, stage_operation
 from idempotency.database_errors import database_is_away
 from idempotency.exceptions import DatabaseUnavailable
 from idempotency.http.rereading import raising_answers
 from idempotency.models import StagedJob
+from idempotency.support.batches import Batch
 from idempotency.tests import bookshop
 from idempotency.tests.bookshop import ORDERED, orders
 from idempotency.tests.ledger import Fault
 from idempotency.tests.sessions import backend_pid, end_connection
 from idempotency.transactions import SERIALIZABLE, in_transaction
+from idempotency.workers import loop
+from idempotency.workers.completing import complete_due_keys
 from idempotency.workers.loop import refuse_server_that_only_reads
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -37,6 +50,14 @@ class Interrupted(Operation):
             end_connection(backend_pid())
         bookshop.audit("ended", self.user.pk)
         return Response(201, {})
+
+
+class AsksElsewhere(Operation):
+    """Reads from another database of the project."""
+
+    @atomic_phase(STARTED)
+    def ask(self):
+        return Response(201, {"pid": pid_elsewhere()})
 
 
 urlpatterns = [*bookshop.urlpatterns, path("interrupted", Interrupted.as_view())]
@@ -202,3 +223,53 @@ def test_a_standby_that_has_no_serializable_transactions_is_given_up():
         in_transaction(backend_pid, isolation=SERIALIZABLE)
 
     assert database_is_away(away.value)
+
+
+@pytest.fixture
+def another_database(monkeypatch):
+    """One more of the project's databases. A test case forbids what it was not told of beforehand,
+    but for connections that `DATABASES` does not have.
+    """
+    other = connections["other"] = connection.copy("other")
+    monkeypatch.setattr(connections, "all", lambda **_: [connections["default"], other])
+    yield
+    other.close()
+    del connections["other"]
+
+
+def pid_elsewhere():
+    with connections["other"].cursor() as cursor:
+        cursor.execute("SELECT pg_backend_pid()")
+        return cursor.fetchone()[0]
+
+
+def test_a_completer_loses_one_attempt_to_the_end_of_a_connection_to_another_database(
+    customer, key, another_database
+):
+    with transaction.atomic():
+        for number in range(3):
+            stage_operation(AsksElsewhere, key=f"{key}-{number}", user=customer.user)
+    end_connection(pid_elsewhere())
+
+    assert complete_due_keys(10).counts == {"succeeded": 2, "failed": 1}
+
+
+def test_a_worker_asks_another_database_again_after_the_end_of_its_connection(
+    another_database, monkeypatch
+):
+    monkeypatch.setattr(loop, "_install_signal_handlers", lambda: None)
+    monkeypatch.setattr(loop.Stop, "asked", False)
+    end_connection(pid_elsewhere())
+    asked = []
+
+    def batch():
+        """Fail at its item, as a job does that is handed over to a queue in that database."""
+        loop.Stop.asked = len(asked) == 1
+        with suppress(OperationalError, InterfaceError):
+            asked.append(None)
+            asked[-1] = pid_elsewhere()
+        return Batch({}, is_full=True)
+
+    loop.run_worker("enqueuer", batch, pause=timedelta(0))
+
+    assert [type(pid) for pid in asked] == [type(None), int]

@@ -22,6 +22,7 @@ from idempotency.operations import Operation, operation_for
 from idempotency.phases import Pending
 from idempotency.support.batches import Batch
 from idempotency.support.positions import Position
+from idempotency.transactions import drop_failed_connections_elsewhere
 from idempotency.workers.due import find_due_keys
 from idempotency.workers.loop import should_stop
 
@@ -125,6 +126,7 @@ def _complete_keys(claim: Claim | None, tickets: Tickets) -> Counter[Outcome]:
     outcomes: Counter[Outcome] = Counter()
     while claim is not None:
         outcomes[complete_key(claim)] += 1
+        drop_failed_connections_elsewhere()
         claim = tickets.next_claim()
     return outcomes
 

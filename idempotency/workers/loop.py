@@ -22,6 +22,7 @@ from idempotency.database_errors import meets_other_tables
 from idempotency.exceptions import LEAVING
 from idempotency.support.batches import Batch
 from idempotency.support.described import described, described_traceback
+from idempotency.transactions import drop_failed_connections_elsewhere
 from idempotency.workers.snapshots import SnapshotWatch
 
 logger = logging.getLogger(__name__)
@@ -63,6 +64,7 @@ def run_worker(name: str, run_batch: Callable[[], Batch], *, pause: timedelta) -
     failures = 0
     while not Stop.asked:
         try:
+            drop_failed_connections_elsewhere()
             snapshots.look()
             batch = run_batch()
             refuse_server_that_only_reads()
