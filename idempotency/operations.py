@@ -172,7 +172,8 @@ class Operation:
         """The view to mount: `path("rides", CreateRide.as_view())`.
 
         Args:
-            get: the view that answers GET and HEAD at the same address; without it they are a 405.
+            get: the view, sync or async, that answers GET and HEAD at the same address; without it
+                they are a 405.
         """
         return view_for(cls, get)
 

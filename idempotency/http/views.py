@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from asgiref.sync import async_to_sync, iscoroutinefunction
 from django.core.exceptions import (
     BadRequest,
     RequestDataTooBig,
@@ -91,10 +92,11 @@ def view_for(
 ) -> Callable[..., HttpResponseBase]:
     """The view of an operation, and of what is read at its address."""
     allowed = (*READING, "POST") if get else ("POST",)
+    read = async_to_sync(get) if iscoroutinefunction(get) else get
 
     def view(request: HttpRequest, **path_kwargs: Any) -> HttpResponseBase:
-        if get and request.method in READING:
-            return get(request, **path_kwargs)
+        if read and request.method in READING:
+            return read(request, **path_kwargs)
         try:
             with raising_answers():
                 return _answer(request, operation_class, path_kwargs, allowed)
@@ -102,7 +104,7 @@ def view_for(
             return error_response(error, request.headers.get("Accept", ""))
 
     def refuse(request: HttpRequest) -> None:
-        if not (get and request.method in READING):
+        if not (read and request.method in READING):
             refuse_unread(request, allowed)
 
     # No CSRF token: the default of AUTHENTICATE checks it where a browser's session is used.

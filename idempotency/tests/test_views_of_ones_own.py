@@ -4,8 +4,10 @@ twice still orders once."""
 from datetime import timedelta
 
 import pytest
+from django.http import HttpResponse
 from django.test import Client
 from django.urls import path
+from django.views import View
 
 from idempotency.exceptions import IdempotencyError
 from idempotency.http.bodies import Sent
@@ -26,7 +28,25 @@ def order_page(request):
         return error_response(error)
 
 
-urlpatterns = [path("page", order_page)]
+def show(request):
+    return HttpResponse("Emma")
+
+
+async def show_in_time(request):
+    return HttpResponse("Emma")
+
+
+class Shown(View):
+    async def get(self, request):
+        return HttpResponse("Emma")
+
+
+urlpatterns = [
+    path("page", order_page),
+    path("sync", PlaceOrder.as_view(get=show)),
+    path("async", PlaceOrder.as_view(get=show_in_time)),
+    path("async-class", PlaceOrder.as_view(get=Shown.as_view())),
+]
 
 
 @pytest.fixture
@@ -64,3 +84,10 @@ def test_the_completer_finds_the_operation_of_such_a_view(submit, ledger):
     assert counted(complete_due_keys(10)) == (1, 0)
     assert submit().headers["Idempotent-Replayed"] == "true"
     assert len(ledger.payments) == 1
+
+
+@pytest.mark.parametrize("address", ["/sync", "/async", "/async-class"])
+def test_what_is_read_at_an_operations_address_is_a_view_of_any_kind(address):
+    assert Client().get(address).content == b"Emma"
+    assert Client().head(address).status_code == 200
+    assert Client().put(address).headers["Allow"] == "GET, HEAD, POST"
