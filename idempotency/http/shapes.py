@@ -10,6 +10,7 @@ from typing import Any, Protocol
 
 from django import forms
 from django.core.exceptions import ValidationError
+from django.utils.datastructures import MultiValueDict
 
 from idempotency.http.bodies import (
     Sent,
@@ -45,6 +46,7 @@ class FormShape:
         self.names: Collection[str] = form_class.base_fields.keys()
 
     def make(self, sent: Sent) -> Mapping[str, Any]:
+        _refuse_unseen(sent, self._class.base_fields)
         form = self._class(refuse_other_json_types(sent, self._class.base_fields))
         if not form.is_valid():
             raise ParametersInvalid(_form_errors(form))
@@ -52,6 +54,7 @@ class FormShape:
 
     def make_only(self, sent: Sent, names: Collection[str]) -> Mapping[str, Any]:
         fields = {k: deepcopy(v) for k, v in self._class.base_fields.items() if k in names}
+        _refuse_unseen(sent, fields)
         values = refuse_other_json_types(sent, fields)
         cleaned: dict[str, Any] = {}
         for name, field in fields.items():
@@ -60,6 +63,25 @@ class FormShape:
             except ValidationError as error:
                 raise ParametersInvalid(f"{name}: {' '.join(error.messages)}") from None
         return cleaned
+
+
+def _refuse_unseen(sent: Sent, fields: Mapping[str, forms.Field]) -> None:
+    """Refuse what a form would take for left out: a file, and what has several names in a form.
+
+    Raises: `ParametersInvalid`.
+    """
+    for name in sent.fields.keys() & fields.keys():
+        if sent.fields[name] not in ("", None) and not _is_seen(sent, name, fields[name].widget):
+            raise ParametersInvalid(
+                f"{name}: cannot be sent: it is a file, or takes several names apart."
+            )
+
+
+def _is_seen(sent: Sent, name: str, widget: forms.Widget) -> bool:
+    asked = sent.fields, MultiValueDict[str, Any](), name
+    seen = widget.value_from_datadict(*asked)
+    parts = seen if isinstance(seen, list) else [seen]
+    return any(part is not None for part in parts) or not widget.value_omitted_from_data(*asked)
 
 
 def _form_errors(form: forms.Form) -> str:

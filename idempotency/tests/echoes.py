@@ -40,6 +40,18 @@ class Keep(Operation):
         return Response(201, {})
 
 
+class FormOfAPage(forms.Form):
+    """Has what only a page sends: a file, and fields of several names."""
+
+    file = forms.FileField(required=False)
+    moment = forms.SplitDateTimeField(required=False)
+    day = forms.DateField(required=False, widget=forms.SelectDateWidget)
+
+
+class KeepOfAPage(Keep):
+    params_form = FormOfAPage
+
+
 class EchoOfAPlace(Operation):
     """Its URL has a part that varies."""
 
@@ -52,5 +64,6 @@ urlpatterns = [
     *bookshop.urlpatterns,
     path("echo", Echo.as_view()),
     path("kept", Keep.as_view()),
+    path("page", KeepOfAPage.as_view()),
     path("shelves/<str:shelf>", EchoOfAPlace.as_view()),
 ]

@@ -1,7 +1,7 @@
 """What a client sends is read strictly: each mistake is named, and nothing is written for it."""
 
 import json
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 
 import pytest
 
@@ -53,6 +53,21 @@ def test_a_field_that_is_wrong_is_named_with_the_reason(customer, key, body, fie
     answer = customer.post(body, key, content_type=FORM)
 
     assert_refused(answer, 422, "parameters_invalid", f"{field}: ", reason)
+
+
+@pytest.mark.parametrize("field", ["file", "moment"])
+@pytest.mark.parametrize("is_json", [True, False])
+def test_a_field_that_the_form_would_take_for_left_out_is_refused(customer, key, field, is_json):
+    sent = {field: "2026-01-02"}
+    body, content_type = (sent, "application/json") if is_json else (urlencode(sent), FORM)
+
+    answer = customer.post(body, key, to="/page", content_type=content_type)
+
+    assert_refused(answer, 422, "parameters_invalid", f"{field}: cannot be sent")
+
+
+def test_a_field_with_a_widget_of_several_names_is_sent_by_its_own(customer, key):
+    assert customer.post({"day": "2026-01-02"}, key, to="/page").status_code == 201
 
 
 @pytest.mark.parametrize(
