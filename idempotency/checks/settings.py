@@ -60,7 +60,8 @@ def check_reads_in_phases(**_: Any) -> Iterator[CheckMessage]:
             f"{router.db_for_read(elsewhere[0])!r}, which may not have yet what the phase before "
             "it has committed.",
             hint='Put "idempotency.database.ReadsWhereItWrites" before the others in '
-            "DATABASE_ROUTERS.",
+            "DATABASE_ROUTERS. Of a model that nobody writes, let db_for_write name the database "
+            "that it is read from.",
             obj=elsewhere[0],
             id="idempotency.E055",
         )

@@ -5,13 +5,15 @@ from datetime import timedelta
 
 import pytest
 from django.contrib.auth import get_user_model
+from django.contrib.sessions.models import Session
 from django.core.checks import run_checks
 from django.core.exceptions import ImproperlyConfigured
-from django.db import models
+from django.db import models, router
 from django.test.utils import isolate_apps
 
 from idempotency import STARTED, Operation, Response, conf, foreign_phase
 from idempotency.checks import settings as checks
+from idempotency.database import reading_where_it_writes
 from idempotency.models import IdempotencyKey, JobDelivery, ReaperPosition, StagedJob
 
 
@@ -54,14 +56,14 @@ class NotInDefault:
 
 
 @pytest.mark.parametrize(
-    ("router", "tables"),
+    ("leading", "tables"),
     [
         (Elsewhere, {IdempotencyKey, StagedJob, JobDelivery, ReaperPosition}),
         (NotInDefault, {IdempotencyKey, StagedJob, JobDelivery, ReaperPosition}),
     ],
 )
-def test_a_router_that_leads_the_tables_elsewhere_is_an_error(settings, router, tables):
-    settings.DATABASE_ROUTERS = [router()]
+def test_a_router_that_leads_the_tables_elsewhere_is_an_error(settings, leading, tables):
+    settings.DATABASE_ROUTERS = [leading()]
 
     messages = list(checks.check_database())
 
@@ -104,6 +106,29 @@ def test_a_replica_behind_the_apps_own_router_is_none(settings):
 
     assert list(checks.check_reads_in_phases()) == []
     assert list(checks.check_database()) == []
+
+
+def test_a_database_that_is_only_read_is_said_to_be_where_its_models_are_written(settings):
+    """Else a phase would look for them in `default`, where they are not."""
+
+    class Legacy:
+        def db_for_read(self, model, **_):
+            return "legacy" if model is Session else None
+
+    class LegacyForBoth(Legacy):
+        db_for_write = Legacy.db_for_read
+
+    settings.DATABASE_ROUTERS = [Legacy()]
+    [message] = checks.check_reads_in_phases()
+    assert message.obj is Session
+    assert "let db_for_write name" in message.hint
+
+    settings.DATABASE_ROUTERS = [LegacyForBoth()]
+    assert list(checks.check_reads_in_phases()) == []
+
+    settings.DATABASE_ROUTERS = ["idempotency.database.ReadsWhereItWrites", LegacyForBoth()]
+    with reading_where_it_writes():
+        assert router.db_for_read(Session) == "legacy"
 
 
 def test_a_database_that_the_project_does_not_have_is_named(settings):
