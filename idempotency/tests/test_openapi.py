@@ -2,12 +2,14 @@
 
 import json
 from decimal import Decimal
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 from django import forms
 from django.db import models
+from openapi_spec_validator import validate
 from pydantic import BaseModel
+from rest_framework.serializers import CharField, Serializer
 
 from idempotency import STARTED, Operation, Response, atomic_phase
 from idempotency.http.bodies import sent_by_code
@@ -67,17 +69,39 @@ class Basket(BaseModel):
     items: list[Item]
 
 
+class ItemSerializer(Serializer):
+    name = CharField()
+
+
 class Fill(Operation):
-    params_form = Basket
+    params_form: ClassVar[Any] = Basket
 
     @atomic_phase(STARTED)
     def fill(self) -> Response:
         return Response(201, {})
 
 
+class Want(Fill):
+    params_form = Wanted
+
+
+class WantByItem(Fill):
+    params_form = ItemSerializer
+
+
+def document_of(operation: type[Operation]) -> Any:
+    item = operation_item(operation, answers={201: {"description": "Done."}}, summary="Do it")
+    shelf = {"name": "shelf", "in": "path", "required": True, "schema": {"type": "string"}}
+    return {
+        "openapi": "3.1.0",
+        "info": {"title": "Shop", "version": "1.0.0"},
+        "paths": {"/shelves/{shelf}": {"parameters": [shelf], "post": item}},
+        "components": components(operation.params_form),
+    }
+
+
 def test_a_nested_model_is_found_where_the_document_refers_to_it():
-    item = operation_item(Fill, answers={}, summary="Fill a basket")
-    document = {"paths": {"/baskets": {"post": item}}, "components": components(Basket, Item)}
+    document = document_of(Fill)
 
     references = set(references_in(document))
 
@@ -86,6 +110,11 @@ def test_a_nested_model_is_found_where_the_document_refers_to_it():
         found = document
         for name in reference.removeprefix("#/").split("/"):
             found = found[name]
+
+
+@pytest.mark.parametrize("operation", [Fill, Want, WantByItem])
+def test_a_document_of_a_form_a_model_or_a_serializer_is_valid(operation):
+    validate(json.loads(json.dumps(document_of(operation))))
 
 
 def references_in(document: Any) -> Any:
