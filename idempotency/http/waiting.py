@@ -7,10 +7,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from django.db import connections
 from django.http import HttpRequest, HttpResponse
 
 from idempotency import conf, doors, stopping
-from idempotency.database import connection
 from idempotency.exceptions import RequestInProgress
 
 _WAIT = re.compile(r'(?:^|[,;])\s*wait\s*=\s*"?(\d{1,9})"?\s*(?=[,;]|$)', re.IGNORECASE)
@@ -37,8 +37,7 @@ def wait_for_first(
         while has_place and not stopping.was_asked_to_stop():
             if (left := ends_at - time.monotonic()) <= 0:
                 break
-            if not connection.in_atomic_block:  # as a test case has it
-                connection.close()  # or give it back to its pool, where there is one
+            _close_connections()
             time.sleep(min(pause, left))
             pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
             doors.refuse_while_closed()
@@ -47,6 +46,13 @@ def wait_for_first(
             except RequestInProgress as error:
                 refused = error
     raise refused
+
+
+def _close_connections() -> None:
+    """Close what authenticating has opened too, or give it back to its pool, where there is one."""
+    for each in connections.all(initialized_only=True):
+        if not each.in_atomic_block:  # as a test case has it
+            each.close()
 
 
 def seconds_to_wait(request: HttpRequest) -> float:

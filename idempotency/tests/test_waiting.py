@@ -6,7 +6,7 @@ from datetime import timedelta
 from types import SimpleNamespace
 
 import pytest
-from django.db import connection
+from django.db import connection, connections
 from django.test import RequestFactory
 
 from idempotency import stopping
@@ -103,6 +103,34 @@ def test_it_waits_without_a_connection(held, customer, key, elsewhere, monkeypat
     assert elsewhere(send, customer, key).result().status_code == 201
     assert counts
     assert set(counts) == {None}
+
+
+def test_it_waits_without_a_connection_to_another_database_of_the_project(
+    held, customer, key, elsewhere, monkeypatch
+):
+    closed = []
+
+    def send_after_a_look_elsewhere():
+        other = connections["other"] = connection.copy("other")
+        other.connect()
+        answer = send(customer, key)
+        closed.append(other.connection is None)
+        return answer
+
+    def opened(**_):
+        own = connections._connections  # this thread's
+        return [getattr(own, name) for name in ("default", "other") if hasattr(own, name)]
+
+    held()
+    monkeypatch.setattr("idempotency.http.waiting.time.sleep", lambda _: held.go_on.wait(0.01))
+    with monkeypatch.context() as patched:
+        patched.setattr(connections, "all", opened)
+        duplicate = elsewhere(send_after_a_look_elsewhere)
+        wait_until(lambda: waiting_module._waiting)
+        held.go_on.set()
+        assert duplicate.result().status_code == 201
+
+    assert closed == [True]
 
 
 def test_where_the_first_fails_the_one_that_waited_goes_on(held, customer, key, ledger, elsewhere):
