@@ -17,7 +17,7 @@ from django.db import Error, router
 
 from idempotency import conf
 from idempotency.database import ALIAS, atomic, connection
-from idempotency.database_errors import may_succeed_when_repeated
+from idempotency.database_errors import database_is_away, may_succeed_when_repeated
 from idempotency.jobs import run_job
 from idempotency.jobs.tasks import refuse_wrong_arguments
 from idempotency.jobs.working import keep_error
@@ -253,45 +253,47 @@ def _take(statement: str, values: dict[str, Any]) -> tuple[list[OwedJob], list[P
 
 
 def _hand_over_to_brokers(jobs: Sequence[Prepared]) -> None:
-    """Raises: `OSError` where a broker is away, when the others have got what is theirs."""
+    """Raises: the error of a broker that is away, when the others have got what is theirs."""
     refuse_open_transaction()
     give_connection_back()
     by_backend: dict[str, list[Prepared]] = {}
     for prepared in jobs:
         by_backend.setdefault(prepared.queued.backend, []).append(prepared)
-    away: OSError | None = None
-    for prepared_jobs in by_backend.values():
-        try:
-            _hand_over_to_broker(prepared_jobs)
-        except OSError as error:
-            away = error
-    if away:
-        raise away
+    errors = [_hand_over_to_broker(prepared_jobs) for prepared_jobs in by_backend.values()]
+    for error in filter(None, errors):
+        raise error
 
 
-def _hand_over_to_broker(jobs: Sequence[Prepared]) -> None:
-    """Raises: `OSError` where the broker is away; what it did not get is due at once.
+def _hand_over_to_broker(jobs: Sequence[Prepared]) -> Exception | None:
+    """Return the error where the broker is away; what it did not get is due at once.
 
     A job that its broker hangs up on looks the same, unless the next one is delivered.
     """
-    doubted: tuple[Prepared, OSError] | None = None
+    doubted: tuple[Prepared, Exception] | None = None
     for number, prepared in enumerate(jobs):
         try:
             prepared.queued.enqueue(*prepared.arguments)
-        except OSError as error:
-            if doubted:
-                _take_deliveries_back([doubted[0], *jobs[number:]])
-                raise
-            doubted = prepared, error
         except Exception as error:  # whatever its queue fails with
-            _keep_refusal(prepared.job, error)
+            if not is_of_a_broker_away(error):
+                _keep_refusal(prepared.job, error)
+            elif doubted:
+                _take_deliveries_back([doubted[0], *jobs[number:]])
+                return error
+            else:
+                doubted = prepared, error
         else:
             if doubted:
                 _keep_refusal(doubted[0].job, doubted[1])
                 doubted = None
     if doubted:
         _take_deliveries_back([doubted[0]])
-        raise doubted[1]
+        return doubted[1]
+    return None
+
+
+def is_of_a_broker_away(error: Exception) -> bool:
+    """A queue may be in another of the project's databases, which is away by another error."""
+    return isinstance(error, OSError) or database_is_away(error)
 
 
 def _prepared(job: OwedJob) -> Prepared:

@@ -13,6 +13,7 @@ from typing import Any
 from idempotency import conf
 from idempotency.database import connection
 from idempotency.jobs.delivering import (
+    is_of_a_broker_away,
     redeliver_overdue_jobs,
     take_jobs_whose_time_has_come,
     take_staged_jobs,
@@ -83,14 +84,17 @@ class Lookout:
         """Look, and hand over up to `limit` staged jobs, as many that were for later and are due,
         and as many that are overdue.
 
-        Raises: `OSError` where a broker is away, when all that is for others was handed over.
+        Raises: the error of a broker that is away, when all that is for others was handed over.
         """
         found = self._look()
-        counts, away = [], None
+        counts: list[int] = []
+        away: Exception | None = None
         for hand_over in (self._hand_over_staged, self._hand_over_due, self._hand_over_overdue):
             try:
                 counts.append(hand_over(found, limit))
-            except OSError as error:
+            except Exception as error:
+                if not is_of_a_broker_away(error):
+                    raise
                 away = error
         if away:
             raise away

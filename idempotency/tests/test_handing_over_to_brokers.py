@@ -4,7 +4,7 @@ is away was not asked."""
 from datetime import timedelta
 
 import pytest
-from django.db import connection
+from django.db import OperationalError, connection
 from django.utils import timezone
 from django_tasks_db.compat import BaseTaskBackend
 
@@ -32,13 +32,14 @@ class Broker(BaseTaskBackend):
         self.times = []
         self.transactions = []
         self.is_away_after = None
+        self.away = ConnectionError("The broker is away")
         self.refused = set()
         self.hung_up_on = set()
 
     def enqueue(self, task, args, kwargs):
         self.transactions.append(in_transaction(connection))
         if self.is_away_after == len(self.got):
-            raise ConnectionError("The broker is away")
+            raise self.away
         if args[0] in self.hung_up_on:
             raise ConnectionResetError("The message is too large, and nobody says so")
         if args[0] in self.refused:
@@ -86,11 +87,24 @@ def test_a_job_that_the_broker_refuses_keeps_its_error_and_the_rest_goes_on(stag
     assert str(refused) in broker.got[2:]
 
 
-def test_what_a_broker_that_is_away_did_not_get_was_no_delivery_and_is_due_at_once(stage, broker):
-    got, *rest = (stage(what=str(n)) for n in range(3))
-    broker.is_away_after = 1
+def lost_connection():
+    """What the driver raises of a queue in another database, whose server has gone."""
+    other = connection.copy()
+    with other.cursor() as cursor, pytest.raises(OperationalError) as raised:
+        cursor.execute("SELECT pg_terminate_backend(pg_backend_pid())")
+    other.close()
+    return raised.value
 
-    with pytest.raises(ConnectionError):
+
+@pytest.mark.usefixtures("own_session")
+@pytest.mark.parametrize("away", [lambda: ConnectionError("The broker is away"), lost_connection])
+def test_what_a_broker_that_is_away_did_not_get_was_no_delivery_and_is_due_at_once(
+    stage, broker, away
+):
+    got, *rest = (stage(what=str(n)) for n in range(3))
+    broker.is_away_after, broker.away = 1, away()
+
+    with pytest.raises(type(broker.away)):
         drain_staged_jobs(10)
 
     assert not StagedJob.objects.exists()
