@@ -32,3 +32,4 @@ class Webhooks(TransactionTestCase):
 
     def test_what_the_provider_did_not_sign_is_refused(self):
         assert self.receive(EVENT, "another").status_code == 401
+        assert self.receive(EVENT, "änother").status_code == 401
