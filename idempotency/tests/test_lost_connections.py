@@ -226,7 +226,7 @@ def test_a_standby_that_has_no_serializable_transactions_is_given_up():
 
 
 @pytest.fixture
-def another_database(monkeypatch):
+def another_database(own_session, monkeypatch):
     """One more of the project's databases. A test case forbids what it was not told of beforehand,
     but for connections that `DATABASES` does not have.
     """
