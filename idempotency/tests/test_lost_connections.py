@@ -3,6 +3,7 @@ on from there. Where nothing had been done on the lost connection, its client do
 
 from contextlib import suppress
 from datetime import timedelta
+from typing import Any, ClassVar
 
 import pytest
 from django.db import (
@@ -58,6 +59,19 @@ class AsksElsewhere(Operation):
     @atomic_phase(STARTED)
     def ask(self):
         return Response(201, {"pid": pid_elsewhere()})
+
+
+class OpensElsewhere(Operation):
+    """Opens a connection to another database, in whichever thread it is run."""
+
+    opened: ClassVar[list[Any]] = []
+
+    @atomic_phase(STARTED)
+    def open(self):
+        other = connections["other"] = connection.copy("other")
+        other.connect()
+        self.opened.append(other)
+        return Response(201, {})
 
 
 urlpatterns = [*bookshop.urlpatterns, path("interrupted", Interrupted.as_view())]
@@ -230,8 +244,13 @@ def another_database(own_session, monkeypatch):
     """One more of the project's databases. A test case forbids what it was not told of beforehand,
     but for connections that `DATABASES` does not have.
     """
+    own = connections._connections  # this thread's
+    monkeypatch.setattr(
+        connections,
+        "all",
+        lambda **_: [getattr(own, name) for name in ("default", "other") if hasattr(own, name)],
+    )
     other = connections["other"] = connection.copy("other")
-    monkeypatch.setattr(connections, "all", lambda **_: [connections["default"], other])
     yield
     other.close()
     del connections["other"]
@@ -252,6 +271,20 @@ def test_a_completer_loses_one_attempt_to_the_end_of_a_connection_to_another_dat
     end_connection(pid_elsewhere())
 
     assert complete_due_keys(10).counts == {"succeeded": 2, "failed": 1}
+
+
+def test_a_completers_threads_leave_no_connection_to_another_database(
+    customer, key, another_database, monkeypatch
+):
+    monkeypatch.setattr(OpensElsewhere, "opened", [])
+    with transaction.atomic():
+        for number in range(4):
+            stage_operation(OpensElsewhere, key=f"{key}-{number}", user=customer.user)
+
+    complete_due_keys(10, concurrency=2)
+
+    assert OpensElsewhere.opened
+    assert OpensElsewhere.opened[-1].connection is None
 
 
 def test_a_worker_asks_another_database_again_after_the_end_of_its_connection(

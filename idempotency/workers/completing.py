@@ -12,6 +12,8 @@ from datetime import datetime
 from enum import StrEnum
 from threading import Lock
 
+from django.db import connections
+
 from idempotency import conf, failures
 from idempotency.attempts import Attempt
 from idempotency.claims import Claim, take_over_next_due_key
@@ -154,4 +156,4 @@ def _complete_keys_in_thread(claim: Claim | None, tickets: Tickets) -> Counter[O
     try:
         return _complete_keys(claim or tickets.next_claim(), tickets)
     finally:
-        connection.close()
+        connections.close_all()  # those to other databases, which phases have opened, as well
