@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     )
     from idempotency.staging import stage_job
     from idempotency.transactions import READ_COMMITTED, SERIALIZABLE
+    from idempotency.workers.soon import complete_soon
 
 _HOMES = {
     "FINISHED": "models",
@@ -47,6 +48,7 @@ _HOMES = {
     "STARTED": "models",
     "Undo": "phases",
     "atomic_phase": "phases",
+    "complete_soon": "workers.soon",
     "foreign_phase": "phases",
     "idempotent": "http.idempotent",
     "job_limit": "jobs.limits",
@@ -70,6 +72,7 @@ __all__ = [
     "ReviewRefused",
     "Undo",
     "atomic_phase",
+    "complete_soon",
     "foreign_phase",
     "idempotent",
     "job_limit",

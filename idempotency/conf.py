@@ -127,7 +127,10 @@ class Settings:
     """How many rows a worker command takes at a time."""
 
     idle_pause: timedelta = timedelta(seconds=5)
-    """How long completer and reaper sleep when there was nothing to do."""
+    """How long the reaper sleeps when there was nothing to do."""
+
+    completer_idle_pause: timedelta = timedelta(milliseconds=500)
+    """How long the completer sleeps when there was nothing to do: the delay of `complete_soon`."""
 
     enqueuer_pause: timedelta = timedelta(milliseconds=100)
     """How long the enqueuer sleeps when there was nothing to do: a job's usual delay."""

@@ -50,6 +50,7 @@ PUBLIC = {
     "What a phase raises": ["Indeterminate", "NeedsReview", "ReviewRefused"],
     "What a call raises": ["IdempotencyError"],
     "What a phase stages": ["stage_job", "stage_operation"],
+    "News from outside": ["complete_soon"],
     "Views": ["idempotent"],
     "Jobs": ["job_limit"],
 }

@@ -123,7 +123,7 @@ def test_a_batch_ends_before_the_next_key_once_the_doors_are_closed(
 
 def test_a_real_process_follows_the_row(abandoned, customer, key):
     command("close")
-    with started_command("completer", idle_pause=0.1) as completer:
+    with started_command("completer", completer_idle_pause=0.1) as completer:
         wait_for_line(completer, "doors closed")
         assert not IdempotencyKey.objects.get().is_finished
         command("open")

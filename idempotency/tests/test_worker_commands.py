@@ -20,6 +20,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 SECONDS_TO_LEAVE = 5
 COMMANDS = ["completer", "enqueuer", "reaper"]
+PAUSES = {"idle_pause": 60, "completer_idle_pause": 60, "enqueuer_pause": 60}
 
 
 @pytest.fixture
@@ -70,7 +71,7 @@ def test_the_reaper_says_what_it_sent_to_review(customer, key, ledger):
 @pytest.mark.parametrize("signal_number", [signal.SIGTERM, signal.SIGINT], ids=["TERM", "INT"])
 def test_an_idle_worker_leaves_when_it_is_asked_to(ledger, signal_number):
     for command in COMMANDS:
-        with started_command(command, idle_pause=60, enqueuer_pause=60) as process:
+        with started_command(command, **PAUSES) as process:
             wait_for_line(process, "started")
             asked_at = time.monotonic()
             process.send_signal(signal_number)
@@ -154,7 +155,7 @@ def test_a_lost_connection_is_waited_out(customer, ledger):
 def test_a_busy_worker_works_without_pause(abandon, ledger):
     abandon(3)
 
-    with started_command("completer", "--batch-size", "1", idle_pause=60) as process:
+    with started_command("completer", "--batch-size", "1", **PAUSES) as process:
         for _ in range(3):
             wait_for_line(process, "succeeded=1 failed=0")
 

@@ -21,6 +21,7 @@ IDEMPOTENCY = {
     "COMPLETER_PAUSE_LIMIT": timedelta(seconds=4),
     "MAX_ATTEMPTS": 1000,
     "IDLE_PAUSE": timedelta(milliseconds=300),
+    "COMPLETER_IDLE_PAUSE": timedelta(milliseconds=300),
     "REDELIVERY_AFTER": timedelta(seconds=3),
     "JOB_LIMIT": timedelta(seconds=5),
     "MAX_DELIVERIES": 30,

@@ -342,10 +342,11 @@ def test_the_reaper_takes_keys_older_than_72_hours_away_and_leaves_their_rides(a
 
 
 def test_a_batch_is_1000_rows_and_an_idle_worker_sleeps_5_seconds():
-    """The enqueuer sleeps less, so that a receipt is not five seconds late."""
+    """Enqueuer and completer sleep less: a receipt, and what a webhook tells of, is not as late."""
     assert conf.Settings().batch_size == 1000
     assert conf.Settings().idle_pause == timedelta(seconds=5)
     assert conf.Settings().enqueuer_pause < timedelta(seconds=1)
+    assert conf.Settings().completer_idle_pause < timedelta(seconds=1)
 
 
 def test_the_simulator_books_for_the_first_user_with_random_keys_and_fails_half(api):

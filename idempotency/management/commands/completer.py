@@ -1,6 +1,8 @@
 from argparse import ArgumentParser
+from datetime import timedelta
 from typing import Any
 
+from idempotency import conf
 from idempotency.management.worker_command import WorkerCommand, positive
 from idempotency.support.batches import Batch
 from idempotency.support.positions import Position
@@ -27,3 +29,6 @@ class Command(WorkerCommand):
 
     def run_batch(self, limit: int) -> Batch:
         return complete_due_keys(limit, concurrency=self.concurrency, position=self.position)
+
+    def pause(self) -> timedelta:
+        return conf.current().completer_idle_pause
