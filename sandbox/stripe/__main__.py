@@ -10,6 +10,7 @@ from pathlib import Path
 from sandbox.stripe.api import StripeAPI
 from sandbox.stripe.server import serve
 from sandbox.stripe.store import StoreError, StoreInUse, open_store
+from sandbox.stripe.webhooks import WebhookEndpoint
 
 LOOK_AGAIN_SECONDS = 0.2
 
@@ -40,7 +41,10 @@ def main() -> int:
 
 def _serve(arguments: argparse.Namespace) -> None:
     with contextlib.closing(open_store(None if arguments.memory else arguments.data)) as store:
-        api = StripeAPI(store, latency_seconds=arguments.latency)
+        endpoint = None
+        if arguments.webhook:
+            endpoint = WebhookEndpoint(url=arguments.webhook, secrets=arguments.webhook_secret)
+        api = StripeAPI(store, latency_seconds=arguments.latency, endpoint=endpoint)
         serve(api, port=arguments.port, until_stdin_closes=arguments.until_stdin_closes)
 
 
@@ -53,6 +57,14 @@ def _parse_arguments() -> argparse.Namespace:
     parser.add_argument("--memory", action="store_true", help="keep nothing on disk")
     parser.add_argument(
         "--latency", type=float, default=0.0, metavar="SECONDS", help="before each call executes"
+    )
+    parser.add_argument("--webhook", metavar="URL", help="where events go; by default nowhere")
+    parser.add_argument(
+        "--webhook-secret",
+        action="append",
+        default=[],
+        metavar="SECRET",
+        help="what they are signed with; may be given more than once",
     )
     parser.add_argument(
         "--until-stdin-closes", action="store_true", help="end with the process that started this"

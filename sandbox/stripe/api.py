@@ -40,6 +40,7 @@ from sandbox.stripe.ledger import Ledger, Resource, new_id
 from sandbox.stripe.parameters import decode, fingerprint
 from sandbox.stripe.resources import ENDPOINTS
 from sandbox.stripe.shapes import read_expand, render
+from sandbox.stripe.webhooks import WebhookEndpoint, Webhooks
 from sandbox.stripe.wire import Answer, Request
 
 Fired = dict[FaultKind, Fault]
@@ -59,17 +60,31 @@ class Admitted:
 class StripeAPI:
     """The stand-in's state, and the one way in for calls of Stripe's API."""
 
-    def __init__(self, store: sqlite3.Connection, *, latency_seconds: float) -> None:
+    def __init__(
+        self,
+        store: sqlite3.Connection,
+        *,
+        latency_seconds: float,
+        endpoint: WebhookEndpoint | None = None,
+    ) -> None:
         self._latency_seconds = latency_seconds
         self.ledger = Ledger(store)
         self.keys = IdempotencyKeys(store)
         self.faults = Faults()
+        self.webhooks = Webhooks(self.faults, endpoint)
+        self.send_events_to(endpoint)
         self.calls: Counter[str] = Counter()
         self.replays = 0
         self.mismatches = 0  # keys that were sent with another question
 
+    def send_events_to(self, endpoint: WebhookEndpoint | None) -> None:
+        self.webhooks.endpoint = endpoint
+        self.ledger.tell = self.webhooks.tell if endpoint else None
+
     def reset(self) -> None:
         """Remove everything."""
+        self.webhooks.clear()
+        self.send_events_to(self.webhooks.endpoint)
         self.ledger.clear()
         self.keys.clear()
         self.faults.clear()

@@ -1,5 +1,5 @@
 """The control API under `/_sandbox/`: faults, the ledger of charges, what a bank or the dashboard
-does, the clock, pruning, reset.
+does, where events go, the clock, pruning, reset.
 
 It is what tests and demos use to arrange failures and to count what was really charged; Stripe has
 nothing like it. JSON in, JSON out, no credentials, never delayed by a fault, and refused to the
@@ -23,6 +23,7 @@ from sandbox.stripe.ledger import Resource
 from sandbox.stripe.resources import disputes, refunds
 from sandbox.stripe.resources.confirming import BANK_PAGE
 from sandbox.stripe.shapes import present
+from sandbox.stripe.webhooks import WebhookEndpoint
 from sandbox.stripe.wire import Answer, Request
 
 PREFIX = "/_sandbox/"
@@ -55,6 +56,9 @@ class Console:
             "POST settle": self._settle,
             "POST disputes": self._dispute,
             "POST refunds": self._refund,
+            "POST endpoint": self._set_endpoint,
+            "GET events": self._events,
+            "POST events": self._send_event_again,
             "POST clock": self._set_clock,
             "POST age": self._age,
             "POST prune": self._prune,
@@ -165,6 +169,24 @@ class Console:
         if charge["status"] != "succeeded":
             raise BadRequest("charge: must be one that succeeded")
         return charge
+
+    def _set_endpoint(self, request: Request) -> Reply:
+        given = _read_json(request)
+        try:
+            endpoint = WebhookEndpoint(**given)
+        except TypeError as error:
+            raise BadRequest("an endpoint has url, secrets and retry_seconds") from error
+        self._api.send_events_to(endpoint)
+        return given
+
+    def _events(self, request: Request) -> Reply:
+        return {"events": self._api.webhooks.described()}
+
+    def _send_event_again(self, request: Request) -> Reply:
+        event_id = str(_read_json(request).get("id"))
+        if not self._api.webhooks.send_again(event_id):
+            raise BadRequest("id: must be that of an event that was sent lately")
+        return {"id": event_id}
 
     def _set_clock(self, request: Request) -> Reply:
         seconds = _read_json(request).get("ahead_seconds", 0)

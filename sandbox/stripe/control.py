@@ -116,6 +116,32 @@ class StandIn:
         refunded: str = self._call("POST", "refunds", asked)["id"]
         return refunded
 
+    def send_events_to(self, url: str, *secrets: str, retry_seconds: float = 0.1) -> None:
+        """Send an event of every change from now on, until the next reset.
+
+        Args:
+            secrets: what each is signed with; two in a rotation.
+            retry_seconds: the first pause after an answer that is not 2xx, doubled each time.
+        """
+        endpoint = {"url": url, "secrets": secrets, "retry_seconds": retry_seconds}
+        self._call("POST", "endpoint", endpoint)
+
+    def events(self, type_: str = "") -> list[dict[str, Any]]:
+        """Return the latest events whose type begins so: `id`, `type`, the `object` that each is
+        of, the statuses of its `answers`, 0 where nothing answered, and whether it `is_delivered`.
+        """
+        return [
+            event for event in self._list("events", "events") if event["type"].startswith(type_)
+        ]
+
+    def send_event_again(self, event_id: str) -> None:
+        """Send an event once more, as somebody does in the dashboard.
+
+        Raises:
+            ControlError: there is none of that id.
+        """
+        self._call("POST", "events", {"id": event_id})
+
     def calls(self) -> dict[str, Any]:
         """Since the start or the last reset: `calls` by method and path, `replays`, `mismatches`.
 

@@ -2,7 +2,8 @@
 
 A fault stays until it has fired as often as it may, or until it is cleared; it can be narrowed to a
 method and path, to one idempotency key, and to a share of the calls. The service asks at three
-moments (arrival, execution, answer), because a replay has no execution to spoil.
+moments (arrival, execution, answer), because a replay has no execution to spoil; and before it
+sends an event, whose type is the path then.
 """
 
 import random
@@ -31,6 +32,11 @@ class FaultKind(StrEnum):
     HOSTILE_REFUSAL = "hostile_refusal"  # 400 in hostile words, not executed
     CUSTOMER_MISSING = "customer_missing"  # 400 to a customer's list, as if there were none
     HOSTILE_DECLINE = "hostile_decline"  # the charge of this call is declined, in such words
+    EVENT_LATE = "event_late"  # sent so many seconds later
+    EVENT_TWICE = "event_twice"  # sent two times at once
+    EVENT_OUT_OF_ORDER = "event_out_of_order"  # sent after a later one, or after so many seconds
+    EVENT_NEVER = "event_never"  # not sent
+    EVENT_FORGED = "event_forged"  # signed with another's secret, the first time
 
 
 ON_ARRIVAL = (
@@ -56,6 +62,13 @@ ON_ANSWER = (
     FaultKind.MALFORMED_JSON,
     FaultKind.KEY_PRUNED,
 )
+ON_EVENT = (
+    FaultKind.EVENT_LATE,
+    FaultKind.EVENT_TWICE,
+    FaultKind.EVENT_OUT_OF_ORDER,
+    FaultKind.EVENT_NEVER,
+    FaultKind.EVENT_FORGED,
+)
 
 # Only these can be declined or take their time, so a wider fault would be used up by other calls.
 CHARGING_CALLS = "POST /v1/payment_intents"
@@ -77,7 +90,7 @@ class Fault:
 
     `times`: fire for the next N calls (None: until cleared). `share`: of the calls, 0 to 1, drawn
     from `seed`. `seconds`: of latency, stall, or `Retry-After`. `path`: a prefix such as
-    `/v1/refunds`, with a method in front or without.
+    `/v1/refunds`, with a method in front or without; of an event, of its type.
     """
 
     kind: FaultKind

@@ -8,7 +8,8 @@ with the answer saved under its idempotency key, so that a restart sees all of a
 import json
 import secrets
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import Any
 
 from sandbox.stripe.clock import CLOCK
@@ -57,6 +58,22 @@ UPDATE object
 INDEXED = {"customer", "payment_intent"}
 
 
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What a call has made of an object; there was none before it where it is new."""
+
+    before: Resource | None
+    after: Resource
+
+    @property
+    def is_new(self) -> bool:
+        return self.before is None
+
+    def of(self, name: str) -> bool:
+        """Say whether the field has another value than before."""
+        return self.before is None or self.before.get(name) != self.after.get(name)
+
+
 def new_id(prefix: str) -> str:
     return f"{prefix}_{secrets.token_hex(12)}"
 
@@ -67,10 +84,15 @@ class Ledger:
     def __init__(self, store: sqlite3.Connection) -> None:
         self._store = store
         self._payments: list[str] = []
+        self.tell: Callable[[list[Change]], None] | None = None
+        """Whom to tell of what was committed, where somebody wants to know."""
+        self._changes: list[Change] = []
         self._commits = 0
         self._is_aged = False
 
     def put(self, resource: Resource) -> None:
+        if self.tell:
+            self._changes.append(Change(self._find(resource["id"]), resource))
         row = {
             "id": resource["id"],
             "kind": resource["object"],
@@ -92,6 +114,11 @@ class Ledger:
             raise no_such(kind, object_id, param)
         resource: Resource = json.loads(found[0])
         return resource
+
+    def _find(self, object_id: str) -> Resource | None:
+        query = "SELECT body FROM object WHERE id = ?"
+        found = self._store.execute(query, (object_id,)).fetchone()
+        return json.loads(found[0]) if found else None
 
     def look_up(self, object_id: str) -> Resource:
         """Return an object of any kind, by the prefix of its id."""
@@ -143,6 +170,9 @@ class Ledger:
         if self._commits % LOOK_EVERY_COMMITS == 0 and not self._is_aged:
             self._forget_old_payments()
         self._store.commit()
+        changes, self._changes = self._changes, []
+        if self.tell and changes:
+            self.tell(changes)
 
     def age(self, seconds: int) -> None:
         """Have everything have been made so many seconds earlier."""
@@ -152,6 +182,7 @@ class Ledger:
 
     def clear(self) -> None:
         self._payments.clear()
+        self._changes.clear()
         self._is_aged = False
         self._store.execute("DELETE FROM object")
         self._store.commit()

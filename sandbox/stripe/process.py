@@ -19,15 +19,19 @@ class StandInFailed(Exception):
 
 
 @contextmanager
-def running_stand_in(data_dir: Path | None = None, port: int = 0) -> Iterator[StandIn]:
+def running_stand_in(
+    data_dir: Path | None = None, port: int = 0, webhook: tuple[str, str] | None = None
+) -> Iterator[StandIn]:
     """Run a stand-in that ends with the block, or with this process, however it ends.
 
     `data_dir` keeps its file; without one everything stays in memory. Port 0 picks a free one.
+    `webhook` is the address that its events go to, and the secret that they are signed with.
 
     Raises:
         StandInFailed: it ended, or said nothing for `START_SECONDS`.
     """
     keep = ["--memory"] if data_dir is None else ["--data", str(data_dir.absolute())]
+    tell = ["--webhook", webhook[0], "--webhook-secret", webhook[1]] if webhook else []
     process = subprocess.Popen(  # noqa: S603  # our own interpreter and module
         [
             sys.executable,
@@ -37,6 +41,7 @@ def running_stand_in(data_dir: Path | None = None, port: int = 0) -> Iterator[St
             str(port),
             "--until-stdin-closes",
             *keep,
+            *tell,
         ],
         cwd=ROOT,
         stdin=subprocess.PIPE,
