@@ -69,3 +69,18 @@ def check_standing_at_stripe(**_: Any) -> list[CheckMessage]:
         )
         for message in warnings
     ]
+
+
+@register(deploy=True)
+def check_webhook_secret(**_: Any) -> list[CheckMessage]:
+    """A warning only: without events all that ends at Stripe is found, later."""
+    if settings.STRIPE_WEBHOOK_SECRETS:
+        return []
+    return [
+        Warning(
+            "STRIPE_WEBHOOK_SECRET is not set, so /stripe/webhook is a 404: what ends at Stripe is "
+            "found when the completer, or the nightly run, asks for it.",
+            hint="Add an endpoint at Stripe, and set what it signs its events with.",
+            id="rides.W003",
+        )
+    ]

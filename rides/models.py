@@ -17,8 +17,18 @@ from django.db.models.functions import Lower, Now
 
 from rides.apikeys.rows import ApiKey
 from rides.reversals.rows import Dispute, Refund
+from rides.webhooks.rows import StripeEvent
 
-__all__ = ["ApiKey", "AuditRecord", "Dispute", "ReconciledUntil", "Refund", "Ride", "User"]
+__all__ = [
+    "ApiKey",
+    "AuditRecord",
+    "Dispute",
+    "ReconciledUntil",
+    "Refund",
+    "Ride",
+    "StripeEvent",
+    "User",
+]
 
 
 class UserManager(BaseUserManager["User"]):

@@ -8,6 +8,7 @@ from rides.operations import CreateRide
 from rides.pages import book_a_ride
 from rides.seen import list_rides, show_ride
 from rides.views import not_found
+from rides.webhooks.views import stripe_webhook
 
 urlpatterns = [
     path("", book_a_ride),
@@ -16,5 +17,6 @@ urlpatterns = [
     path("requests", request_standing),
     path("openapi.json", show_document),
     path("docs", show_page),
+    path("stripe/webhook", stripe_webhook),
     re_path("", not_found),
 ]

@@ -64,7 +64,7 @@ def secrets() -> Iterator[str]:
         yield value
         password = _password_in(value)
         yield from (password, unquote(password))
-    yield from (settings.SECRET_KEY, settings.STRIPE_API_KEY)
+    yield from (settings.SECRET_KEY, settings.STRIPE_API_KEY, *settings.STRIPE_WEBHOOK_SECRETS)
     if settings.STRIPE_API_KEY_FILE:  # which may have another one by now
         with suppress(OSError, UnicodeDecodeError):
             yield Path(settings.STRIPE_API_KEY_FILE).read_text(encoding="utf-8").strip()

@@ -21,7 +21,10 @@ if (BASE_DIR / ".env").exists():
     # Some editors begin a file with a mark, which would be taken for a part of its first name.
     env.read_env(BASE_DIR / ".env", encoding="utf-8-sig")
 
-SECRETS = ("SECRET_KEY", "DATABASE_URL", "STRIPE_API_KEY", "EMAIL_URL", "TASKS_BROKER_URL")
+SECRETS = (
+    *("SECRET_KEY", "DATABASE_URL", "STRIPE_API_KEY", "STRIPE_WEBHOOK_SECRET", "EMAIL_URL"),
+    "TASKS_BROKER_URL",
+)
 """Each may stand in a file that `<name>_FILE` names, as a secret that is mounted does."""
 
 LOCAL_DIR = (BASE_DIR / env.str("LOCAL_DIR", default=".local")).resolve()

@@ -109,7 +109,11 @@ if EMBEDDED_POSTGRES:
 
     database_url = postgres.database_url(LOCAL_DIR / "postgres")
 
+# Several at once while one takes another's place. Without any, Stripe's events have no address.
+STRIPE_WEBHOOK_SECRETS = words("STRIPE_WEBHOOK_SECRET")
+
 if STRIPE_STAND_IN:
+    STRIPE_WEBHOOK_SECRETS = STRIPE_WEBHOOK_SECRETS or ["whsec_sandbox"]
     STRIPE_API_BASE = f"http://127.0.0.1:{STRIPE_STAND_IN_PORT}"
 
 STRIPE_API_KEY = STRIPE_API_KEY or "sk_test_sandbox"

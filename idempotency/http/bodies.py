@@ -86,12 +86,15 @@ def _as_in_json(name: str, value: Any) -> Any:
     raise ParametersInvalid(f"{name}: a {kind} has no form in JSON; give what a client would send.")
 
 
-def refuse_unread_body(request: HttpRequest) -> int:
+def refuse_unread_body(request: HttpRequest, *, limit: int | None = None) -> int:
     """Refuse a body by what its head says of it; return its announced length in bytes.
+
+    Args:
+        limit: the most bytes that it may have, if not `MAX_BODY_BYTES`.
 
     Raises: `BodyTooLarge`, `LengthRequired`, `BodyMalformed`, `ContentTypeUnsupported`.
     """
-    limit, announced = conf.current().max_body_bytes, _announced_length(request)
+    limit, announced = limit or conf.current().max_body_bytes, _announced_length(request)
     if announced > limit:
         raise BodyTooLarge(f"The body is larger than {limit} bytes.")
     if announced and request.content_type not in (FORM, JSON):

@@ -12,6 +12,7 @@ from rides.payments.clocks import stripes_clock_ahead
 from rides.payments.closing import close_payment
 from rides.payments.customers import CustomerUnavailable, create_customer, customer_exists
 from rides.payments.disputes import Dispute
+from rides.payments.events import Event, EventRefused, read_event
 from rides.payments.identity import Identity, ask_who_we_are, is_live
 from rides.payments.reading import (
     charges_between,
@@ -27,6 +28,8 @@ from rides.payments.reversals import (
     find_reversal,
     reversals_between,
     reversals_by_id,
+    shown_reversal,
+    shown_reversals_of,
 )
 from rides.payments.shapes import LedgerCharge
 from rides.payments.statuses import Outcome
@@ -40,6 +43,8 @@ __all__ = [
     "Charge",
     "CustomerUnavailable",
     "Dispute",
+    "Event",
+    "EventRefused",
     "Identity",
     "LedgerCharge",
     "Outcome",
@@ -60,10 +65,13 @@ __all__ = [
     "follow",
     "is_live",
     "read_charge",
+    "read_event",
     "refund_again",
     "refund_charge",
     "reversals_between",
     "reversals_by_id",
+    "shown_reversal",
+    "shown_reversals_of",
     "stripes_clock_ahead",
     "take_back",
     "withdraw",

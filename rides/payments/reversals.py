@@ -144,6 +144,24 @@ def find_reversal(kind: type[Kind], object_id: str) -> Kind | None:
     return None if found is None else kind.of(found)
 
 
+def shown_reversal(kind: type[Kind], object_id: str) -> Shown[Kind] | None:
+    """Return what Stripe shows under an id now, or None: it may be another application's.
+
+    Raises: Indeterminate, NeedsReview.
+    """
+    found = find(kind.service().retrieve, object_id, expand=["charge"])
+    return None if found is None else Shown.of(kind, found)
+
+
+def shown_reversals_of(kind: type[Kind], charge_id: str) -> list[Shown[Kind]]:
+    """Return what Stripe shows of a charge.
+
+    Raises: Indeterminate, NeedsReview.
+    """
+    listed = pages(kind.service().list, limit=PAGE, charge=charge_id, expand=["data.charge"])
+    return [Shown.of(kind, each) for page in listed for each in page]
+
+
 def reversals_by_id(
     kind: type[Kind], object_ids: Iterable[str]
 ) -> Iterator[tuple[str, Shown[Kind] | None]]:

@@ -79,7 +79,7 @@ class GoingBack:
 
     def _take_down(self, kind: type[Reversal], shown: Sequence[Shown[Reversal]]) -> None:
         self._seen |= {each.id for each in shown}
-        sightings = list(_with_their_rides(shown))
+        sightings = list(sightings_of(shown))
         open_ids = {row.stripe_id for row in record(TABLES[kind], sightings) if row.is_open}
         if kind is payments.Refund:
             self._report.refunds += len(sightings)
@@ -111,7 +111,7 @@ def judge_open(seen: Reversal, ride: Ride | None) -> Iterator[Discrepancy]:
         yield _off(Kind.DISPUTE_LOST if is_lost else Kind.DISPUTED, seen, ride)
 
 
-def _with_their_rides(shown: Sequence[Shown[Reversal]]) -> Iterator[Sighting]:
+def sightings_of(shown: Sequence[Shown[Reversal]]) -> Iterator[Sighting]:
     """Yield those that take money of this installation's charges, each with the charge's ride.
 
     Only those are judged: what others do on the same account ends no look of ours.

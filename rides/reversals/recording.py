@@ -1,12 +1,13 @@
 """Writing down what Stripe shows of refunds and disputes, and whether it is settled with that."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from django.db import transaction
 from django.db.models.functions import Now
 
+from idempotency.exceptions import JobError
 from idempotency.support.storable import storable_text
 from rides import payments
 from rides.models import Ride
@@ -17,6 +18,10 @@ from rides.reversals.rows import Reversal
 
 LONGEST_REASON = 255
 CHANGED = ("ride", "status", "reason", "settled_at", "settled_by", "settled_note")
+
+
+class SeenOtherwise(JobError):
+    """What was seen at Stripe may be older than what is written down."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +55,33 @@ def record(kind: type[Reversal], sightings: Sequence[Sighting]) -> list[Reversal
         kind._default_manager.bulk_create(made, ignore_conflicts=True)
         kind._default_manager.bulk_update(changed, CHANGED)
     return [*made, *known.values()]
+
+
+def statuses_of(kind: type[Reversal], **which: Any) -> dict[str, str]:
+    """Return the statuses of the rows with those values in their fields, by Stripe's id."""
+    rows_found = kind._default_manager.filter(**which)
+    return dict(rows_found.values_list("stripe_id", "status"))
+
+
+def record_as_of(
+    before: Mapping[str, str], kind: type[Reversal], sightings: Sequence[Sighting]
+) -> None:
+    """Write down what was seen, in the caller's transaction, unless somebody else has written down
+    something else since: of two looks at Stripe nobody knows here which is the newer one.
+
+    Args:
+        before: the statuses that the rows had before Stripe was asked.
+
+    Raises: `SeenOtherwise`, to look again.
+    """
+    seen = {each.seen.id: each.seen.status for each in sightings}
+    locked = kind._default_manager.select_for_update().filter(stripe_id__in=seen).order_by("pk")
+    now = dict(locked.values_list("stripe_id", "status"))
+    if any(now.get(each) not in (before.get(each), seen[each]) for each in seen):
+        raise SeenOtherwise("Somebody else has seen something else at Stripe meanwhile.")
+    record(kind, sightings)
+    if statuses_of(kind, stripe_id__in=seen) != seen:  # another wrote one down for the first time
+        raise SeenOtherwise("Somebody else has seen something else at Stripe meanwhile.")
 
 
 def record_refunds_of_cancelled(ride: Ride, refunds: Iterable[payments.Refund]) -> None:

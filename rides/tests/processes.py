@@ -24,6 +24,8 @@ from sandbox.supervisor import PATIENCE_SECONDS, free_port, wait_until
 GRANIAN = supervisor.commands()["api"]
 RUNSERVER = "exec python manage.py runserver 127.0.0.1:$PORT --noreload"
 
+WEBHOOK_SECRET = "whsec_of_the_tests"
+
 COMPLAINT = re.compile(r"level=(error|critical)|\[ERROR\]|Traceback", re.IGNORECASE)
 
 
@@ -107,5 +109,6 @@ def environment(stand_in: StandIn) -> dict[str, str]:
         DATABASE_URL=database.geturl(),
         STRIPE_API_KEY="sk_test_sandbox",
         STRIPE_API_BASE=stand_in.base_url,
+        STRIPE_WEBHOOK_SECRET=WEBHOOK_SECRET,
         EMAIL_URL="dummymail://",
     )

@@ -89,11 +89,14 @@ class Door:
         request = WSGIRequest(environ_of(scope, body))
         if request.path_info in HEALTH:
             return await self._health.take(request, receive)
-        if (refuse_unread := check_of(request.path_info)) and not is_preflight(request):
+        view = view_at(request.path_info)
+        refuse_unread = getattr(view, "refuse_unread", None)
+        if refuse_unread and not is_preflight(request):
             refuse_unread(request)
         asked, waits = question_of(request), seconds_to_wait(request) > 0
         self._refuse_worked_on(asked, waits=waits)
-        await read_body(request, body, receive)
+        limit = getattr(view, "max_body_bytes", None) or conf.current().max_body_bytes
+        await read_body(request, body, receive, limit)
         self._refuse_worked_on(asked, waits=waits)
         try:
             return await self._turns.take(request, receive)
@@ -150,22 +153,23 @@ def question_of(request: HttpRequest) -> tuple[str, ...]:
 
 
 @lru_cache(maxsize=1024)
-def check_of(path: str) -> Callable[[HttpRequest], None] | None:
-    """Return what a view wants to refuse before the body is read, such as an operation's view."""
+def view_at(path: str) -> Callable[..., Any] | None:
+    """Return the view of an address, which may say what it refuses before the body is read
+    (`refuse_unread`, as an operation's does), and how long a body may be (`max_body_bytes`).
+    """
     if len(path) > LONGEST_PATH:
         return None
     try:
-        return getattr(resolve(path).func, "refuse_unread", None)
+        return resolve(path).func
     except Resolver404:
         return None
 
 
-async def read_body(request: HttpRequest, body: io.BytesIO, receive: Receive) -> None:
-    """Await the whole body, and keep it in `body`.
+async def read_body(request: HttpRequest, body: io.BytesIO, receive: Receive, limit: int) -> None:
+    """Await the whole body, of up to `limit` bytes, and keep it in `body`.
 
     Raises: `BodyTooLarge`, `RequestTimeout`, `Disconnected`.
     """
-    limit = conf.current().max_body_bytes
     announced = int(request.META.get("CONTENT_LENGTH") or 0)  # a number: the server has read it
     is_chunked = "HTTP_TRANSFER_ENCODING" in request.META
     try:

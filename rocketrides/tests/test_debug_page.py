@@ -11,6 +11,7 @@ CANARIES = {
     "DATABASE_URL": "postgres://owner:CANARY-database-%23%26%27@127.0.0.1:1/rides",
     "SECRET_KEY": "CANARY-django-key" * 3,
     "STRIPE_API_KEY": "sk_test_CANARY",
+    "STRIPE_WEBHOOK_SECRET": "whsec_CANARY,whsec_CANARY_old",
     "EMAIL_URL": "smtp://mailer:CANARY-mail@127.0.0.1:1",
 }
 BROKER = "amqp://queue:CANARY-broker@127.0.0.1:1//"

@@ -31,6 +31,7 @@ from rides.reconciliation.position import (
     position_after,
 )
 from rides.reconciliation.refunding import RefundRefused, refund_unclaimed
+from rides.webhooks.receiving import remove_old_events
 
 logger = logging.getLogger(__name__)
 
@@ -119,6 +120,7 @@ class Command(BaseCommand):
                 self.stdout.write(escaped(line))  # what stands at Stripe may say anything
         if options["since_last"]:
             keep_position(held_back(position, until, report.under_way_since))
+            remove_old_events()
         if report.discrepancies:
             raise CommandError(f"{len(report.discrepancies)} off, from {start} to {end}.")
 
