@@ -45,16 +45,20 @@ def own_stand_in() -> Iterator[None]:
 def services_to_run() -> dict[str, str]:
     """Return the commands beside the Procfile's processes.
 
-    They are the watch over the embedded PostgreSQL, and a stand-in, which stands by while another
-    demo's is in use, and then takes its place.
+    They are the watch over the embedded PostgreSQL, and a stand-in that sends its events to the
+    API. It stands by while another demo's is in use, and then takes its place.
     """
     commands = {}
     if settings.EMBEDDED_POSTGRES:
         commands["postgres"] = "exec python -m sandbox watch"
     if settings.STRIPE_STAND_IN:
-        data = shlex.quote(str(settings.LOCAL_DIR / "stripe"))
-        port = settings.STRIPE_STAND_IN_PORT
-        commands["stripe"] = f"exec python -m sandbox.stripe --stand-by --port {port} --data {data}"
+        stand_in = ["exec", "python", "-m", "sandbox.stripe", "--stand-by"]
+        stand_in += ["--port", str(settings.STRIPE_STAND_IN_PORT)]
+        stand_in += ["--data", str(settings.LOCAL_DIR / "stripe")]
+        stand_in += ["--webhook", f"http://127.0.0.1:{settings.PORT}/stripe/webhook"]
+        for secret in settings.STRIPE_WEBHOOK_SECRETS:
+            stand_in += ["--webhook-secret", secret]
+        commands["stripe"] = shlex.join(stand_in)
     return commands
 
 

@@ -59,10 +59,14 @@ class Demo:
         assert server
         return [self.process, server, *self.process.children(recursive=True)]
 
-    def book(self, key: str) -> http.client.HTTPResponse:
+    @property
+    def stand_in(self) -> StandIn:
+        return StandIn(f"http://127.0.0.1:{self.environment['SANDBOX_STRIPE_PORT']}")
+
+    def book(self, key: str, rider: str = "user@example.com") -> http.client.HTTPResponse:
         port = int(self.environment["PORT"])
         connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
-        headers = {"Authorization": "user@example.com", "Idempotency-Key": key}
+        headers = {"Authorization": rider, "Idempotency-Key": key}
         content = {"Content-Type": "application/x-www-form-urlencoded"}
         connection.request("POST", "/rides", urlencode(PLACES), headers | content)
         return connection.getresponse()
@@ -152,6 +156,23 @@ def test_it_says_where_to_look_ends_in_five_seconds_and_goes_on_at_the_next_star
     assert f"curl -i -X POST {address}/rides" in lines
     assert re.search(rf"{address}/admin/ .*admin@example.com, password rocket", lines)
     assert "KeyboardInterrupt" not in lines
+
+
+def test_a_payment_that_its_rider_confirms_is_told_of_by_a_webhook(
+    environment: dict[str, str],
+) -> None:
+    """The API is asked and answers from its row; by itself it would ask Stripe after 30 s."""
+    key, rider = str(uuid.uuid4()), "user-3ds@example.com"
+    with running_demo(environment) as demo:
+        assert demo.book(key, rider).status == 202
+        told = demo.stand_in.events("payment_intent.requires_action")
+        demo.stand_in.settle(told[-1]["object"], succeeds=True)
+        wait_until(lambda: demo.book(key, rider).status == 201, demo.log, seconds=25)
+
+        ended = demo.stand_in.events("payment_intent.succeeded")
+        assert [each["answers"] for each in ended if each["object"] == told[-1]["object"]] == [
+            [200]
+        ]
 
 
 def test_it_ends_in_five_seconds_while_stripe_takes_longer_and_the_retry_goes_on_at_once(
