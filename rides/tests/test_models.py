@@ -5,7 +5,7 @@ from django.db import IntegrityError, connection, transaction
 from django.db.models import ProtectedError
 from django.db.utils import DataError
 
-from rides.models import Ride, User
+from rides.models import Ride, StripeEvent, User
 from rides.tests.factories import (
     AuditRecordFactory,
     IdempotencyKeyFactory,
@@ -160,3 +160,12 @@ def test_rows_get_their_time_from_the_database():
     ride = RideFactory()
 
     assert ride.created_at == Ride.objects.get(pk=ride.pk).created_at
+
+
+@pytest.mark.parametrize("field", ["stripe_id", "type", "object_id"])
+def test_an_event_without_an_id_a_type_or_an_object_is_refused(field):
+    event = {"stripe_id": "evt_1", "type": "refund.created", "object_id": "re_1", field: ""}
+
+    broken = constraint_broken_by(lambda: StripeEvent.objects.create(**event))
+
+    assert broken == "stripe_event_has_an_id_and_a_type"

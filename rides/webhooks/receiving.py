@@ -5,7 +5,6 @@ Stripe; and what it was killed in would have to be found by somebody else. So it
 the completer or a job does the rest, and they are there for whatever dies on the way.
 """
 
-import logging
 from collections.abc import Callable
 from datetime import timedelta
 from functools import partial
@@ -19,8 +18,6 @@ from idempotency.transactions import in_transaction
 from rides.models import Ride
 from rides.payments import Event
 from rides.webhooks.tasks import record_refunds_of_charge, record_reversal
-
-logger = logging.getLogger(__name__)
 
 ENDS_OF_PAYMENTS = (
     "payment_intent.succeeded",
@@ -103,7 +100,6 @@ def _write_down(event: Event, asked: Callable[[], None]) -> None:
         is_new = cursor.rowcount == 1
     if is_new:
         asked()
-        logger.info("event received: id=%s type=%s object=%s", *values.values())
 
 
 def _go_on_with(foreign_key: UUID) -> None:
