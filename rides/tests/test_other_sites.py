@@ -1,13 +1,12 @@
 """Pages of other sites that ask the API: none may unless settings say so, then by an API key."""
 
-import os
 from collections.abc import Iterator
 
 import pytest
 import requests
 
 from rides.tests.booking import COORDINATES, KEY, RIDER
-from rides.tests.processes import Api, running_api
+from rides.tests.processes import GRANIAN, Api, running_api
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("riders")]
 
@@ -21,10 +20,9 @@ PREFLIGHT = {
 
 @pytest.fixture(scope="module")
 def open_api(stand_in_process, django_db_setup, tmp_path_factory) -> Iterator[Api]:
-    with pytest.MonkeyPatch.context() as environment:
-        environment.setitem(os.environ, "CORS_ALLOWED_ORIGINS", SITE)
-        with running_api(stand_in_process, tmp_path_factory.mktemp("open")) as api:
-            yield api
+    command = f"export CORS_ALLOWED_ORIGINS={SITE}; {GRANIAN}"
+    with running_api(stand_in_process, tmp_path_factory.mktemp("open"), command) as api:
+        yield api
 
 
 def send(url: str, origin: str, **headers: str) -> requests.Response:
