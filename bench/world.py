@@ -86,6 +86,7 @@ def production(database_url: str, stand_in: StandIn, *, settings: str) -> dict[s
     variables = environment(database_url, stand_in) | {
         "DJANGO_SETTINGS_MODULE": settings,
         "DEBUG": "false",
+        "HTTPS_ONLY": "false",  # no proxy stands before what is measured
         "DEMO_AUTH": "false",
         "SECRET_KEY": "for-the-benchmark-only" + "x" * 40,
         "ALLOWED_HOSTS": "127.0.0.1",
