@@ -26,7 +26,7 @@ INSERT INTO rides_ride
         amount_cents, currency, stripe_payment_intent_id, stripe_charge_id, cancelled_at)
 VALUES (:rider, :key_id, gen_random_uuid(), 'cus_' || :rider, DEFAULT, '37.7793', '-122.4192', '37.6213', '-122.379',
         2000, 'usd', NULL, NULL, NULL)
-RETURNING id AS ride_id, public_id AS ride_public_id \gset
+RETURNING id AS ride_id, quote_literal('/rides/' || public_id) AS location \gset
 
 INSERT INTO rides_auditrecord
        (action, created_at, data, origin_ip, resource_id, resource_type, user_id)
@@ -69,7 +69,7 @@ UPDATE idempotency_idempotencykey
        response_code         = 201,
        response_body         = '{"message": "Payment accepted. Your pilot is on their way!"}',
        response_content_type = 'application/json',
-       response_headers      = jsonb_build_object('Location', '/rides/' || :ride_public_id::text),
+       response_headers      = jsonb_build_object('Location', :location::text),
        last_error            = '',
        needs_review_at       = NULL,
        journal               = journal || jsonb_build_array(
