@@ -16,13 +16,22 @@ from sandbox import supervisor
 from sandbox.supervisor import Running
 
 RESTART_AFTER_SECONDS = (1, 2, 4, 8)  # then always the last
+LOOK_AGAIN_SECONDS = 0.5
 END_WITHIN_SECONDS = 4  # the stand-in and PostgreSQL follow, and all is to end within five
 
 
 def run_processes(
-    commands: Mapping[str, str], env: Mapping[str, str], welcome: Callable[[], str]
+    commands: Mapping[str, str],
+    env: Mapping[str, str],
+    welcome: Callable[[], str],
+    was_asked_to_end: Callable[[], bool],
 ) -> None:
-    """Run commands by their names until SIGINT or SIGTERM; print `welcome()` once they run."""
+    """Run commands by their names until SIGINT or SIGTERM; print `welcome()` once they run.
+
+    Args:
+        was_asked_to_end: asked each half second, since the exception of the signal may have been
+            raised where it is swallowed, such as in a destructor.
+    """
     ending = threading.Event()
     lines = Lines(max(map(len, commands)), ending)
     residents = [Resident(name, line, env, lines, ending) for name, line in commands.items()]
@@ -30,7 +39,8 @@ def run_processes(
         for resident in residents:
             resident.start()
         threading.Thread(target=lambda: lines.print(welcome()), daemon=True).start()
-        ending.wait()
+        while not (ending.wait(LOOK_AGAIN_SECONDS) or was_asked_to_end()):
+            pass
     except KeyboardInterrupt:
         pass
     finally:

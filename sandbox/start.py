@@ -73,7 +73,7 @@ def run_demo() -> None:
     if Interrupted.asked:
         raise KeyboardInterrupt
     named = {**services_to_run(), **supervisor.commands()}
-    run_processes(named, environment(), welcome)
+    run_processes(named, environment(), welcome, lambda: Interrupted.asked)
 
 
 def refuse_a_taken_port(port: int) -> None:
