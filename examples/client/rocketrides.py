@@ -139,4 +139,6 @@ def _read(status: int, answered: Any) -> Answer:
     except ValueError:
         body = {}
     is_object = isinstance(body, dict)
-    return Answer(status, body if is_object else {}, dict(answered.headers.items()))
+    # Some servers send the names in lower case, which means the same.
+    headers = {name.title(): value for name, value in answered.headers.items()}
+    return Answer(status, body if is_object else {}, headers)

@@ -110,7 +110,9 @@ class Api:
             try:
                 connection.request(method, _target(url), content, dict(headers))
                 answered = connection.getresponse()
-                return Answer(answered.status, answered.read(), dict(answered.headers.items()))
+                # Some servers send the names in lower case, which means the same.
+                named = {name.title(): value for name, value in answered.headers.items()}
+                return Answer(answered.status, answered.read(), named)
             except (OSError, HTTPException):
                 return Answer(0)
 

@@ -119,7 +119,7 @@ def serving(shop: Shop) -> Iterator[Api]:
         def say(self, status: int, body: bytes, headers: dict[str, str]) -> None:
             self.send_response(status)
             for name, value in headers.items():
-                self.send_header(name, value)
+                self.send_header(name.lower(), value)  # as many servers write them
             self.send_header("Content-Length", str(len(body)))
             self.end_headers()
             self.wfile.write(body)
@@ -145,6 +145,11 @@ def serving(shop: Shop) -> Iterator[Api]:
 def broken(kind: type[Shop]) -> set[str]:
     with serving(kind()) as api:
         return {each.name for each in ask_all(api) if each.result == "broken"}
+
+
+def test_a_header_is_found_however_its_name_is_written():
+    with serving(Shop()) as api:
+        assert api.send("a-key-of-this-question").headers["Idempotent-Replayed"] == "false"
 
 
 def test_a_server_that_keeps_every_promise_is_found_to():

@@ -103,6 +103,7 @@ def test_a_page_of_a_proxys_is_no_answer(rocketrides, key):
             final = self.asked > 2
             content = b'{"message": "booked"}' if final else b"<h1>Bad gateway</h1>"
             self.send_response(201 if final else 502)
+            self.send_header("idempotent-replayed", "true")  # as servers of HTTP/2 write names
             self.end_headers()
             self.wfile.write(content)
 
@@ -115,4 +116,4 @@ def test_a_page_of_a_proxys_is_no_answer(rocketrides, key):
         answer = client.book(key, **RIDE)
         server.shutdown()
 
-    assert (answer.status, Proxy.asked) == (201, 3)
+    assert (answer.status, Proxy.asked, answer.is_replayed) == (201, 3, True)
