@@ -11,9 +11,9 @@ from django.db.models import F, Prefetch, QuerySet
 from django.http import HttpRequest, HttpResponse, JsonResponse
 
 from idempotency.exceptions import IdempotencyError
+from idempotency.http.errors import answering_errors
 from idempotency.http.refusals import MethodNotAllowed, ParametersInvalid
-from idempotency.http.rereading import raising_answers
-from idempotency.http.views import READING, authenticate, error_response
+from idempotency.http.views import READING, authenticate
 from idempotency.models import FINISHED
 from rides.models import Refund, Ride, User
 
@@ -34,38 +34,33 @@ class RideUnknown(IdempotencyError):
     status, code = 404, "not_found"
 
 
+@answering_errors
 def show_ride(request: HttpRequest, public_id: UUID) -> HttpResponse:
     """Answer one ride of the asking rider's, or 404."""
-
-    def answer(rider: User) -> dict[str, Any]:
-        ride = _rides_of(rider).filter(public_id=public_id).first()
-        if ride is None:
-            raise RideUnknown("There is no such ride of yours.")
-        return shown(ride)
-
-    return _answer(request, answer)
+    ride = _rides_of(_reader(request)).filter(public_id=public_id).first()
+    if ride is None:
+        raise RideUnknown("There is no such ride of yours.")
+    return JsonResponse(shown(ride))
 
 
+@answering_errors
 def list_rides(request: HttpRequest) -> HttpResponse:
     """Answer the asking rider's rides, the latest first: `{"rides", "next"}`.
 
     `next` is the address of the page after, or null. A ride that is booked meanwhile moves none.
     """
-
-    def answer(rider: User) -> dict[str, Any]:
-        limit, before = _page_of(request)
-        rides = _rides_of(rider).order_by("-id")
-        if before:
-            last = Ride.objects.filter(user=rider, public_id=before).values_list("id").first()
-            if last is None:
-                raise ParametersInvalid("before: There is no such ride of yours.")
-            rides = rides.filter(id__lt=last[0])
-        page, more = list(rides[: limit + 1]), None
-        if len(page) > limit:
-            more = f"/rides?limit={limit}&before={page[limit - 1].public_id}"
-        return {"rides": [shown(ride) for ride in page[:limit]], "next": more}
-
-    return _answer(request, answer)
+    rider = _reader(request)
+    limit, before = _page_of(request)
+    rides = _rides_of(rider).order_by("-id")
+    if before:
+        last = Ride.objects.filter(user=rider, public_id=before).values_list("id").first()
+        if last is None:
+            raise ParametersInvalid("before: There is no such ride of yours.")
+        rides = rides.filter(id__lt=last[0])
+    page, more = list(rides[: limit + 1]), None
+    if len(page) > limit:
+        more = f"/rides?limit={limit}&before={page[limit - 1].public_id}"
+    return JsonResponse({"rides": [shown(ride) for ride in page[:limit]], "next": more})
 
 
 def shown(ride: Any) -> dict[str, Any]:
@@ -106,14 +101,12 @@ def _page_of(request: HttpRequest) -> tuple[int, UUID | None]:
     return form.cleaned_data["limit"] or PAGE, form.cleaned_data["before"]
 
 
-def _answer(request: HttpRequest, answer: Any) -> HttpResponse:
-    try:
-        if request.method not in READING:
-            raise MethodNotAllowed(f"{request.method} is not allowed here; use GET.", READING)
-        with raising_answers():
-            return JsonResponse(answer(authenticate(request)))
-    except IdempotencyError as error:
-        return error_response(error, request.headers.get("Accept", ""))
+def _reader(request: HttpRequest) -> User:
+    """Return who reads. Raises: `MethodNotAllowed`, `Unauthenticated`."""
+    if request.method not in READING:
+        raise MethodNotAllowed(f"{request.method} is not allowed here; use GET.", READING)
+    rider: User = authenticate(request)
+    return rider
 
 
 def _degrees(value: Any) -> str:

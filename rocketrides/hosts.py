@@ -6,7 +6,7 @@ from django.core.exceptions import DisallowedHost
 from django.http import HttpRequest, HttpResponse
 
 from idempotency.exceptions import IdempotencyError
-from idempotency.http.views import error_response
+from idempotency.http.errors import error_response
 
 
 class UnknownHost(IdempotencyError):
@@ -24,12 +24,11 @@ def refuse_unknown_hosts(
         try:
             request.get_host()
         except DisallowedHost:
-            return error_response(
-                UnknownHost(
-                    "This service has another name. Nothing was done. Ask for it by one of"
-                    " those in ALLOWED_HOSTS."
-                )
+            refused = UnknownHost(
+                "This service has another name. Nothing was done. Ask for it by one of"
+                " those in ALLOWED_HOSTS."
             )
+            return error_response(refused, request.headers.get("Accept", ""))
         return get_response(request)
 
     return answer

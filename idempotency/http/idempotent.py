@@ -27,6 +27,7 @@ from idempotency.commits import took
 from idempotency.database import atomic, connection
 from idempotency.database_errors import may_succeed_when_repeated
 from idempotency.exceptions import IdempotencyError, UnsendableAnswer
+from idempotency.http.errors import error_response
 from idempotency.http.fingerprints import fingerprint_of
 from idempotency.http.keys import read_key
 from idempotency.http.origins import origin_ip
@@ -34,7 +35,6 @@ from idempotency.http.refusals import Unauthenticated
 from idempotency.http.views import (
     MOST_READS,
     REPLAYED,
-    error_response,
     refuse_another_request,
     refuse_unstorable_path,
     replay,

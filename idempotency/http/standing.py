@@ -13,14 +13,14 @@ from django.utils.timezone import get_default_timezone, is_aware, make_aware
 
 from idempotency import doors
 from idempotency.claims import StoredKey, find_key
-from idempotency.exceptions import IdempotencyError
+from idempotency.http.errors import answering_errors
 from idempotency.http.keys import read_key
 from idempotency.http.refusals import MethodNotAllowed, RequestUnknown, Unauthenticated
-from idempotency.http.rereading import raising_answers
-from idempotency.http.views import READING, authenticate, error_response, has_credential
+from idempotency.http.views import READING, authenticate, has_credential
 from idempotency.models import IdempotencyKey
 
 
+@answering_errors
 def request_standing(request: HttpRequest) -> HttpResponse:
     """Answer where the request of the asking user with this `Idempotency-Key` stands.
 
@@ -30,19 +30,14 @@ def request_standing(request: HttpRequest) -> HttpResponse:
     states are `in_progress`, `interrupted` (a retry goes on), `pending` at the foreign system,
     `under_review`, `finished`, and `expired`, where the answer is no longer kept.
     """
-    try:
-        with raising_answers():
-            refuse_unread(request)
-            doors.refuse_while_closed()
-            user = authenticate(request)
-            stored = find_key(user.pk, read_key(request))
-        if stored is None:
-            raise RequestUnknown(
-                "No request of yours has this Idempotency-Key, or its first transaction has not "
-                "been committed yet. Nothing was done now. Send the request with the same key."
-            )
-    except IdempotencyError as error:
-        return error_response(error, request.headers.get("Accept", ""))
+    refuse_unread(request)
+    doors.refuse_while_closed()
+    stored = find_key(authenticate(request).pk, read_key(request))
+    if stored is None:
+        raise RequestUnknown(
+            "No request of yours has this Idempotency-Key, or its first transaction has not "
+            "been committed yet. Nothing was done now. Send the request with the same key."
+        )
     return JsonResponse(standing_of(stored))
 
 

@@ -13,7 +13,7 @@ from django.core.exceptions import (
     TooManyFieldsSent,
     TooManyFilesSent,
 )
-from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.http import HttpRequest, HttpResponse
 from django.http.multipartparser import MultiPartParserError
 from django.http.response import HttpResponseBase
 from django.utils.module_loading import import_string
@@ -43,6 +43,7 @@ from idempotency.http.bodies import (
     refuse_deep_nesting,
     refuse_unread_body,
 )
+from idempotency.http.errors import error_response
 from idempotency.http.keys import read_key
 from idempotency.http.origins import Origin
 from idempotency.http.refusals import (
@@ -57,8 +58,7 @@ from idempotency.http.shapes import clean_transient, kept_by_form
 from idempotency.http.waiting import wait_for_first
 from idempotency.models import IdempotencyKey
 from idempotency.parameters import Parameters, keep_all
-from idempotency.phases import PENDING_STATUS, Pending, error_body
-from idempotency.support.described import described
+from idempotency.phases import PENDING_STATUS, Pending
 from idempotency.support.fingerprints import fingerprint, text_of
 from idempotency.support.kept_values import readable
 from idempotency.support.sendable import JSON, WITHOUT_BODY
@@ -71,7 +71,6 @@ View = Callable[..., HttpResponseBase]
 REPLAYED = "Idempotent-Replayed"
 """Whether a final answer was stored before, as Stripe names it."""
 
-PROBLEM = "application/problem+json"
 READING = ("GET", "HEAD")
 
 MOST_READS = 3
@@ -137,30 +136,6 @@ def has_credential(request: HttpRequest) -> bool:
     """Say whether one of `CREDENTIAL_HEADERS` is there, whatever it is worth."""
     names = conf.current().credential_headers
     return not names or any(request.headers.get(name) for name in names)
-
-
-def error_response(error: IdempotencyError, accept: str = "") -> JsonResponse:
-    """An error as the client gets it: `{"error", "code", "retryable"}`, or, for one that accepts
-    `application/problem+json`, as RFC 9457 has it. A stored answer is the first's bytes to anybody.
-
-    Args:
-        accept: the request's header.
-    """
-    said, documented_at = described(error), conf.current().documentation_url
-    body, content_type = error_body(said, code=error.code, retryable=error.retryable), JSON
-    if PROBLEM in accept.lower():
-        title = error.code.replace("_", " ").capitalize()
-        problem = {"type": documented_at or "about:blank", "title": title, "status": error.status}
-        problem["detail"] = said
-        body, content_type = {**problem, "code": error.code, "retryable": error.retryable}, PROBLEM
-    response = JsonResponse(
-        body, status=error.status, headers=error.headers, content_type=content_type
-    )
-    if documented_at:
-        response.headers["Link"] = f'<{documented_at}>; rel="describedby"'
-    # A 503 of ours is an answer, and the cause of a 500 is in the log already.
-    response._has_been_logged = True  # type: ignore[attr-defined]
-    return response
 
 
 def _answer(

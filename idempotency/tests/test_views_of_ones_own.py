@@ -11,7 +11,7 @@ from django.views import View
 
 from idempotency.exceptions import IdempotencyError
 from idempotency.http.bodies import Sent
-from idempotency.http.views import error_response
+from idempotency.http.errors import error_response
 from idempotency.testing.clock import let_time_pass
 from idempotency.tests.bookshop import Death, PlaceOrder, counted, customer_of, orders
 from idempotency.workers.completing import complete_due_keys

@@ -5,11 +5,9 @@ from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.views.decorators.csrf import csrf_exempt
 
 from idempotency import doors
-from idempotency.exceptions import IdempotencyError
 from idempotency.http.bodies import read_bytes, refuse_unread_body
+from idempotency.http.errors import answering_errors
 from idempotency.http.refusals import MethodNotAllowed
-from idempotency.http.rereading import raising_answers
-from idempotency.http.views import error_response
 from rides.payments import EventRefused, read_event
 from rides.views import not_found
 from rides.webhooks.receiving import receive
@@ -32,6 +30,7 @@ def refuse_unread(request: HttpRequest) -> None:
 
 
 @csrf_exempt
+@answering_errors
 def stripe_webhook(request: HttpRequest) -> HttpResponse:
     """Answer 200 once an event is written down, together with what it asks for.
 
@@ -39,14 +38,10 @@ def stripe_webhook(request: HttpRequest) -> HttpResponse:
     """
     if not settings.STRIPE_WEBHOOK_SECRETS:
         return not_found(request)
-    try:
-        with raising_answers():
-            refuse_unread(request)
-            doors.refuse_while_closed()
-            body, signature = read_bytes(request), request.headers["Stripe-Signature"]
-            receive(read_event(body, signature, settings.STRIPE_WEBHOOK_SECRETS))
-    except IdempotencyError as error:
-        return error_response(error, request.headers.get("Accept", ""))
+    refuse_unread(request)
+    doors.refuse_while_closed()
+    body, signature = read_bytes(request), request.headers["Stripe-Signature"]
+    receive(read_event(body, signature, settings.STRIPE_WEBHOOK_SECRETS))
     return JsonResponse({"received": True})
 
 

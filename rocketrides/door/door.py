@@ -19,8 +19,8 @@ from django.urls import Resolver404, resolve
 from idempotency import conf
 from idempotency.claims import request_in_progress
 from idempotency.exceptions import IdempotencyError
+from idempotency.http.errors import error_response
 from idempotency.http.refusals import BodyTooLarge
-from idempotency.http.views import error_response
 from idempotency.http.waiting import seconds_to_wait
 from idempotency.stopping import watch_calls
 from rocketrides.door.answers import Answer, answer_of, django_answer
