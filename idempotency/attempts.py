@@ -13,7 +13,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from idempotency import failures, stopping
+from idempotency import conf, failures, stopping
 from idempotency.claims import Claim, NewKey, insert_key
 from idempotency.commits import SharedCommit, Step, StopsBefore, phase_step, took, undo_step
 from idempotency.exceptions import (
@@ -23,6 +23,7 @@ from idempotency.exceptions import (
     NeedsReview,
     Parked,
     RequestInProgress,
+    TooManyUnfinished,
 )
 from idempotency.leases import JournalEntry, Lease, Progress, lease_lost, write_progress
 from idempotency.models import STARTED
@@ -43,6 +44,9 @@ _MOVED_BY_A_COMMIT = (
     *("recovery_point", "foreign_sent_at"),
     *("foreign_reference", "pending_since", "pending_answer", "gives_up_at"),
 )
+
+NOT_CLAIMED = (RequestInProgress, TooManyUnfinished)
+"""Why a claim was refused: nothing was written, and there is no failure to keep."""
 
 Outcome = Response | Pending
 """What an attempt ends with, if not with an error: the final answer, or that of the meantime."""
@@ -83,7 +87,7 @@ class Attempt:
         with staging_for(self.operation.user):
             try:
                 response = self._carry_out(shared)
-            except (RequestInProgress, *LEAVING):
+            except (*NOT_CLAIMED, *LEAVING):
                 raise
             except BaseException as error:
                 answer = self._keep_failed_claim(new_key, error)
@@ -142,7 +146,11 @@ class Attempt:
     # Claiming.
 
     def _claim_fresh(self, new_key: NewKey, *, begins_foreign_phase: bool) -> bool:
-        self._claim = insert_key(new_key, begins_foreign_phase=begins_foreign_phase)
+        self._claim = insert_key(
+            new_key,
+            begins_foreign_phase=begins_foreign_phase,
+            max_unfinished=conf.current().max_unfinished,
+        )
         if self._claim is not None:
             self.hold(self._claim)
         return self._claim is not None
@@ -326,7 +334,7 @@ class Attempt:
             except StopsBefore as failed:
                 self.commits_one_by_one |= self.stops_before is not None
                 self.stops_before = failed
-            except (LeaseLost, RequestInProgress):
+            except (LeaseLost, *NOT_CLAIMED):
                 raise
             except Exception as error:
                 if not shared.was_rolled_back_with_others(error):

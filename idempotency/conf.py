@@ -72,6 +72,10 @@ class Settings:
     key_min_length: int = 20
     """Shorter keys are refused: a client that sends them has too little randomness in them."""
 
+    max_unfinished: int | None = None
+    """How many unfinished requests of operations a user may have; a further one is a 429. None sets
+    no limit: where one user is a whole company's server, say."""
+
     max_body_bytes: int = 16 * 1024
     """Larger request bodies are refused unread."""
 

@@ -144,6 +144,12 @@ class IdempotencyKey(models.Model):
                 name="idempotency_key_due",
                 condition=~Q(recovery_point=FINISHED) & Q(needs_review_at__isnull=True),
             ),
+            # The claim's, for how many a user has.
+            models.Index(
+                fields=["user"],
+                name="idempotency_key_unfinished",
+                condition=~Q(recovery_point=FINISHED),
+            ),
             # The reaper's: finished keys in the order of their last run. It says nothing of the
             # answer, so a key that loses its answer keeps its place in every index.
             models.Index(

@@ -226,6 +226,8 @@ IDEMPOTENCY["READINESS_WARNINGS"] = (
     "rides.watching.latest_warnings",
     "idempotency.support.refusals.refusal_warnings",
 )
+# A rider has a few requests under way at a time; who has more is trying something.
+IDEMPOTENCY["MAX_UNFINISHED"] = number("MAX_UNFINISHED", range(1, 1_000_001), default=100)
 IDEMPOTENCY["COMPLETER_RATE"] = number("COMPLETER_RATE", range(1, 100_001), default=50)
 IDEMPOTENCY["TRUSTED_PROXIES"] = tuple(words("TRUSTED_PROXIES"))
 try:
