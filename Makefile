@@ -162,7 +162,7 @@ DRILLS := idempotency/tests/adopters $(addprefix idempotency/tests/test_,clocks.
 		package.py phases_that_the_database_stops.py printing.py stricter_sessions.py tutorial.py worker_commands.py) \
 	$(addprefix rides/tests/,queues $(patsubst %,test_%.py,bad_input canaries crashes creating_a_ride \
 		defects_of_the_original haproxy lost_history many_payments original other_sites overload pinned_workers pool raise_error \
-		reconciling_many seed silence simulator slow_clients stopping)) \
+		reconciling_many roles seed silence simulator slow_clients stopping)) \
 	$(addprefix rocketrides/tests/test_,configuration.py debug_page.py) \
 	sandbox/tests bench/tests proof/tests/test_pair.py
 # Whole demos, deploys and failovers are held to seconds, so they have the machine to themselves.

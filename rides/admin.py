@@ -179,13 +179,13 @@ ActionFilter = choices(
 
 @admin.register(AuditRecord)
 class AuditRecordAdmin(ReadOnlyAdmin):
-    """Who did what, to which ride, from where."""
+    """Who did what, to which ride."""
 
-    list_display = ("created", "action", "resource", "user", "origin_ip")
+    list_display = ("created", "action", "resource", "user")
     list_filter = (ActionFilter, AgeFilter)
     list_select_related = ("user",)
     search_help_text = "A user's whole e-mail address, or a ride's number"
-    fields = ("created", "action", "resource", "user", "origin_ip", "data")
+    fields = ("created", "action", "resource", "user", "data")
     readonly_fields = ("created", "resource")
 
     def matching(self, term: str) -> Q:
