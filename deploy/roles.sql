@@ -25,6 +25,12 @@ ALTER ROLE :"service" SET statement_timeout = '60s';
 ALTER ROLE :"service" SET lock_timeout = '10s';
 ALTER ROLE :"service" SET idle_in_transaction_session_timeout = '30s';
 
+-- PostgreSQL's log gets the first line of an error, and none of the values of what failed.
+ALTER ROLE :"service" SET log_error_verbosity = terse;
+ALTER ROLE :"service" SET log_min_error_statement = panic;
+ALTER ROLE :"service" SET log_parameter_max_length = 0;
+ALTER ROLE :"service" SET log_parameter_max_length_on_error = 0;
+
 CREATE DATABASE :"database" OWNER :"owner";
 REVOKE ALL ON DATABASE :"database" FROM PUBLIC;
 GRANT CONNECT ON DATABASE :"database" TO :"service";

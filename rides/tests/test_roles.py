@@ -1,12 +1,8 @@
 """The service works with the rights of deploy/roles.sql, and can do no more than they say."""
 
-import os
-import subprocess
-import sys
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import psycopg2
 import pytest
@@ -15,10 +11,16 @@ from rides import payments
 from rides.tests import processes
 from rides.tests.booking import BOOKED, book
 from rides.tests.processes import running_api
-from rocketrides.environment import BASE_DIR
+from rides.tests.roles import (
+    Database,
+    Session,
+    add_rider,
+    database_with_roles,
+    manage,
+    rows,
+    session_of,
+)
 from rocketrides.settings import database_url
-from sandbox import supervisor
-from sandbox.postgres import PROGRAMS
 from sandbox.stripe.control import StandIn
 
 pytestmark = pytest.mark.timeout(180)
@@ -26,93 +28,24 @@ pytestmark = pytest.mark.timeout(180)
 RIDER = "user@example.com"
 
 
-class Database:
-    """A database of its own, as deploy/ makes it: URLs for its two roles."""
-
-    def __init__(self) -> None:
-        mark = uuid.uuid4().hex[:12]
-        self.names = {name: f"{name}_{mark}" for name in ("database", "owner", "service")}
-        self.owner_url = self._url("owner")
-        self.service_url = self._url("service")
-
-    def _url(self, role: str) -> str:
-        given = urlsplit(database_url)
-        host = given.netloc.rpartition("@")[2]
-        netloc = f"{self.names[role]}:of-{role}@{host}"
-        return given._replace(netloc=netloc, path=f"/{self.names['database']}").geturl()
-
-    def psql(self, url: str, script: str) -> None:
-        named = [f"--set={name}={value}" for name, value in self.names.items()]
-        passwords = {"RIDES_OWNER_PASSWORD": "of-owner", "RIDES_SERVICE_PASSWORD": "of-service"}
-        subprocess.run(
-            [PROGRAMS / "psql", url, *named, "--quiet", f"--file={BASE_DIR / 'deploy' / script}"],
-            env={**os.environ, **passwords},
-            check=True,
-        )
-
-    def drop(self) -> None:
-        session = psycopg2.connect(database_url)
-        session.autocommit = True
-        with session.cursor() as cursor:
-            cursor.execute(f"DROP DATABASE {self.names['database']} WITH (FORCE)")
-            cursor.execute(f"DROP ROLE {self.names['owner']}, {self.names['service']}")
-        session.close()
-
-
-def manage(*arguments: str, url: str, stand_in: StandIn) -> str:
-    environment = supervisor.environment(
-        DATABASE_URL=url,
-        STRIPE_API_KEY="sk_test_sandbox",
-        STRIPE_API_BASE=stand_in.base_url,
-        EMAIL_URL="dummymail://",
-    )
-    ran = subprocess.run(
-        [sys.executable, "manage.py", *arguments],
-        cwd=BASE_DIR,
-        env=environment,
-        capture_output=True,
-        text=True,
-    )
-    assert ran.returncode == 0, ran.stdout + ran.stderr
-    return ran.stdout + ran.stderr
-
-
 @pytest.fixture(scope="module")
 def database(stand_in_process: StandIn) -> Iterator[Database]:
-    database = Database()
-    try:
-        database.psql(database_url, "roles.sql")
-        manage("migrate", "--verbosity=0", url=database.owner_url, stand_in=stand_in_process)
-        database.psql(database.owner_url, "grants.sql")
+    with database_with_roles(stand_in_process) as database:
         yield database
-    finally:
-        database.drop()
 
 
 @pytest.fixture
-def service(database: Database) -> Iterator[psycopg2.extensions.connection]:
-    session = psycopg2.connect(database.service_url)
-    session.autocommit = True
+def service(database: Database) -> Iterator[Session]:
+    session = session_of(database.service_url)
     yield session
     session.close()
-
-
-def rows(session: psycopg2.extensions.connection, statement: str) -> list[tuple]:
-    with session.cursor() as cursor:
-        cursor.execute(statement)
-        return cursor.fetchall() if cursor.description else []
 
 
 def test_the_service_does_all_its_work_with_its_rights(
     database, service, stand_in, tmp_path: Path, monkeypatch
 ):
     customer = payments.create_customer(email=RIDER, source="tok_visa")
-    rows(
-        service,
-        "INSERT INTO rides_user (password, is_superuser, public_id, email, stripe_customer_id,"
-        f" is_active, is_staff) VALUES ('!', false, gen_random_uuid(), '{RIDER}', '{customer}',"
-        " true, false)",
-    )
+    add_rider(service, RIDER, customer)
     with_its_rights = {**processes.environment(stand_in), "DATABASE_URL": database.service_url}
     monkeypatch.setattr(processes, "environment", lambda _: with_its_rights)
 
@@ -171,15 +104,14 @@ def test_by_right_the_service_cannot(statement, service):
     ],
 )
 def test_each_role_has_its_limits(url, limits, database):
-    session = psycopg2.connect(getattr(database, url))
+    session = session_of(getattr(database, url))
     names = ("statement_timeout", "lock_timeout", "idle_in_transaction_session_timeout")
     assert tuple(rows(session, f"SHOW {name}")[0][0] for name in names) == limits
     session.close()
 
 
 def test_strangers_do_not_get_in(database):
-    session = psycopg2.connect(database_url)
-    session.autocommit = True
+    session = session_of(database_url)
     stranger = f"stranger_{uuid.uuid4().hex[:12]}"
     rows(session, f"CREATE ROLE {stranger} LOGIN PASSWORD 'none'")
     try:
