@@ -7,9 +7,10 @@ number would be handed out twice by a database that lost its last commits.
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from types import MappingProxyType
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -21,6 +22,7 @@ from idempotency.database_errors import waited_for_an_insert_into
 from idempotency.exceptions import RequestInProgress, TooManyUnfinished
 from idempotency.leases import Lease, journal_and, lease_clock, lease_end
 from idempotency.models import FINISHED, STARTED, IdempotencyKey
+from idempotency.support.context import REQUEST_ID
 from idempotency.support.positions import Position
 from idempotency.transactions import repeated_on_conflict
 
@@ -51,10 +53,11 @@ class NewKey:
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """A key that is ours until the lease ends."""
+    """A key that is ours until the lease ends, and how it came to be."""
 
     key: IdempotencyKey
     lease: Lease
+    event: str = "claimed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +127,8 @@ SELECT %(user_id)s, %(idempotency_key)s, %(request_method)s, %(request_path)s,
        now, now, CASE WHEN %(is_claimed)s THEN now END,
        CASE WHEN %(begins_foreign_phase)s THEN now END,
        now + %(completer_grace)s, '',
-       jsonb_build_array(jsonb_build_object('at', now, 'event', %(event)s::text, 'attempt', 1))
+       jsonb_build_array(jsonb_build_object('at', now, 'event', %(event)s::text, 'attempt', 1)
+                         || %(said)s::jsonb)
   FROM (SELECT clock_timestamp() AS now) AS clock
  WHERE {_HAS_ROOM}
     ON CONFLICT (user_id, idempotency_key) DO NOTHING
@@ -296,6 +300,7 @@ def _insert(new_key: NewKey, how: dict[str, Any]) -> Sequence[Any] | None:
         "path_kwargs": json.dumps(new_key.path_kwargs),
         "request_params": json.dumps(new_key.request_params),
         "lease_token": uuid4(),
+        "said": _said(),
     }
     with connection.cursor() as cursor:
         try:
@@ -347,7 +352,7 @@ def take_over_next_due_key(position: Position | None = None) -> Claim | None:
     )
     if was_due_at:
         position.at = max(position.at, was_due_at)
-    return claim and Claim(claim.key, replace(claim.lease, is_completers=True))
+    return claim and replace(claim, lease=replace(claim.lease, is_completers=True))
 
 
 def reopen_key(
@@ -376,7 +381,7 @@ def reopen_key(
         recovery_point=recovery_point,
         asks_anew=int(asks_anew),
         begins_window=begins_window,
-        said=json.dumps({"action": action, "reviewer": reviewer, "reason": reason}),
+        said={"action": action, "reviewer": reviewer, "reason": reason},
     )
     return claim
 
@@ -403,7 +408,7 @@ def _take_over(
     event: str,
     completer_attempts: int = 0,
     recovery_point: str | None = None,
-    said: str = "{}",
+    said: Mapping[str, str] = MappingProxyType({}),
     **which: Any,
 ) -> tuple[Claim | None, datetime | None]:
     """The claim, and since when the key was due where the statement chose it."""
@@ -412,7 +417,7 @@ def _take_over(
         **which,
         "event": event,
         "recovery_point": recovery_point,
-        "said": said,
+        "said": _said(said),
         "lease_token": uuid4(),
         "completer_attempts": completer_attempts,
         "clock_tolerance": settings.clock_tolerance,
@@ -426,12 +431,19 @@ def _take_over(
     if row is None:
         return None, None
     columns = len(_COLUMNS) + 1
-    return _claim_from(row[:columns], asked_at), row[-1] if len(row) > columns else None
+    claim = _claim_from(row[:columns], asked_at, event)
+    return claim, row[-1] if len(row) > columns else None
 
 
-def _claim_from(row: Sequence[Any], asked_at: float) -> Claim:
+def _said(said: Mapping[str, str] = MappingProxyType({})) -> str:
+    """What the claim's entry in the journal has besides, as JSON: whose request it is, too."""
+    request_id = REQUEST_ID.get()
+    return json.dumps({**said, "request_id": request_id} if request_id else dict(said))
+
+
+def _claim_from(row: Sequence[Any], asked_at: float, event: str = "claimed") -> Claim:
     key = _key_from(row)
-    return Claim(key, _lease_on(key, asked_at))
+    return Claim(key, _lease_on(key, asked_at), event)
 
 
 def _lease_on(key: IdempotencyKey, asked_at: float) -> Lease:

@@ -74,8 +74,8 @@ if HTTPS_ONLY:
 
 # Which other sites' pages may ask the API, by an API key: none unless said. No cookie goes along.
 CORS_ALLOWED_ORIGINS = words("CORS_ALLOWED_ORIGINS")
-CORS_ALLOW_HEADERS = (*default_headers, "idempotency-key", "prefer")
-CORS_EXPOSE_HEADERS = ("Idempotent-Replayed", "Retry-After", "Location", "Link")
+CORS_ALLOW_HEADERS = (*default_headers, "idempotency-key", "prefer", "x-request-id")
+CORS_EXPOSE_HEADERS = ("Idempotent-Replayed", "Retry-After", "Location", "Link", "X-Request-Id")
 
 # Nothing but our own files, and no script in a page; the form's pages have their style in them.
 CONTENT_SECURITY_POLICY = {
@@ -150,6 +150,7 @@ INSTALLED_APPS = [
 ]
 
 MIDDLEWARE = [
+    "idempotency.http.request_ids.request_ids",
     "rocketrides.hosts.refuse_unknown_hosts",
     "django.middleware.security.SecurityMiddleware",
     "csp.middleware.CSPMiddleware",
@@ -298,11 +299,23 @@ DEFAULT_FROM_EMAIL = env.str("DEFAULT_FROM_EMAIL", default="Rocket Rides <rides@
 
 LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 LOG_LEVEL = one_of("LOG_LEVEL", LEVELS, default="INFO")
+# A line for people, or an object of JSON for whatever collects them.
+LOG_FORMAT = one_of("LOG_FORMAT", ("line", "json"), default="line" if DEBUG else "json")
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
-    "formatters": {"line": {"()": "rocketrides.logs.LineFormatter"}},
-    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
+    "formatters": {
+        "line": {"()": "rocketrides.logs.LineFormatter"},
+        "json": {"()": "rocketrides.logs.JsonFormatter", "json_ensure_ascii": False},
+    },
+    "filters": {"context": {"()": "idempotency.watching.logs.AddContext"}},
+    "handlers": {
+        "stderr": {
+            "class": "logging.StreamHandler",
+            "formatter": LOG_FORMAT,
+            "filters": ["context"],
+        }
+    },
     "root": {"handlers": ["stderr"], "level": LOG_LEVEL},
     "loggers": {
         "django": {"level": LOG_LEVEL},  # named, so that it loses the handlers Django gave it
