@@ -10,10 +10,9 @@ class IdempotencyConfig(AppConfig):
 
     def ready(self) -> None:
         from idempotency import checks  # noqa: F401 - importing it registers them
-        from idempotency.signals import answered
         from idempotency.support.forks import leave_connections_to_the_parent
-        from idempotency.watching.logs import log_answer
+        from idempotency.watching.listening import listen
 
-        answered.connect(log_answer, dispatch_uid="idempotency.log")
+        listen()
 
         os.register_at_fork(after_in_child=leave_connections_to_the_parent)

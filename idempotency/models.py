@@ -12,6 +12,10 @@ from django.db.models import Q, Value
 from django.db.models.functions import Length, Now
 from django.db.models.lookups import GreaterThanOrEqual
 
+from idempotency.watching.rows import Heartbeat, Rollup
+
+__all__ = ["Heartbeat", "Rollup"]
+
 STARTED = "started"
 """The recovery point of a fresh key: an operation's first phase starts from it."""
 
@@ -334,5 +338,11 @@ class JobDelivery(Job):
                 fields=["handed_over_at"],
                 name="job_delivery_unsettled",
                 condition=Q(set_aside_at__isnull=True),
+            ),
+            # What waits for a person.
+            models.Index(
+                fields=["set_aside_at"],
+                name="job_delivery_set_aside",
+                condition=Q(set_aside_at__isnull=False),
             ),
         ]

@@ -1,4 +1,4 @@
-"""What the app tells whoever watches it: three of Django's signals, for the project's own as well.
+"""What the app tells whoever watches it: four of Django's signals, for the project's own as well.
 
 Sent when it has happened, in the thread in which it did, outside of any transaction of the app's. A
 receiver that fails is logged and harms nothing; one that is slow makes the request slow.
@@ -19,6 +19,12 @@ answered = Signal()
 Sender: None. Arguments: `operation`, its name; `outcome`, a status as text, `replayed`, or the code
 of an error; `seconds`; `source`, which is `client` or `completer`; `idempotency_key`, as the client
 sent it, or an empty text.
+"""
+
+job_ended = Signal()
+"""A worker of the queue is done with a delivery, well or not.
+
+Sender: None. Arguments: `job_name`; `outcome`, `done` or `failed`; `seconds`.
 """
 
 batch_ended = Signal()

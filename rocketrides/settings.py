@@ -227,6 +227,13 @@ IDEMPOTENCY["READINESS_WARNINGS"] = (
     "rides.watching.latest_warnings",
     "idempotency.support.refusals.refusal_warnings",
 )
+# How often each process tells what it has counted, for the console; 0 is never.
+pulse = number("PULSE_SECONDS", SECONDS, default=10)
+IDEMPOTENCY["PULSE"] = timedelta(seconds=pulse) if pulse else None
+# What Prometheus shows at /metrics, which is a 404 to everybody else.
+metrics_token = secret("METRICS_TOKEN") or ("of-the-demo" if DEBUG else "")
+IDEMPOTENCY["METRICS_TOKEN"] = metrics_token
+IDEMPOTENCY["VERSION"] = text("RELEASE")  # shown with each process
 # A rider has a few requests under way at a time; who has more is trying something.
 IDEMPOTENCY["MAX_UNFINISHED"] = number("MAX_UNFINISHED", range(1, 1_000_001), default=100)
 IDEMPOTENCY["COMPLETER_RATE"] = number("COMPLETER_RATE", range(1, 100_001), default=50)

@@ -90,16 +90,16 @@ def count_answer(*, operation: str, outcome: str, seconds: float, source: str, *
 
 def count_entries(*, key: Any, entries: Sequence[Mapping[str, Any]], **_: Any) -> None:
     for entry in entries:
-        event, seconds = str(entry["event"]), entry.get("ms", 0.0) / 1000
-        what = _what(entry, event)
-        COUNTS.add(Series(what, key.operation, event, ""), seconds)
+        seconds = entry.get("ms", 0.0) / 1000
+        COUNTS.add(Series(what_of(entry), key.operation, str(entry["event"]), ""), seconds)
         for call in entry.get("calls", ()):
             outcome = "replayed" if call.get("replayed") else str(call.get("status", "none"))
             COUNTS.add(Series("answer", key.operation, "", outcome))
 
 
-def _what(entry: Mapping[str, Any], event: str) -> str:
-    if event in OF_A_CLAIM:
+def what_of(entry: Mapping[str, Any]) -> str:
+    """Return what an entry of the journal tells of: a claim, a failure, or a phase."""
+    if entry["event"] in OF_A_CLAIM:
         return "claim"
     return "failure" if "error" in entry else "phase"
 

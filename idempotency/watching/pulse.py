@@ -120,6 +120,9 @@ def _version_of_the_app() -> str:
 
 # The process's own. A thread does not outlive a fork, so a child has one of its own.
 
+is_on = True
+"""Off in a run of tests, whose tables a thread would write to behind their backs."""
+
 _own: Pulse | None = None
 _starting = threading.Lock()
 
@@ -129,7 +132,7 @@ def pulse_of(worker: str) -> Pulse | None:
     is None.
     """
     global _own
-    if _own is None and conf.current().pulse:
+    if _own is None and is_on and conf.current().pulse:
         with _starting:
             if _own is None:
                 pulse = Pulse(worker)

@@ -28,7 +28,7 @@ SELECT span, date_trunc(span, statement_timestamp()), what, operation, name, out
        seconds = rollup.seconds + EXCLUDED.seconds,
        buckets = ARRAY(SELECT mine + more
                          FROM unnest(rollup.buckets, EXCLUDED.buckets)
-                              WITH ORDINALITY AS both (mine, more, place)
+                              WITH ORDINALITY AS pair (mine, more, place)
                         ORDER BY place)
 """
 
