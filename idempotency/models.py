@@ -191,6 +191,14 @@ class IdempotencyKey(models.Model):
         return self.needs_review_at is not None
 
 
+class Overview(IdempotencyKey):
+    """The console's first page: who may see it is a permission of its own."""
+
+    class Meta:
+        proxy = True
+        verbose_name_plural = "overview"
+
+
 class RequestUnderReview(IdempotencyKey):
     """A request that waits for a person: the admin's list of them."""
 

@@ -13,6 +13,17 @@ class Migration(migrations.Migration):
 
     operations = [
         migrations.CreateModel(
+            name="Overview",
+            fields=[],
+            options={
+                "verbose_name_plural": "overview",
+                "proxy": True,
+                "indexes": [],
+                "constraints": [],
+            },
+            bases=("idempotency.idempotencykey",),
+        ),
+        migrations.CreateModel(
             name="Heartbeat",
             fields=[
                 (
@@ -70,8 +81,8 @@ class Migration(migrations.Migration):
                         name="rollup_series_once_in_a_span",
                     ),
                     models.CheckConstraint(
-                        condition=models.Q(("span__in", ["minute", "hour"])),
-                        name="rollup_of_a_minute_or_an_hour",
+                        condition=models.Q(("span__in", ["minute", "ten", "hour"])),
+                        name="rollup_of_a_known_span",
                     ),
                 ],
             },

@@ -1,4 +1,4 @@
-"""With OpenTelemetry's packages a request is a span with its phases in it, for no statement more."""
+"""With OpenTelemetry's packages a request is a span with its phases in it: for no statement."""
 
 import subprocess
 import sys

@@ -1,6 +1,7 @@
 """What all processes have counted, in the database: added to, read, and removed when it is old.
 
-By the minute for a day and a half, by the hour for five weeks.
+By the minute for two hours, by ten minutes for a day and a half, by the hour for five weeks: a
+chart of any of these lengths is drawn of some hundred moments.
 """
 
 from collections.abc import Mapping, Sequence
@@ -16,12 +17,13 @@ from idempotency.watching.counts import LIMITS, Series, Tally
 ADD_TO_ROLLUP = """
 INSERT INTO idempotency_rollup AS rollup
        (span, at, what, operation, name, outcome, count, seconds, buckets)
-SELECT span, date_trunc(span, statement_timestamp()), what, operation, name, outcome,
+SELECT span, date_bin(lasts, statement_timestamp(), 'epoch'), what, operation, name, outcome,
        count, seconds, buckets::bigint[]
   FROM unnest(%(what)s::text[], %(operation)s::text[], %(name)s::text[], %(outcome)s::text[],
               %(count)s::bigint[], %(seconds)s::float8[], %(buckets)s::text[])
        AS counted (what, operation, name, outcome, count, seconds, buckets),
-       (VALUES ('minute'), ('hour')) AS spans (span)
+       (VALUES ('minute', INTERVAL '1 minute'), ('ten', INTERVAL '10 minutes'),
+               ('hour', INTERVAL '1 hour')) AS spans (span, lasts)
  ORDER BY span, what, operation, name, outcome
     ON CONFLICT (span, at, what, operation, name, outcome) DO UPDATE
    SET count   = rollup.count + EXCLUDED.count,
@@ -36,24 +38,26 @@ REMOVE_OLD_ROLLUPS = """
 DELETE FROM idempotency_rollup
  WHERE span = %(span)s AND at < statement_timestamp() - %(kept_for)s
 """
-KEPT_FOR = {"minute": timedelta(hours=36), "hour": timedelta(days=35)}
+KEPT_FOR = {
+    "minute": timedelta(hours=2),
+    "ten": timedelta(hours=36),
+    "hour": timedelta(days=35),
+}
+STEPS = {"minute": timedelta(minutes=1), "ten": timedelta(minutes=10), "hour": timedelta(hours=1)}
 
 # By the unique index, from the beginning of the time that is looked at.
 READ_ROLLUP = """
-SELECT date_bin(%(step)s, at, 'epoch'), what, operation, name, outcome,
-       sum(count)::bigint, sum(seconds), array_agg(buckets)
+SELECT at, what, operation, name, outcome, count, seconds, buckets
   FROM idempotency_rollup
  WHERE span = %(span)s
-   AND at >= date_bin(%(step)s, statement_timestamp() - %(lasts)s, 'epoch')
+   AND at > statement_timestamp() - %(lasts)s
    AND what = ANY(%(whats)s)
- GROUP BY 1, 2, 3, 4, 5
- ORDER BY 1
 """
 
 
 @dataclass(frozen=True, slots=True)
 class Counted:
-    """What was counted of a series in one step of time."""
+    """What was counted of a series in one span of time."""
 
     at: datetime
     series: Series
@@ -84,27 +88,26 @@ def remove_old_rollups() -> None:
             cursor.execute(REMOVE_OLD_ROLLUPS, {"span": span, "kept_for": kept_for})
 
 
-def read_rollup(lasts: timedelta, step: timedelta, *whats: str) -> Sequence[Counted]:
-    """Return what was counted in the time up to now, in steps, the oldest first.
+def span_of(lasts: timedelta) -> str:
+    """Return the finest span that is kept for so long."""
+    return next(span for span, kept_for in KEPT_FOR.items() if lasts <= kept_for)
+
+
+def read_rollup(lasts: timedelta, *whats: str) -> Sequence[Counted]:
+    """Return what was counted in the time up to now, by `span_of` that time.
 
     Args:
-        lasts: how far back; more than a day and a half is read by the hour.
-        step: how much time is one; hours, where it is read by the hour.
+        lasts: how far back.
         whats: the kinds of `Series.what` that are asked for.
     """
-    span = "minute" if lasts <= KEPT_FOR["minute"] else "hour"
-    values = {"span": span, "lasts": lasts, "step": step, "whats": list(whats)}
+    values = {"span": span_of(lasts), "lasts": lasts, "whats": list(whats)}
     with connection.cursor() as cursor:
         cursor.execute(READ_ROLLUP, values)
         rows = cursor.fetchall()
     return [
-        Counted(at, Series(*series), Tally(count, seconds, _added(buckets)))
+        Counted(at, Series(*series), Tally(count, seconds, list(buckets)))
         for at, *series, count, seconds, buckets in rows
     ]
-
-
-def _added(buckets: Sequence[Sequence[int]]) -> list[int]:
-    return [sum(place) for place in zip(*buckets, strict=True)]
 
 
 def quantile(tally: Tally, share: float) -> float:

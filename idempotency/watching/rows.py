@@ -21,7 +21,7 @@ class Buckets(models.Field):
 
 
 class Rollup(models.Model):
-    """How often something happened in a minute, or an hour, and how long it took."""
+    """How often something happened in a span of time, and how long it took."""
 
     span = models.CharField(max_length=6)
     at = models.DateTimeField()
@@ -40,7 +40,7 @@ class Rollup(models.Model):
                 name="rollup_series_once_in_a_span",
             ),
             models.CheckConstraint(
-                condition=Q(span__in=["minute", "hour"]), name="rollup_of_a_minute_or_an_hour"
+                condition=Q(span__in=["minute", "ten", "hour"]), name="rollup_of_a_known_span"
             ),
         ]
 

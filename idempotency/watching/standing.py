@@ -104,6 +104,10 @@ class Tile:
         )
 
     @property
+    def oldest(self) -> str:
+        return said(self.oldest_seconds)
+
+    @property
     def counted(self) -> str:
         return f"{self.count:,}" if self.count < MOST else f"{MOST:,} and more"
 
