@@ -148,6 +148,12 @@ class IdempotencyKey(models.Model):
                 name="idempotency_key_due",
                 condition=~Q(recovery_point=FINISHED) & Q(needs_review_at__isnull=True),
             ),
+            # The console's, by the beginning of a key whose user nobody has told.
+            models.Index(
+                fields=["idempotency_key"],
+                name="idempotency_key_text",
+                opclasses=["varchar_pattern_ops"],
+            ),
             # The claim's, for how many a user has.
             models.Index(
                 fields=["user"],

@@ -1,22 +1,34 @@
-"""Two indexes: how many unfinished keys a user has, and which jobs wait for a person."""
-
-from typing import Any
+"""Three indexes: how many unfinished keys a user has, keys by their beginning, and which jobs wait
+for a person.
+"""
 
 from django.conf import settings
 from django.db import migrations, models
 
+UNFINISHED = models.Index(
+    fields=["user"],
+    name="idempotency_key_unfinished",
+    condition=~models.Q(recovery_point="finished"),
+)
+TEXT = models.Index(
+    fields=["idempotency_key"], name="idempotency_key_text", opclasses=["varchar_pattern_ops"]
+)
+SET_ASIDE = models.Index(
+    fields=["set_aside_at"],
+    name="job_delivery_set_aside",
+    condition=models.Q(set_aside_at__isnull=False),
+)
 
-def index(model: str, name: str, field: str, column: str, condition: models.Q, sql: str) -> Any:
+
+def built(model: str, index: models.Index, sql: str) -> migrations.SeparateDatabaseAndState:
     """Build an index while the table is written to. A run that was broken off leaves one that is
     not valid, and is repeated.
     """
-    drop = f"DROP INDEX CONCURRENTLY IF EXISTS {name}"
-    build = f"CREATE INDEX CONCURRENTLY {name} ON idempotency_{model} ({column}) WHERE {sql}"
+    drop = f"DROP INDEX CONCURRENTLY IF EXISTS {index.name}"
+    build = f"CREATE INDEX CONCURRENTLY {index.name} ON idempotency_{model} {sql}"
     return migrations.SeparateDatabaseAndState(
         database_operations=[migrations.RunSQL([drop, build], drop, hints={"model_name": model})],
-        state_operations=[
-            migrations.AddIndex(model, models.Index(fields=[field], name=name, condition=condition))
-        ],
+        state_operations=[migrations.AddIndex(model, index)],
     )
 
 
@@ -29,14 +41,7 @@ class Migration(migrations.Migration):
     ]
 
     operations = [
-        index(
-            *("idempotencykey", "idempotency_key_unfinished", "user", "user_id"),
-            condition=~models.Q(recovery_point="finished"),
-            sql="NOT (recovery_point = 'finished')",
-        ),
-        index(
-            *("jobdelivery", "job_delivery_set_aside", "set_aside_at", "set_aside_at"),
-            condition=models.Q(set_aside_at__isnull=False),
-            sql="set_aside_at IS NOT NULL",
-        ),
+        built("idempotencykey", UNFINISHED, "(user_id) WHERE NOT (recovery_point = 'finished')"),
+        built("idempotencykey", TEXT, "(idempotency_key varchar_pattern_ops)"),
+        built("jobdelivery", SET_ASIDE, "(set_aside_at) WHERE set_aside_at IS NOT NULL"),
     ]
