@@ -31,6 +31,7 @@ from idempotency.admin.filters import (
 )
 from idempotency.admin.lists import AgeFilter, KeysetChangeList, ReadOnlyAdmin, is_id, moment_of
 from idempotency.admin.timeline import shortened, timeline_of, traces_of
+from idempotency.console.picture import picture_of
 from idempotency.models import (
     IdempotencyKey,
     RequestUnderReview,
@@ -62,12 +63,15 @@ class IdempotencyKeyAdmin(ReviewPages, ReadOnlyAdmin):
     pending = moment_of("pending_since")
     gives_up = moment_of("gives_up_at")
     readonly_fields = (
-        *("standing", "traces", "timeline", "arguments", "parameters", "answer"),
+        *("standing", "picture", "traces", "timeline", "arguments", "parameters", "answer"),
         *("created", "last_run", "due", "locked", "foreign_sent", "needs_review"),
         *("pending", "gives_up"),
     )
     fieldsets = (
-        (None, {"fields": ("idempotency_key", "user", "standing", "traces", "timeline")}),
+        (
+            None,
+            {"fields": ("picture", "idempotency_key", "user", "standing", "traces", "timeline")},
+        ),
         (
             "Progress",
             {
@@ -120,6 +124,10 @@ class IdempotencyKeyAdmin(ReviewPages, ReadOnlyAdmin):
         point = "" if key.is_finished else f" at {key.recovery_point}"
         css_class = state.replace(" ", "-")
         return format_html('<span class="key-state {}">{}{}</span>', css_class, state, point)
+
+    @admin.display(description="what happened")
+    def picture(self, key: IdempotencyKey) -> SafeString:
+        return render_to_string("idempotency/picture.html", {"picture": picture_of(key)})
 
     @admin.display(description="timeline")
     def timeline(self, key: IdempotencyKey) -> SafeString:

@@ -40,6 +40,8 @@ class Chart:
     moments: Sequence[Moment]
     highest: str
     left_out: int
+    began: str
+    ended: str
     width: int = WIDTH
     height: int = HEIGHT
 
@@ -77,6 +79,8 @@ def bars(
         moments=_moments(values, chosen, steps, step, unit),
         highest=_written(highest, unit),
         left_out=left_out,
+        began=_when(steps[0]),
+        ended=_when(steps[-1] + step),
     )
 
 
@@ -109,6 +113,8 @@ def lines(
         moments=_moments(values, chosen, steps, step, unit),
         highest=_written(highest, unit),
         left_out=left_out,
+        began=_when(steps[0]),
+        ended=_when(steps[-1] + step),
     )
 
 
@@ -144,6 +150,10 @@ def _moments(
         said = "\n".join([when, *(told or ["nothing"])])
         moments.append(Moment(x=place * each, width=each, said=said))
     return moments
+
+
+def _when(at: datetime) -> str:
+    return f"{at:%a %H:%M}"
 
 
 def _written(value: float, unit: str) -> str:

@@ -41,6 +41,8 @@ LISTS = {
     "set_aside": ("idempotency_jobdelivery", {"state": "set-aside"}),
 }
 
+FAILED = ("internal_error", "database_unavailable", "conflict", "postponed", "parked")
+
 TAKEN = {
     "retried": "retries",
     "taken_by_completer": "taken over by the completer",
@@ -167,7 +169,9 @@ def kind_of(outcome: str) -> str:
         return "pending" if outcome == "202" else "done"
     if outcome.startswith("4") or outcome == "declined":
         return "declined"
-    return "unknown" if outcome in ("outcome_unknown", "needs_review") else "refused"
+    if outcome in ("outcome_unknown", "needs_review"):
+        return "unknown"
+    return "failed" if outcome in FAILED or outcome.startswith("5") else "refused"
 
 
 def answer_of(status: str) -> str:
