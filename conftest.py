@@ -84,7 +84,10 @@ def django_db_setup(django_db_setup: None) -> Iterator[None]:
 
 
 # What migrations fill, and no test changes.
-KEPT = ("django_content_type", "auth_permission", "django_migrations")
+KEPT = (
+    *("django_content_type", "auth_permission", "django_migrations"),
+    *("auth_group", "auth_group_permissions"),
+)
 
 
 def empty_tables(case: TransactionTestCase) -> None:

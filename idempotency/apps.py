@@ -1,6 +1,7 @@
 import os
 
 from django.apps import AppConfig
+from django.db.models.signals import post_migrate
 
 
 class IdempotencyConfig(AppConfig):
@@ -10,9 +11,11 @@ class IdempotencyConfig(AppConfig):
 
     def ready(self) -> None:
         from idempotency import checks  # noqa: F401 - importing it registers them
+        from idempotency.console.roles import make_roles
         from idempotency.support.forks import leave_connections_to_the_parent
         from idempotency.watching.listening import listen
 
         listen()
+        post_migrate.connect(make_roles, dispatch_uid="idempotency.roles")
 
         os.register_at_fork(after_in_child=leave_connections_to_the_parent)

@@ -12,7 +12,7 @@ from django.db.models import Q, Value
 from django.db.models.functions import Length, Now
 from django.db.models.lookups import GreaterThanOrEqual
 
-from idempotency.watching.rows import Heartbeat, Rollup
+from idempotency.watched import Heartbeat, Rollup
 
 __all__ = ["Heartbeat", "Rollup"]
 
@@ -203,6 +203,7 @@ class Overview(IdempotencyKey):
     class Meta:
         proxy = True
         verbose_name_plural = "overview"
+        permissions = [("see_personal_data", "Can see personal data in the console")]
 
 
 class RequestUnderReview(IdempotencyKey):

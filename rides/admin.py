@@ -25,6 +25,7 @@ from idempotency.admin.lists import (
     moment_of,
 )
 from idempotency.admin.timeline import Trace
+from idempotency.console.personal import MasksPersonalData, number_of, stand_in_for
 from rides.apikeys.keys import issue_key, revoke_key
 from rides.formats import amount, place
 from rides.models import ApiKey, AuditRecord, Dispute, Refund, Ride, User
@@ -50,8 +51,17 @@ PaidFilter = choices(
 
 
 @admin.register(Ride)
-class RideAdmin(ReadOnlyAdmin):
+class RideAdmin(MasksPersonalData, ReadOnlyAdmin):
     """Where to, for whom, and which charge paid for it."""
+
+    personal = {
+        **{"user": "user_number", "origin_ip": "masked_origin_ip"},
+        **{"origin": "masked_origin", "target": "masked_target"},
+    }
+    user_number = number_of("user")
+    masked_origin_ip = stand_in_for("origin_ip")
+    masked_origin = stand_in_for("origin")
+    masked_target = stand_in_for("target")
 
     list_display = ("id", "created", "user", "fare", "stripe_charge_id", "key")
     list_filter = (PaidFilter, AgeFilter)
@@ -61,7 +71,7 @@ class RideAdmin(ReadOnlyAdmin):
         "whole e-mail address, an idempotency key, or a ride's number"
     )
     fields = (
-        *("user", "created", "origin", "target", "fare"),
+        *("user", "created", "origin_ip", "origin", "target", "fare"),
         *("stripe_charge_id", "stripe_payment_intent_id", "stripe_customer_id", "foreign_key"),
         *("public_id", "key", "audit"),
     )
@@ -182,8 +192,11 @@ ActionFilter = choices(
 
 
 @admin.register(AuditRecord)
-class AuditRecordAdmin(ReadOnlyAdmin):
+class AuditRecordAdmin(MasksPersonalData, ReadOnlyAdmin):
     """Who did what, to which ride."""
+
+    personal = {"user": "user_number"}
+    user_number = number_of("user")
 
     list_display = ("created", "action", "resource", "user")
     list_filter = (ActionFilter, AgeFilter)

@@ -33,6 +33,7 @@ from idempotency.admin.lists import AgeFilter, KeysetChangeList, ReadOnlyAdmin, 
 from idempotency.admin.timeline import shortened, timeline_of, traces_of
 from idempotency.console.acting import CLOSE, LET_GO, RUN_AGAIN, RUN_NOW, UNDO
 from idempotency.console.acts import ActPages
+from idempotency.console.personal import MasksPersonalData, number_of, stand_in_for
 from idempotency.console.picture import picture_of
 from idempotency.models import (
     IdempotencyKey,
@@ -48,10 +49,19 @@ MOST_USERS = 20
 
 
 @admin.register(IdempotencyKey)
-class IdempotencyKeyAdmin(ActPages, ReviewPages, ReadOnlyAdmin):
+class IdempotencyKeyAdmin(MasksPersonalData, ActPages, ReviewPages, ReadOnlyAdmin):
     """Show where each key stands in a list, and its timeline on a page."""
 
     acts = (RUN_NOW, LET_GO)
+    personal = {
+        **{"user": "user_number", "origin_ip": "masked_origin_ip"},
+        **{name: f"masked_{name}" for name in ("arguments", "parameters", "answer")},
+    }
+    user_number = number_of("user")
+    masked_origin_ip = stand_in_for("origin_ip")
+    masked_arguments = stand_in_for("of the address")
+    masked_parameters = stand_in_for("parameters")
+    masked_answer = stand_in_for("answer")
 
     list_display = ("short_key", "standing", "created", "user", "attempt", "response_code")
     list_filter = (
@@ -195,12 +205,14 @@ class ReviewList(KeysetChangeList):
 
 
 @admin.register(RequestUnderReview)
-class RequestUnderReviewAdmin(RowPages, ActPages, ReadOnlyAdmin):
+class RequestUnderReviewAdmin(MasksPersonalData, RowPages, ActPages, ReadOnlyAdmin):
     """What the system could not finish by itself: since when, why, and how often it tried. And what
     of the project's waits beside the requests.
     """
 
     acts = (RUN_AGAIN, UNDO, CLOSE)
+    personal = {"user": "user_number"}
+    user_number = number_of("user")
     list_display = ("since", "last_error", "recovery_point", "attempt", "user", "created")
     list_select_related = ("user",)
     search_help_text = "As among all requests"

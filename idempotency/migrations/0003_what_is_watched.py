@@ -3,7 +3,7 @@
 import django.db.models.functions.datetime
 from django.db import migrations, models
 
-import idempotency.watching.rows
+import idempotency.watched
 
 
 class Migration(migrations.Migration):
@@ -17,6 +17,7 @@ class Migration(migrations.Migration):
             fields=[],
             options={
                 "verbose_name_plural": "overview",
+                "permissions": [("see_personal_data", "Can see personal data in the console")],
                 "proxy": True,
                 "indexes": [],
                 "constraints": [],
@@ -72,7 +73,7 @@ class Migration(migrations.Migration):
                 ("outcome", models.CharField(max_length=100)),
                 ("count", models.BigIntegerField()),
                 ("seconds", models.FloatField()),
-                ("buckets", idempotency.watching.rows.Buckets()),
+                ("buckets", idempotency.watched.Buckets()),
             ],
             options={
                 "constraints": [

@@ -16,6 +16,7 @@ from idempotency.review import decisions
 from idempotency.review.decisions import Decision, said_of
 from idempotency.review.forms import DECISIONS, DecisionForm
 from idempotency.support.described import described
+from idempotency.support.permissions import may_see_personal_data
 
 
 class ReviewPages(admin.ModelAdmin):
@@ -85,10 +86,17 @@ class ReviewPages(admin.ModelAdmin):
             "opts": self.opts,
             "media": self.media,
             "key": key,
-            "asked": readable_parameters({**key.path_kwargs, **key.request_params}),
+            "asked": _asked(request, key),
+            "of_user": key.user if may_see_personal_data(request.user) else f"user {key.user_id}",
             "decisions": DECISIONS.values() if key.is_under_review else (),
         }
         return TemplateResponse(request, "idempotency/decision.html", everywhere | context)
+
+
+def _asked(request: HttpRequest, key: IdempotencyKey) -> dict[str, Any]:
+    """Return what was asked for, of which a value may be personal."""
+    asked = readable_parameters({**key.path_kwargs, **key.request_params})
+    return asked if may_see_personal_data(request.user) else dict.fromkeys(asked, "masked")
 
 
 def may_decide(request: HttpRequest) -> bool:

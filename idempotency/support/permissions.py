@@ -1,0 +1,9 @@
+"""The names of the app's permissions that are none of Django's own."""
+
+from typing import Any
+
+SEES_PERSONAL_DATA = "idempotency.see_personal_data"
+
+
+def may_see_personal_data(user: Any) -> bool:
+    return bool(user.has_perm(SEES_PERSONAL_DATA))
