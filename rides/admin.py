@@ -26,6 +26,7 @@ from idempotency.admin.lists import (
 )
 from idempotency.admin.timeline import Trace
 from idempotency.console.personal import MasksPersonalData, number_of, stand_in_for
+from rides import payments
 from rides.apikeys.keys import issue_key, revoke_key
 from rides.formats import amount, place
 from rides.models import ApiKey, AuditRecord, Dispute, Refund, Ride, User
@@ -72,11 +73,12 @@ class RideAdmin(MasksPersonalData, ReadOnlyAdmin):
     )
     fields = (
         *("user", "created", "origin_ip", "origin", "target", "fare"),
-        *("stripe_charge_id", "stripe_payment_intent_id", "stripe_customer_id", "foreign_key"),
+        *("payment", "stripe_charge_id", "stripe_customer_id", "foreign_key"),
         *("public_id", "key", "audit"),
     )
     readonly_fields = (
-        *("created", "origin", "target", "fare", "foreign_key", "public_id", "key", "audit"),
+        *("created", "origin", "target", "fare", "payment", "foreign_key", "public_id"),
+        *("key", "audit"),
     )
 
     def matching(self, term: str) -> Q:
@@ -92,6 +94,8 @@ class RideAdmin(MasksPersonalData, ReadOnlyAdmin):
 
     def traces_of(self, ride: Ride) -> Iterator[Trace]:
         """Lead from the key's page to what took the ride's money back, and to its records."""
+        if ride.stripe_payment_intent_id:
+            yield Trace(kind="payment", link=self.payment(ride))
         for row in (*ride.refunds.order_by("made_at"), *ride.disputes.order_by("made_at")):
             yield Trace(kind=str(row._meta.verbose_name), link=link_to(row), remark=standing(row))
         yield Trace(kind="audit", link=self.audit(ride))
@@ -112,6 +116,14 @@ class RideAdmin(MasksPersonalData, ReadOnlyAdmin):
     def key(self, ride: Ride) -> SafeString | str:
         key = ride.idempotency_key
         return link_to(key, f"{key.recovery_point}, attempt {key.attempt}") if key else "reaped"
+
+    @admin.display(description="at Stripe")
+    def payment(self, ride: Ride) -> SafeString:
+        payment_id = ride.stripe_payment_intent_id
+        if not payment_id:
+            return SafeString("-")
+        url = payments.dashboard_url(payment_id)
+        return format_html('<a href="{}" rel="noreferrer">{}</a>', url, payment_id)
 
     @admin.display(description="audit records")
     def audit(self, ride: Ride) -> SafeString:

@@ -9,12 +9,15 @@ from datetime import datetime
 from typing import Any
 
 from django.contrib.admin import AdminSite
+from django.urls import reverse
+from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from idempotency.admin.lists import link_to
 from idempotency.models import IdempotencyKey, JobDelivery, StagedJob
 
 RELATED_ROWS_SHOWN = 20
+AROUND = 5_000
 KEY_CHARACTERS_SHOWN = 16
 
 
@@ -59,6 +62,16 @@ def traces_of(key: IdempotencyKey, site: AdminSite) -> Iterator[Trace]:
             yield Trace(kind=str(row._meta.verbose_name), link=link_to(row))
             yield from _traces_beyond(row, site)
     yield from _jobs_of(key)
+    yield Trace(kind="requests", link=_around(key))
+
+
+def _around(key: IdempotencyKey) -> SafeString:
+    """Return a link to the same user's requests around that time: by the numbers of keys, which
+    come in the order of time, so that no more is read than so many.
+    """
+    near = {"user": key.user_id, "id__gte": key.pk - AROUND, "id__lt": key.pk + AROUND}
+    url = reverse("admin:idempotency_idempotencykey_changelist", query=near)
+    return format_html('<a href="{}">of the same user around that time</a>', url)
 
 
 def _traces_beyond(row: Any, site: AdminSite) -> Iterator[Trace]:

@@ -13,7 +13,7 @@ from rides.payments.closing import close_payment
 from rides.payments.customers import CustomerUnavailable, create_customer, customer_exists
 from rides.payments.disputes import Dispute
 from rides.payments.events import Event, EventRefused, read_event
-from rides.payments.identity import Identity, ask_who_we_are, is_live
+from rides.payments.identity import Identity, ask_who_we_are, dashboard_url, is_live
 from rides.payments.reading import (
     charges_between,
     charges_by_id,
@@ -59,6 +59,7 @@ __all__ = [
     "close_payment",
     "create_customer",
     "customer_exists",
+    "dashboard_url",
     "find_charge",
     "find_ledger_charge",
     "find_reversal",

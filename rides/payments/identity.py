@@ -45,3 +45,12 @@ def ask_who_we_are() -> Identity:
         version=answer.headers.get("Stripe-Version", "unknown"),
         version_of_code=stripe.api_version,
     )
+
+
+def dashboard_url(payment_id: str) -> str:
+    """Return where Stripe's dashboard shows a payment, in the mode of our key.
+
+    Its addresses have the mode in them (https://docs.stripe.com/dashboard/basics).
+    """
+    mode = "" if is_live() else "test/"
+    return f"https://dashboard.stripe.com/{mode}payments/{payment_id}"

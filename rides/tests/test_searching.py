@@ -177,3 +177,20 @@ def test_a_key_is_found_by_its_beginning_by_an_index(booked):
             assert "idempotency_key_text" in keys.explain()
         finally:
             cursor.execute("RESET enable_seqscan")
+
+
+def test_a_request_leads_to_its_payment_at_stripe_and_to_its_users_others(
+    operator, booked, settings
+):
+    page = operator.get(f"{KEYS}{booked.idempotency_key_id}/change/").content.decode()
+    paid = booked.stripe_payment_intent_id
+
+    assert f"https://dashboard.stripe.com/test/payments/{paid}" in page
+    around = page.split("of the same user around that time")[0].rpartition('href="')[2]
+    address = around.partition('"')[0].replace("&amp;", "&")
+    shown = operator.get(address).context["cl"].result_list
+    assert [key.idempotency_key for key in shown] == [KEY]
+
+    settings.STRIPE_API_KEY = "sk_live_x"
+    page = operator.get(f"{KEYS}{booked.idempotency_key_id}/change/").content.decode()
+    assert f"https://dashboard.stripe.com/payments/{paid}" in page
