@@ -20,8 +20,11 @@ from django.test import Client, override_settings
 
 from idempotency import conf
 from idempotency.claims import FIND_KEY
+from idempotency.console.overview import RANGES, READ
 from idempotency.management.commands import enqueuer
 from idempotency.models import FINISHED, IdempotencyKey, JobDelivery
+from idempotency.watching.rollups import read_rollup
+from idempotency.watching.standing import standing
 from idempotency.workers.completing import complete_due_keys
 from idempotency.workers.reaping import reap, reap_finished_keys, remove_tombstones
 from rides.operations import RIDE_CREATED, CreateRide
@@ -37,6 +40,7 @@ KEYS = 100
 RIDER = "rider-0@example.com"
 COORDINATES = {"origin_lat": "0", "origin_lon": "0", "target_lat": "0", "target_lon": "0"}
 LIST_PAGE = "/admin/idempotency/idempotencykey/"
+OVERVIEW = "/admin/idempotency/overview/"
 
 PAGES = "pages read to find a key"
 BYTES = "bytes of table and indexes, for a key"
@@ -83,6 +87,20 @@ INSERT INTO rides_ride
        (idempotency_key_id, user_id, foreign_key, created_at,
         origin_lat, origin_lon, target_lat, target_lon, amount_cents, currency)
 SELECT id, user_id, foreign_key, created_at, 0, 0, 0, 0, 2000, 'usd' FROM due
+"""
+
+# What a busy week leaves in the rollup: forty series in each span of time.
+A_WEEK_OF_TRAFFIC = """
+INSERT INTO idempotency_rollup
+       (span, at, what, operation, name, outcome, count, seconds, buckets)
+SELECT span, date_bin(lasts, now(), 'epoch') - n * lasts, what, 'rides.CreateRide',
+       'series-' || series, '201', 100, 5, '{0,0,50,50,0,0,0,0,0,0,0,0,0}'
+  FROM (VALUES ('minute', interval '1 minute', 120), ('ten', '10 minutes', 216),
+               ('hour', '1 hour', 840)) AS spans (span, lasts, kept),
+       generate_series(0, kept - 1) AS n,
+       unnest(ARRAY['request', 'phase', 'failure', 'claim', 'answer']) AS what,
+       generate_series(1, 8) AS series
+    ON CONFLICT DO NOTHING
 """
 
 MEASURE_KEYS = """
@@ -175,15 +193,36 @@ def _pages_of_the_admin() -> Figures:
     )
     client = Client(SERVER_NAME="localhost")
     client.force_login(staff)
-    newest = IdempotencyKey.objects.latest("id").pk
+    newest = IdempotencyKey.objects.latest("id")
+    _execute(A_WEEK_OF_TRAFFIC)
+    settle()
 
     def look(page: str) -> None:
         assert client.get(page).status_code == 200, page
 
+    def median_of(page: str) -> float:
+        return median_ms(lambda: look(page), KEYS)
+
     return {
-        "the admin's list of keys": median_ms(lambda: look(LIST_PAGE), KEYS),
-        "the admin's page of a key": median_ms(lambda: look(f"{LIST_PAGE}{newest}/change/"), KEYS),
+        "the admin's list of keys": median_of(LIST_PAGE),
+        "the admin's page of a key": median_of(f"{LIST_PAGE}{newest.pk}/change/"),
+        "found by the beginning of a key": median_of(
+            f"{LIST_PAGE}?q={newest.idempotency_key[:12]}"
+        ),
+        "found by nothing that is there": median_of(f"{LIST_PAGE}?q=nobody-has-this"),
+        "found by a rider": median_of(f"{LIST_PAGE}?q={RIDER}"),
+        "saved view: unknown": median_of(f"{LIST_PAGE}?saved=unknown"),
+        "looked for in the latest: declined": median_of(f"{LIST_PAGE}?found=declined"),
+        "the overview of an hour": median_of(OVERVIEW),
+        "the overview of a day": median_of(f"{OVERVIEW}?range=day"),
+        "the overview of a week": median_of(f"{OVERVIEW}?range=week"),
+        "the overview of a week, in the database": median_ms(_read_a_week, KEYS),
     }
+
+
+def _read_a_week() -> None:
+    standing()
+    read_rollup(RANGES["week"], *READ)
 
 
 def _enqueuer() -> Figures:
