@@ -74,8 +74,15 @@ def own_session(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def django_db_setup(django_db_setup: None) -> Iterator[None]:
-    """End the sessions that a pooler keeps, or the test database could not be dropped."""
+def django_db_setup(
+    django_db_setup: None, django_db_blocker: pytest_django.DjangoDbBlocker
+) -> Iterator[None]:
+    """Begin without the console's roles, which `migrate` has made: a test that needs them makes
+    them. And end the sessions that a pooler keeps, or the test database could not be dropped.
+    """
+    with django_db_blocker.unblock():
+        connection.cursor().execute("DELETE FROM auth_group_permissions; DELETE FROM auth_group")
+        connection.close()
     yield
     if DIRECT_DATABASE_URL:
         pooled = connection.settings_dict["NAME"]
@@ -84,10 +91,7 @@ def django_db_setup(django_db_setup: None) -> Iterator[None]:
 
 
 # What migrations fill, and no test changes.
-KEPT = (
-    *("django_content_type", "auth_permission", "django_migrations"),
-    *("auth_group", "auth_group_permissions"),
-)
+KEPT = ("django_content_type", "auth_permission", "django_migrations")
 
 
 def empty_tables(case: TransactionTestCase) -> None:

@@ -4,6 +4,7 @@ import uuid
 from typing import Any
 
 import pytest
+from django.apps import apps
 from django.contrib.admin.models import LogEntry
 from django.contrib.auth.models import Group
 from django.core.management import call_command
@@ -12,6 +13,7 @@ from django.test import Client
 from django.urls import get_resolver
 
 from idempotency.console.personal import LOOKED
+from idempotency.console.roles import make_roles
 from idempotency.models import IdempotencyKey, JobDelivery, ReviewDecision, StagedJob
 from rides.apikeys.keys import issue_key
 from rides.models import User
@@ -69,6 +71,13 @@ NOBODY = ("add/", "<key>/delete/")
 """Of each of the app's own lists: nobody makes or removes a row by hand."""
 
 ROLES = {"V": "viewer", "O": "operator", "A": "admin"}
+
+
+@pytest.fixture(autouse=True)
+def made_roles() -> None:
+    """As `migrate` leaves them."""
+    for label in ("idempotency", "rides"):
+        make_roles(app_config=apps.get_app_config(label))
 
 
 @pytest.fixture

@@ -82,7 +82,7 @@ def test_one_box_finds_a_request_by_whatever_belongs_to_it(found, booked, term):
         "é",
     ],
 )
-def test_what_is_not_there_is_not_found(found, booked, term):
+def test_a_term_of_nothing_finds_no_request(found, booked, term):
     assert found(q=term) == []
 
 
