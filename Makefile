@@ -26,7 +26,7 @@ export PATH := $(abspath $(VENV))/bin:$(PATH)
 unexport $(filter PG% PYTHON% DJANGO_% PIP_USER PIP_TARGET PIP_PREFIX GRANIAN_% PYTEST_% MYPY%, $(.VARIABLES))
 
 .PHONY: help start test prove drills ci test-newest test-matrix test-psycopg test-queue test-pgbouncer \
-	test-failover chaos bugs evidence bench compare bench-draining bench-growth bench-profile rolling-restarts \
+	test-failover chaos fuzz bugs evidence bench compare bench-draining bench-growth bench-profile rolling-restarts \
 	stop checks static specification app-specification explorations practice on-this-driver brokers pgbouncer \
 	debian-postgres haproxy ha-programs load-generator test-docs installed pages docs site test-examples example-wheel
 
@@ -118,6 +118,10 @@ chaos: $(STAMP)  ## all that can happen, for MINUTES=1 with CLIENTS=8; SEED=14 r
 	@$(RUN) proof.chaos --minutes $(MINUTES) --clients $(CLIENTS) $(if $(SEED),--seed $(SEED)) \
 		$(if $(filter-out undefined,$(origin NEMESES)),--nemeses $(NEMESES))
 
+fuzz: REQUESTS ?= 10000
+fuzz: $(STAMP)  ## the service asked what none should ask, by its contract and by the byte: REQUESTS=100000 is the long form, SEED=2 asks other things
+	@$(RUN) proof.fuzz --requests $(REQUESTS) $(if $(SEED),--seed $(SEED))
+
 rolling-restarts: export RESTARTS ?= 20
 rolling-restarts: $(STAMP) haproxy  ## two instances restarted in turn under load, RESTARTS=20 times: no client notices
 	@$(RUN) proof.rolling --restarts $(RESTARTS)
@@ -164,7 +168,7 @@ DRILLS := idempotency/tests/adopters $(addprefix idempotency/tests/test_,clocks.
 		defects_of_the_original haproxy lost_history many_payments original other_sites overload pinned_workers pool raise_error \
 		reconciling_many seed silence simulator slow_clients stopping)) \
 	$(addprefix rocketrides/tests/test_,configuration.py debug_page.py) \
-	sandbox/tests bench/tests proof/tests/test_pair.py
+	sandbox/tests bench/tests proof/tests/test_pair.py proof/tests/test_fuzz.py
 # Whole demos, deploys and failovers are held to seconds, so they have the machine to themselves.
 BY_THEMSELVES := sandbox/tests/test_start.py \
 	$(patsubst %,proof/tests/test_%.py,chaos failover losses old_snapshots restarts rolling two_releases)
