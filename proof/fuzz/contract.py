@@ -15,6 +15,7 @@ from pathlib import Path
 from proof.fuzz.service import Service
 from rocketrides.environment import BASE_DIR
 
+HOOKS = {"SCHEMATHESIS_HOOKS": "proof.fuzz.hooks", "PYTHONPATH": str(BASE_DIR)}
 CONFIGURATION = Path(__file__).with_name("schemathesis.toml")
 
 # What a run asks at the least, and about how often it asks for each example: measured.
@@ -58,8 +59,8 @@ class Contract:
         ]
         ran = subprocess.run(  # noqa: S603 - a tool of ours
             command,
-            cwd=BASE_DIR,
-            env={**os.environ, "SCHEMATHESIS_HOOKS": "proof.fuzz.hooks", "FUZZ_SEEN": str(seen)},
+            cwd=self.folder,  # where it leaves a cache
+            env={**os.environ, **HOOKS, "FUZZ_SEEN": str(seen)},
             capture_output=True,
             text=True,
             check=False,
