@@ -12,6 +12,8 @@ VENV_PSYCOPG ?= .venv-psycopg
 VENV_PATRONI ?= .venv-patroni
 VENV_DOCS ?= .venv-docs
 VENV_EXAMPLES ?= .venv-examples
+VENV_AUDIT ?= .venv-audit
+VENV_PRODUCTION ?= .venv-production
 DJANGO ?=
 REQUIREMENTS ?= requirements.txt
 STAMP  := $(VENV)/installed-$(DJANGO)
@@ -28,7 +30,8 @@ unexport $(filter PG% PYTHON% DJANGO_% PIP_USER PIP_TARGET PIP_PREFIX GRANIAN_% 
 .PHONY: help start test prove drills ci test-newest test-matrix test-psycopg test-queue test-pgbouncer \
 	test-failover chaos fuzz bugs evidence bench compare bench-draining bench-growth bench-profile rolling-restarts \
 	stop checks static specification app-specification explorations practice on-this-driver brokers pgbouncer \
-	debian-postgres haproxy ha-programs load-generator test-docs installed pages docs site test-examples example-wheel
+	debian-postgres haproxy ha-programs load-generator test-docs installed pages docs site test-examples example-wheel \
+	lock audit production
 
 help:  ## say what there is
 	@sed -n 's/^\([a-z-]*\):.*## /make \1	/p' Makefile | expand -t 22
@@ -111,6 +114,39 @@ test-examples: example-wheel $(VENV_EXAMPLES)/installed  ## the projects of exam
 	@$(RUN) sandbox during $(RUN) examples --python $(VENV_EXAMPLES)/bin/python $(if $(SHORT),--short) $(EXAMPLES)
 	@$(RUN) sandbox during $(RUN) pytest -q -s idempotency/tests/test_lines_of_adoption.py \
 		$(if $(SHORT),,idempotency/tests/adopters)
+
+# What production runs on is the first section of requirements.txt.
+AUDIT := $(VENV_AUDIT)/bin
+AUDITED := .local/audit
+locked_into = sed '/^$$/q' requirements.txt | $(AUDIT)/uv pip compile --quiet --universal --python-version 3.11 \
+	--generate-hashes --no-emit-index-url --custom-compile-command "make lock" --output-file $(1) \
+	$(if $(UPGRADE),--upgrade-package $(UPGRADE)) - >/dev/null
+licences_into = { cat deploy/licences-head.md; $(AUDIT)/pip-licenses --python $(VENV_PRODUCTION)/bin/python \
+	--from=mixed --format=markdown --allow-only "$$(grep -v '^\#' deploy/licences-allowed.txt | paste -s -d ';')"; } > $(1)
+
+lock: $(VENV_AUDIT)/installed  ## requirements.lock anew from requirements.txt, and docs/licences.md of it; UPGRADE=urllib3 raises one that is only needed by others
+	@$(call locked_into,requirements.lock)
+	@$(MAKE) --no-print-directory production
+	@$(call licences_into,docs/licences.md)
+
+audit: $(VENV_AUDIT)/installed production  ## what production runs on: its lock is current, its licences are allowed, nothing is known against it; and its SBOM
+	@mkdir -p $(AUDITED) && cp requirements.lock $(AUDITED)/
+	@$(call locked_into,$(AUDITED)/requirements.lock) && diff -u requirements.lock $(AUDITED)/requirements.lock
+	@$(call licences_into,$(AUDITED)/licences.md) && diff -u docs/licences.md $(AUDITED)/licences.md
+	@echo "requirements.lock and docs/licences.md are current, and every licence is allowed"
+	@$(AUDIT)/cyclonedx-py environment --output-reproducible --output-file $(AUDITED)/sbom.json $(VENV_PRODUCTION)
+	@echo "$(AUDITED)/sbom.json is the SBOM, in CycloneDX"
+	@$(AUDIT)/pip-audit --vulnerability-service osv --strict --progress-spinner off --disable-pip \
+		--require-hashes --requirement requirements.lock > $(AUDITED)/advisories 2>&1; status=$$?; \
+	grep -q "known vulnerabilit" $(AUDITED)/advisories || { tail -n 1 $(AUDITED)/advisories >&2; \
+		echo "NOT AUDITED: the database of advisories could not be asked" >&2; exit 2; }; \
+	cat $(AUDITED)/advisories; exit $$status
+
+# As production is installed: by the hashes, and without pip.
+production: $(VENV_AUDIT)/installed
+	@rm -rf $(VENV_PRODUCTION) && "$(PYTHON)" -m venv --without-pip $(VENV_PRODUCTION)
+	@$(AUDIT)/python -m pip --python $(VENV_PRODUCTION)/bin/python install --quiet --disable-pip-version-check \
+		--require-hashes --requirement requirements.lock
 
 chaos: MINUTES ?= 1
 chaos: CLIENTS ?= 8
@@ -264,6 +300,12 @@ $(VENV_EXAMPLES)/installed: $(EXAMPLE_PROJECTS:%=examples/%/requirements.txt) re
 	@test -x $(VENV_EXAMPLES)/bin/pip || "$(PYTHON)" -m venv $(VENV_EXAMPLES)
 	@$(VENV_EXAMPLES)/bin/pip install --quiet --disable-pip-version-check --constraint requirements.txt \
 		$(EXAMPLE_PROJECTS:%=--requirement examples/%/requirements.txt) "$$(echo $(VENV_EXAMPLES)/wheel/*.whl)[drf,ninja,testing]"
+	@touch $@
+
+$(VENV_AUDIT)/installed: deploy/requirements-audit.txt
+	@echo "Installing into $(VENV_AUDIT)"
+	@test -x $(VENV_AUDIT)/bin/pip || "$(PYTHON)" -m venv $(VENV_AUDIT)
+	@$(VENV_AUDIT)/bin/pip install --quiet --disable-pip-version-check --requirement $<
 	@touch $@
 
 $(VENV_PATRONI)/installed: proof/requirements-patroni.txt
