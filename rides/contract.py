@@ -205,8 +205,14 @@ def booking_item(params_form: Any = None) -> Document:
 def list_item() -> Document:
     latest = "$response.body#/rides/0/id"
     links = {
-        "ride": {"operationId": "showRide", "parameters": {"id": latest}},
-        "below": {"operationId": "listRides", "parameters": {"before": latest}},
+        "ride": {
+            **{"operationId": "showRide", "parameters": {"id": latest}},
+            "description": "The latest ride.",
+        },
+        "below": {
+            **{"operationId": "listRides", "parameters": {"before": latest}},
+            "description": "The rides below it.",
+        },
     }
     return {
         "summary": "List one's own rides, the latest first",

@@ -49,6 +49,7 @@ def test_it_is_served_as_it_is_for_programs_and_for_people():
     assert page.status_code == 200
     for code in ("idempotency_key_missing", "parameters_mismatch", "/requests", "origin_lat"):
         assert code in page.content.decode()
+    assert "<code>showRequest</code>, where the request stands." in page.content.decode()
     assert "<script" not in page.content.decode()
     assert "<code>idempotency_key_missing</code>" in page.content.decode()
 
