@@ -225,6 +225,8 @@ def schema_of(shape: Any) -> Document:
     fields = getattr(shape, "base_fields", None)
     if fields is None:  # a serializer, whose package has a generator of its own
         return {"type": "object"}
+    # No file can be sent.
+    fields = {name: f for name, f in fields.items() if not f.widget.needs_multipart_form}
     return {
         "type": "object",
         "additionalProperties": False,
