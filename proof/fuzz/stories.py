@@ -98,6 +98,7 @@ BYTES = [
     b"%",
     b"\r\n\r\n",
 ]
+ELSEWHERE = [b"/stripe/webhook", b"/", b"/admin/login/", b"/docs", b"/openapi.json", b"/nowhere"]
 NAMES = [b"X", b"Idempotency-Key", b"Authorization", b"Content-Type", b"Host", b"Prefer", b"Accept"]
 VALUES = [
     *(b"", b"\x00", b"\xff" * 30, b"a\r\n b", b"a\nb", b"wait=9", b"wait=-1", b"a" * 9_000),
@@ -334,6 +335,27 @@ def in_a_strange_body(writer: Writer) -> Story:
     return Story(writer.last(request), answers=1, may_book=False)
 
 
+def to_another_address(writer: Writer) -> Story:
+    """Random bytes where Stripe, a browser or the staff would write: nobody here is one of them."""
+    request = writer.booking(length=False)
+    request.target = writer.dice.choice(ELSEWHERE)
+    request.body = writer.dice.choice(
+        [request.body, writer.dice.randbytes(100), b'{"id": "evt_1"}']
+    )
+    signature = b"t=%d,v1=%b" % (
+        writer.dice.randrange(2**31),
+        writer.dice.randbytes(8).hex().encode(),
+    )
+    request.headers += [
+        (
+            b"Stripe-Signature",
+            writer.dice.choice([signature, b"", b"t=,v1=", b"\xff", b"v1=" * 99]),
+        ),
+        (b"Content-Length", str(len(request.body)).encode()),
+    ]
+    return Story(writer.last(request), answers=1, may_book=False)
+
+
 def chunked(body: bytes) -> bytes:
     return b"%x\r\n%b\r\n0\r\n\r\n" % (len(body), body)
 
@@ -342,5 +364,5 @@ WAYS: tuple[Callable[[Writer], Story], ...] = (
     *(pipelined, in_chunks, with_two_lengths, with_a_strange_length, with_length_and_chunks),
     *(with_a_strange_coding, with_wrong_chunks, with_a_strange_line, with_a_strange_header),
     *(with_a_strange_end_of_line, huge, cut_off, with_a_longer_body, of_an_older_version),
-    *(scrambled, scrambled, scrambled, in_a_strange_body),
+    *(scrambled, scrambled, scrambled, in_a_strange_body, to_another_address),
 )
