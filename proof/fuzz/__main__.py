@@ -34,11 +34,14 @@ def main() -> int:
         raw = Raw(service, options.seed)
         if options.only != "raw":
             contract.run(options.requests // 2)
-            report("by the contract", contract.requests, contract.seen)
+            tell(f"{contract.requests} requests by the contract:")
+            for path, statuses in contract.by_path().items():
+                tell(f"  {path}: {listed(statuses)}")
         if options.only != "contract":
             raw.run(options.requests // 2)
-            report("by the byte", raw.requests, raw.seen)
-            tell(f"  {raw.booked} bookings among them, probes included; ways: {listed(raw.ways)}")
+            tell(f"{raw.requests} requests by the byte, and {raw.booked} bookings with the probes:")
+            tell(f"  answers: {listed(raw.seen)}")
+            tell(f"  ways: {listed(raw.ways)}")
     faults = contract.faults + raw.faults
     for fault in faults[:MOST_FAULTS_SHOWN]:
         tell(f"  {fault[:MOST_CHARACTERS]}")
@@ -52,10 +55,6 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=1, help="another one asks other things")
     parser.add_argument("--only", choices=["contract", "raw"], help="one kind alone, its half")
     return parser.parse_args()
-
-
-def report(kind: str, requests: int, seen: Counter[str]) -> None:
-    tell(f"{requests} requests {kind}: {listed(seen)}")
 
 
 def listed(counts: Counter[str]) -> str:

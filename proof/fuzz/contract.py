@@ -8,7 +8,7 @@ import json
 import os
 import subprocess
 import sys
-from collections import Counter
+from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -37,6 +37,14 @@ class Contract:
     @property
     def requests(self) -> int:
         return self.seen.total()
+
+    def by_path(self) -> dict[str, Counter[str]]:
+        """Return how often each address answered with each status."""
+        found: defaultdict[str, Counter[str]] = defaultdict(Counter)
+        for name, count in self.seen.items():
+            path, _, status = name.rpartition(" ")
+            found[path][status] += count
+        return found
 
     def run(self, requests: int) -> None:
         """Ask so often, as one rider after the other."""

@@ -57,7 +57,7 @@ def before_call(context: Any, case: Any, kwargs: Any) -> None:
 
 @schemathesis.hook
 def after_call(context: Any, case: Any, response: Any) -> None:
-    seen[f"{case.method} {case.path} {response.status_code}"] += 1
+    seen[f"{case.path} {response.status_code}"] += 1
     if _last_write() != write_before:
         writers.add(case.id)
 
