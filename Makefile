@@ -127,7 +127,8 @@ licences_into = { cat deploy/licences-head.md; $(AUDIT)/pip-licenses --python $(
 lock: $(VENV_AUDIT)/installed  ## requirements.lock anew from requirements.txt, and docs/licences.md of it; UPGRADE=urllib3 raises one that is only needed by others
 	@$(call locked_into,requirements.lock)
 	@$(MAKE) --no-print-directory production
-	@$(call licences_into,docs/licences.md)
+	@mkdir -p $(AUDITED)
+	@$(call licences_into,$(AUDITED)/licences.md) && cp $(AUDITED)/licences.md docs/
 
 audit: $(VENV_AUDIT)/installed production  ## what production runs on: its lock is current, its licences are allowed, nothing is known against it; and its SBOM
 	@mkdir -p $(AUDITED) && cp requirements.lock $(AUDITED)/
@@ -200,9 +201,9 @@ EXPLORATIONS := $(wildcard */tests/test_every_boundary*.py */tests/test_model.py
 # What starts, kills, floods, freezes or upgrades real processes and databases, a second and more a test.
 DRILLS := idempotency/tests/adopters $(addprefix idempotency/tests/test_,clocks.py completing_many.py deploys.py indexes.py old_snapshots.py \
 		package.py phases_that_the_database_stops.py printing.py stricter_sessions.py tutorial.py worker_commands.py) \
-	$(addprefix rides/tests/,queues $(patsubst %,test_%.py,bad_input canaries crashes creating_a_ride \
-		defects_of_the_original haproxy lost_history many_payments original other_sites overload pinned_workers pool raise_error \
-		reconciling_many seed silence simulator slow_clients stopping)) \
+	$(addprefix rides/tests/,queues $(patsubst %,test_%.py,bad_input canaries canaries_of_a_run crashes creating_a_ride endless_retries \
+		defects_of_the_original haproxy lost_history many_payments metrics original other_sites overload pinned_workers pool raise_error \
+		reconciling_many roles seed seen_from_outside silence simulator slow_clients stopping)) \
 	$(addprefix rocketrides/tests/test_,configuration.py debug_page.py) \
 	sandbox/tests bench/tests proof/tests/test_pair.py proof/tests/test_fuzz.py
 # Whole demos, deploys and failovers are held to seconds, so they have the machine to themselves.

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
         foreign_phase,
     )
     from idempotency.staging import stage_job
+    from idempotency.support.context import note_call
     from idempotency.transactions import READ_COMMITTED, SERIALIZABLE
     from idempotency.workers.soon import complete_soon
 
@@ -52,6 +53,7 @@ _HOMES = {
     "foreign_phase": "phases",
     "idempotent": "http.idempotent",
     "job_limit": "jobs.limits",
+    "note_call": "support.context",
     "stage_job": "staging",
     "stage_operation": "http.calls",
 }
@@ -76,6 +78,7 @@ __all__ = [
     "foreign_phase",
     "idempotent",
     "job_limit",
+    "note_call",
     "stage_job",
     "stage_operation",
 ]

@@ -9,11 +9,11 @@ A roll-back takes back memory too: the next run gets an operation that no phase 
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from idempotency import failures, stopping
+from idempotency import conf, failures, stopping
 from idempotency.claims import Claim, NewKey, insert_key
 from idempotency.commits import SharedCommit, Step, StopsBefore, phase_step, took, undo_step
 from idempotency.exceptions import (
@@ -23,14 +23,17 @@ from idempotency.exceptions import (
     NeedsReview,
     Parked,
     RequestInProgress,
+    TooManyUnfinished,
 )
 from idempotency.leases import JournalEntry, Lease, Progress, lease_lost, write_progress
 from idempotency.models import STARTED
 from idempotency.phases import AtomicPhase, ForeignPhase, Pending, Response, UndoPhase, undo_point
+from idempotency.signals import journaled
 from idempotency.staging import staging_for
 from idempotency.stopping import call_under_way
 from idempotency.support import refusals
 from idempotency.support.afresh import as_it_was, untouched
+from idempotency.support.context import CALLS, IN_HAND
 from idempotency.support.described import described
 from idempotency.transactions import give_connection_back, in_transaction, refuse_open_transaction
 
@@ -43,6 +46,9 @@ _MOVED_BY_A_COMMIT = (
     *("recovery_point", "foreign_sent_at"),
     *("foreign_reference", "pending_since", "pending_answer", "gives_up_at"),
 )
+
+NOT_CLAIMED = (RequestInProgress, TooManyUnfinished)
+"""Why a claim was refused: nothing was written, and there is no failure to keep."""
 
 Outcome = Response | Pending
 """What an attempt ends with, if not with an error: the final answer, or that of the meantime."""
@@ -83,12 +89,15 @@ class Attempt:
         with staging_for(self.operation.user):
             try:
                 response = self._carry_out(shared)
-            except (RequestInProgress, *LEAVING):
+            except (*NOT_CLAIMED, *LEAVING):
                 raise
             except BaseException as error:
                 answer = self._keep_failed_claim(new_key, error)
                 raise answer from answer.__cause__
-            return None if self._claim is None else self._run_to_the_end(lambda: response)
+            if self._claim is None:
+                return None
+            self._tell([{"event": self._claim.event}])
+            return self._run_to_the_end(lambda: response)
 
     def resume(self, claim: Claim, first: Callable[[], Outcome | None] | None = None) -> Outcome:
         """Go on with a claimed key from its recovery point.
@@ -99,6 +108,7 @@ class Attempt:
         Raises: an `IdempotencyError` where the attempt ended without an answer.
         """
         self.hold(claim)
+        self._tell([{"event": claim.event}])
         with staging_for(self.operation.user):
             return self._run_to_the_end(first or self.run_phase)
 
@@ -106,6 +116,7 @@ class Attempt:
         """Take a claim in hand, and give the phases a copy of its key."""
         self._claim = claim
         self.operation.key, self.lease = untouched(claim.key), claim.lease
+        IN_HAND.set(self)
 
     # The loop.
 
@@ -142,7 +153,11 @@ class Attempt:
     # Claiming.
 
     def _claim_fresh(self, new_key: NewKey, *, begins_foreign_phase: bool) -> bool:
-        self._claim = insert_key(new_key, begins_foreign_phase=begins_foreign_phase)
+        self._claim = insert_key(
+            new_key,
+            begins_foreign_phase=begins_foreign_phase,
+            max_unfinished=conf.current().max_unfinished,
+        )
         if self._claim is not None:
             self.hold(self._claim)
         return self._claim is not None
@@ -180,6 +195,7 @@ class Attempt:
             raise lease_lost()
         give_connection_back()
         began_at = time.monotonic()
+        CALLS.set([])
         try:
             with call_under_way(operation.key, self.lease, phase):
                 stopping.refuse_to_go_on()
@@ -204,6 +220,9 @@ class Attempt:
             "recovery_point": phase.recovery_point,
             **took(began_at),
         }
+        if calls := CALLS.get():
+            entry["calls"] = calls
+        CALLS.set(None)
         return self.commit(step, entry) if step else self._wait(phase, answer, entry)
 
     def _prepared_for(self, phase: ForeignPhase) -> "Operation":
@@ -290,6 +309,7 @@ class Attempt:
                 self.operation.record_pending(kept())
 
         in_transaction(commit, isolation=self.operation.isolation)
+        self._tell(progress.journal)
         return pending
 
     def _outcome_step(self, phase: ForeignPhase, method_name: str | None, outcome: Any) -> Step:
@@ -326,7 +346,7 @@ class Attempt:
             except StopsBefore as failed:
                 self.commits_one_by_one |= self.stops_before is not None
                 self.stops_before = failed
-            except (LeaseLost, RequestInProgress):
+            except (LeaseLost, *NOT_CLAIMED):
                 raise
             except Exception as error:
                 if not shared.was_rolled_back_with_others(error):
@@ -350,7 +370,13 @@ class Attempt:
         self.lease = lease
         for name in _MOVED_BY_A_COMMIT:
             setattr(self.operation.key, name, getattr(key, name))
+        self._tell(progress.journal)
         return progress.response
+
+    def _tell(self, entries: Sequence[JournalEntry]) -> None:
+        """Tell whoever watches what has been committed."""
+        told = {"key": self._claimed().key, "attempt": self.lease.attempt, "entries": entries}
+        journaled.send_robust(None, **told)
 
     def begin_untouched(self) -> None:
         """Have the operation as no phase has touched it that was rolled back: made of the key, and

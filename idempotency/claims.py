@@ -7,9 +7,10 @@ number would be handed out twice by a database that lost its last commits.
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from types import MappingProxyType
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -18,9 +19,10 @@ from django.db import OperationalError
 from idempotency import conf
 from idempotency.database import connection
 from idempotency.database_errors import waited_for_an_insert_into
-from idempotency.exceptions import RequestInProgress
+from idempotency.exceptions import RequestInProgress, TooManyUnfinished
 from idempotency.leases import Lease, journal_and, lease_clock, lease_end
 from idempotency.models import FINISHED, STARTED, IdempotencyKey
+from idempotency.support.context import REQUEST_ID
 from idempotency.support.positions import Position
 from idempotency.transactions import repeated_on_conflict
 
@@ -29,6 +31,8 @@ _COLUMNS = [
     f.attname for f in IdempotencyKey._meta.concrete_fields if f.name not in ("journal", "id")
 ]
 _SELECTED = ", ".join(["id", *_COLUMNS])
+
+TOO_MANY_RETRY_AFTER_SECONDS = 60
 
 
 @dataclass(frozen=True)
@@ -49,10 +53,11 @@ class NewKey:
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """A key that is ours until the lease ends."""
+    """A key that is ours until the lease ends, and how it came to be."""
 
     key: IdempotencyKey
     lease: Lease
+    event: str = "claimed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +101,16 @@ SELECT {_SELECTED}, clock_timestamp()
  WHERE user_id = %(user_id)s AND idempotency_key = %(idempotency_key)s
 """  # noqa: S608 - column names of our own model
 
+# Whether a user may have another unfinished key. It reads no more of them than the limit, by
+# `idempotency_key_unfinished`. Claims that commit at the same moment do not see each other, so
+# a burst goes beyond the limit by as many as are worked on at once, and no further.
+_HAS_ROOM = f"""(%(max_unfinished)s::bigint IS NULL
+        OR %(max_unfinished)s > (
+           SELECT count(*)
+             FROM (SELECT FROM idempotency_idempotencykey
+                    WHERE user_id = %(user_id)s AND recovery_point <> '{FINISHED}'
+                    LIMIT %(max_unfinished)s) AS unfinished))"""  # noqa: S608
+
 # The claim of a fresh key, or its staging: then nobody holds it, and the completer is due at once.
 # Of any number of requests that insert it at once the unique constraint lets one through; the
 # others wait for that transaction and then insert nothing.
@@ -112,10 +127,19 @@ SELECT %(user_id)s, %(idempotency_key)s, %(request_method)s, %(request_path)s,
        now, now, CASE WHEN %(is_claimed)s THEN now END,
        CASE WHEN %(begins_foreign_phase)s THEN now END,
        now + %(completer_grace)s, '',
-       jsonb_build_array(jsonb_build_object('at', now, 'event', %(event)s::text, 'attempt', 1))
+       jsonb_build_array(jsonb_build_object('at', now, 'event', %(event)s::text, 'attempt', 1)
+                         || %(said)s::jsonb)
   FROM (SELECT clock_timestamp() AS now) AS clock
+ WHERE {_HAS_ROOM}
     ON CONFLICT (user_id, idempotency_key) DO NOTHING
 RETURNING {_SELECTED}
+"""  # noqa: S608
+
+# Why nothing was inserted: the user has too many, or the key is there by now.
+IS_REFUSED = f"""
+SELECT NOT {_HAS_ROOM}
+   AND NOT EXISTS (SELECT FROM idempotency_idempotencykey
+                    WHERE user_id = %(user_id)s AND idempotency_key = %(idempotency_key)s)
 """  # noqa: S608
 
 # The claim of a key that nobody works on: it was let go, or its lease ran out, or a person takes it
@@ -228,15 +252,18 @@ def find_key(user_id: int, idempotency_key: str) -> StoredKey | None:
 
 
 @repeated_on_conflict
-def insert_key(new_key: NewKey, *, begins_foreign_phase: bool) -> Claim | None:
+def insert_key(
+    new_key: NewKey, *, begins_foreign_phase: bool, max_unfinished: int | None = None
+) -> Claim | None:
     """Claim a key that nobody has used yet. Return None where somebody else inserted it first.
 
     Args:
         begins_foreign_phase: whether the operation's first phase is a foreign one, so that its
             intent is committed with the claim.
+        max_unfinished: how many unfinished keys the user may have, this one included.
 
     Raises: `RequestInProgress` where another request's insert of the key took longer to commit
-    than the connection's `lock_timeout`.
+    than the connection's `lock_timeout`, and `TooManyUnfinished`.
     """
     asked_at = lease_clock()
     values = {
@@ -244,8 +271,11 @@ def insert_key(new_key: NewKey, *, begins_foreign_phase: bool) -> Claim | None:
         "event": "claimed",
         "begins_foreign_phase": begins_foreign_phase,
         "completer_grace": conf.current().completer_grace,
+        "max_unfinished": max_unfinished,
     }
     row = _insert(new_key, values)
+    if row is None and max_unfinished is not None:
+        _refuse_too_many(new_key, max_unfinished)
     return None if row is None else _claim_from(row, asked_at)
 
 
@@ -258,6 +288,7 @@ def stage_key(new_key: NewKey) -> bool:
         "event": "staged",
         "begins_foreign_phase": False,
         "completer_grace": timedelta(0),
+        "max_unfinished": None,
     }
     return _insert(new_key, values) is not None
 
@@ -269,6 +300,7 @@ def _insert(new_key: NewKey, how: dict[str, Any]) -> Sequence[Any] | None:
         "path_kwargs": json.dumps(new_key.path_kwargs),
         "request_params": json.dumps(new_key.request_params),
         "lease_token": uuid4(),
+        "said": _said(),
     }
     with connection.cursor() as cursor:
         try:
@@ -279,6 +311,18 @@ def _insert(new_key: NewKey, how: dict[str, Any]) -> Sequence[Any] | None:
             raise
         row: Sequence[Any] | None = cursor.fetchone()
         return row
+
+
+def _refuse_too_many(new_key: NewKey, max_unfinished: int) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(IS_REFUSED, {**vars(new_key), "max_unfinished": max_unfinished})
+        if cursor.fetchone()[0]:
+            raise TooManyUnfinished(
+                f"You have {max_unfinished} requests that are not finished, as many as one may "
+                "have. Nothing was done now. Have those finish, by their own keys, and retry with "
+                "the same Idempotency-Key.",
+                retry_after_seconds=TOO_MANY_RETRY_AFTER_SECONDS,
+            )
 
 
 def take_over_key(key_id: int, *, impossible_lease: datetime | None = None) -> Claim | None:
@@ -308,7 +352,7 @@ def take_over_next_due_key(position: Position | None = None) -> Claim | None:
     )
     if was_due_at:
         position.at = max(position.at, was_due_at)
-    return claim and Claim(claim.key, replace(claim.lease, is_completers=True))
+    return claim and replace(claim, lease=replace(claim.lease, is_completers=True))
 
 
 def reopen_key(
@@ -337,7 +381,7 @@ def reopen_key(
         recovery_point=recovery_point,
         asks_anew=int(asks_anew),
         begins_window=begins_window,
-        said=json.dumps({"action": action, "reviewer": reviewer, "reason": reason}),
+        said={"action": action, "reviewer": reviewer, "reason": reason},
     )
     return claim
 
@@ -364,7 +408,7 @@ def _take_over(
     event: str,
     completer_attempts: int = 0,
     recovery_point: str | None = None,
-    said: str = "{}",
+    said: Mapping[str, str] = MappingProxyType({}),
     **which: Any,
 ) -> tuple[Claim | None, datetime | None]:
     """The claim, and since when the key was due where the statement chose it."""
@@ -373,7 +417,7 @@ def _take_over(
         **which,
         "event": event,
         "recovery_point": recovery_point,
-        "said": said,
+        "said": _said(said),
         "lease_token": uuid4(),
         "completer_attempts": completer_attempts,
         "clock_tolerance": settings.clock_tolerance,
@@ -387,12 +431,19 @@ def _take_over(
     if row is None:
         return None, None
     columns = len(_COLUMNS) + 1
-    return _claim_from(row[:columns], asked_at), row[-1] if len(row) > columns else None
+    claim = _claim_from(row[:columns], asked_at, event)
+    return claim, row[-1] if len(row) > columns else None
 
 
-def _claim_from(row: Sequence[Any], asked_at: float) -> Claim:
+def _said(said: Mapping[str, str] = MappingProxyType({})) -> str:
+    """What the claim's entry in the journal has besides, as JSON: whose request it is, too."""
+    request_id = REQUEST_ID.get()
+    return json.dumps({**said, "request_id": request_id} if request_id else dict(said))
+
+
+def _claim_from(row: Sequence[Any], asked_at: float, event: str = "claimed") -> Claim:
     key = _key_from(row)
-    return Claim(key, _lease_on(key, asked_at))
+    return Claim(key, _lease_on(key, asked_at), event)
 
 
 def _lease_on(key: IdempotencyKey, asked_at: float) -> Lease:

@@ -4,7 +4,7 @@ A project overrides them with `IDEMPOTENCY = {"LOCK_TIMEOUT": timedelta(seconds=
 numbers are those of the reference design.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import lru_cache
 from typing import Any
@@ -72,6 +72,10 @@ class Settings:
     key_min_length: int = 20
     """Shorter keys are refused: a client that sends them has too little randomness in them."""
 
+    max_unfinished: int | None = None
+    """How many unfinished requests of operations a user may have; a further one is a 429. None sets
+    no limit: where one user is a whole company's server, say."""
+
     max_body_bytes: int = 16 * 1024
     """Larger request bodies are refused unread."""
 
@@ -111,6 +115,17 @@ class Settings:
 
     trusted_proxies: tuple[str, ...] = ()
     """Addresses or networks whose `X-Forwarded-For` is believed, for `origin_ip`."""
+
+    pulse: timedelta | None = timedelta(seconds=10)
+    """How often each process tells the database what it has counted, and that it is there. None:
+    never, and the console's charts and workers stay empty."""
+
+    metrics_token: str = field(default="", repr=False)
+    """What Prometheus shows as its bearer token at the address of the metrics; without one that is
+    a 404."""
+
+    version: str = ""
+    """What of the project runs, shown with each process; by default the app's own version."""
 
     readiness_checks: tuple[str, ...] = (
         "idempotency.http.health.not_asked_to_stop",

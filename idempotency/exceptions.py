@@ -49,6 +49,12 @@ class DoorsClosed(IdempotencyError):
     status, code, retryable = 503, "doors_closed", True
 
 
+class TooManyUnfinished(IdempotencyError):
+    """The user has as many unfinished requests as `MAX_UNFINISHED` lets them."""
+
+    status, code, retryable = 429, "too_many_unfinished", True
+
+
 # The key is there, but not for this request, or not now: it was left as it is.
 
 

@@ -9,6 +9,7 @@ import random
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import timedelta
+from functools import partial
 from typing import TypeVar
 
 from idempotency import conf
@@ -31,6 +32,8 @@ from idempotency.leases import (
     write_progress,
 )
 from idempotency.models import IdempotencyKey
+from idempotency.signals import journaled
+from idempotency.support.context import CALLS
 from idempotency.support.described import described, described_traceback
 from idempotency.transactions import drop_broken_connection, in_transaction
 
@@ -54,17 +57,27 @@ def let_go(key: IdempotencyKey, lease: Lease, error: BaseException) -> Idempoten
     if not isinstance(answer, NeedsReview | Parked) and completer_is_at_its_limit(key):
         ending = _given_up(answer)
     try:
-        recorded = attempt_to(lambda: in_transaction(lambda: _record(key, lease, error, ending)))
+        entry = _journal_entry(ending, error)
+        write = partial(_record, key, lease, error, ending, entry)
+        recorded = attempt_to(lambda: in_transaction(write))
     except LeaseLost as lost:
         return lost
     except IdempotencyError as unrecorded:
         _warn_unrecorded(unrecorded)
         return answer
-    return ending if recorded else answer
+    if not recorded:
+        return answer
+    told = {"key": key, "attempt": lease.attempt, "entries": [entry]}
+    journaled.send_robust(None, **told)
+    return ending
 
 
 def _record(
-    key: IdempotencyKey, lease: Lease, error: BaseException, answer: IdempotencyError
+    key: IdempotencyKey,
+    lease: Lease,
+    error: BaseException,
+    answer: IdempotencyError,
+    entry: JournalEntry,
 ) -> bool:
     is_parked = isinstance(answer, Parked)
     progress = Progress(
@@ -74,7 +87,7 @@ def _record(
         needs_review=isinstance(answer, NeedsReview),
         run_again_in=PARKED_FOR if is_parked else completer_delay(key.completer_attempts),
         takes_back_attempt=is_parked and lease.is_completers,
-        journal=[_journal_entry(answer, error)],
+        journal=[entry],
     )
     write_progress(lease, progress)
     logger.info("lease released: id=%s attempt=%s code=%s", key.pk, lease.attempt, answer.code)
@@ -199,4 +212,7 @@ def _journal_entry(answer: IdempotencyError, error: BaseException) -> JournalEnt
         entry["evidence"] = answer.evidence
     if isinstance(answer, ForeignRefusal):
         entry["refused"] = True
+    if calls := CALLS.get():
+        entry["calls"] = calls
+    CALLS.set(None)
     return entry

@@ -12,6 +12,10 @@ from django.db.models import Q, Value
 from django.db.models.functions import Length, Now
 from django.db.models.lookups import GreaterThanOrEqual
 
+from idempotency.watching.rows import Heartbeat, Rollup
+
+__all__ = ["Heartbeat", "Rollup"]
+
 STARTED = "started"
 """The recovery point of a fresh key: an operation's first phase starts from it."""
 
@@ -144,6 +148,18 @@ class IdempotencyKey(models.Model):
                 name="idempotency_key_due",
                 condition=~Q(recovery_point=FINISHED) & Q(needs_review_at__isnull=True),
             ),
+            # The console's, by the beginning of a key whose user nobody has told.
+            models.Index(
+                fields=["idempotency_key"],
+                name="idempotency_key_text",
+                opclasses=["varchar_pattern_ops"],
+            ),
+            # The claim's, for how many a user has.
+            models.Index(
+                fields=["user"],
+                name="idempotency_key_unfinished",
+                condition=~Q(recovery_point=FINISHED),
+            ),
             # The reaper's: finished keys in the order of their last run. It says nothing of the
             # answer, so a key that loses its answer keeps its place in every index.
             models.Index(
@@ -179,6 +195,14 @@ class IdempotencyKey(models.Model):
     @property
     def is_under_review(self) -> bool:
         return self.needs_review_at is not None
+
+
+class Overview(IdempotencyKey):
+    """The console's first page: who may see it is a permission of its own."""
+
+    class Meta:
+        proxy = True
+        verbose_name_plural = "overview"
 
 
 class RequestUnderReview(IdempotencyKey):
@@ -328,5 +352,11 @@ class JobDelivery(Job):
                 fields=["handed_over_at"],
                 name="job_delivery_unsettled",
                 condition=Q(set_aside_at__isnull=True),
+            ),
+            # What waits for a person.
+            models.Index(
+                fields=["set_aside_at"],
+                name="job_delivery_set_aside",
+                condition=Q(set_aside_at__isnull=False),
             ),
         ]

@@ -17,7 +17,7 @@ from idempotency import conf
 from idempotency.models import IS_FOR_NOW, JobDelivery, StagedJob
 from idempotency.testing import INVARIANTS as OF_ANY_OPERATION
 from idempotency.testing import Fault, Trial
-from rides.models import AuditRecord, Ride
+from rides.models import AuditRecord, Refund, Ride
 from rides.operations import FARE_CENTS
 from sandbox.stripe.control import StandIn
 
@@ -100,6 +100,14 @@ def a_cancelled_ride_keeps_no_money(trial: Trial) -> None:
     assert not any(left.values()), f"left with us, by ride: {left}"
 
 
+def a_refund_that_was_told_of_is_recorded(trial: Trial) -> None:
+    """What Stripe has refunded stands with the ride, once."""
+    for ride in rides_of(trial):
+        refunded = sum(charge["amount_refunded"] for charge in charges_of(trial))
+        recorded = sum(Refund.objects.filter(ride=ride).values_list("amount_cents", flat=True))
+        assert recorded == refunded, f"{recorded} of {refunded} recorded"
+
+
 def one_ride_for_a_key(trial: Trial) -> None:
     count = len(rides_of(trial))
     assert count == 1, f"{count} rides"
@@ -169,6 +177,7 @@ EVERY_INVARIANT: tuple[Invariant, ...] = (
     *OF_A_BOOKING,
     a_cancelled_ride_keeps_no_money,
     a_good_card_pays_in_the_end,
+    a_refund_that_was_told_of_is_recorded,
     no_payment_is_on_a_foreign_ride,
     one_mail_where_nothing_was_struck,
     past_the_window_nothing_is_sent,

@@ -14,6 +14,7 @@ from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
+from idempotency.admin import searching
 from idempotency.admin.lists import (
     AgeFilter,
     KeysetAdmin,
@@ -28,8 +29,11 @@ from rides.apikeys.keys import issue_key, revoke_key
 from rides.formats import amount, place
 from rides.models import ApiKey, AuditRecord, Dispute, Refund, Ride, User
 from rides.reversals.rows import Reversal
+from rides.searching import SAID, keys_of_ride
 
 UUID_TEXT = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+
+searching.register(SAID, keys_of_ride)
 
 admin.site.site_header = "Rocket Rides"
 admin.site.site_title = "Rocket Rides"
@@ -179,13 +183,13 @@ ActionFilter = choices(
 
 @admin.register(AuditRecord)
 class AuditRecordAdmin(ReadOnlyAdmin):
-    """Who did what, to which ride, from where."""
+    """Who did what, to which ride."""
 
-    list_display = ("created", "action", "resource", "user", "origin_ip")
+    list_display = ("created", "action", "resource", "user")
     list_filter = (ActionFilter, AgeFilter)
     list_select_related = ("user",)
     search_help_text = "A user's whole e-mail address, or a ride's number"
-    fields = ("created", "action", "resource", "user", "origin_ip", "data")
+    fields = ("created", "action", "resource", "user", "data")
     readonly_fields = ("created", "resource")
 
     def matching(self, term: str) -> Q:

@@ -9,7 +9,9 @@ class RidesConfig(AppConfig):
 
     def ready(self) -> None:
         from idempotency.review import rows
+        from idempotency.watching import metrics
         from rides import checks  # noqa: F401 - importing it registers the checks
         from rides.reversals.review import BESIDE
 
         rows.register(BESIDE)
+        metrics.listen()

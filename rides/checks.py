@@ -13,6 +13,7 @@ from django.db.utils import ProgrammingError
 from rides.clocks import clock_warnings
 from rides.demo import ADMIN_EMAIL, ADMIN_PASSWORD
 from rides.models import User
+from rides.rights import needless_rights
 from rides.standing import standing
 
 DEMO_LOGIN = "rides.E001"
@@ -68,6 +69,23 @@ def check_standing_at_stripe(**_: Any) -> list[CheckMessage]:
             id="rides.W002",
         )
         for message in warnings
+    ]
+
+
+@register(Tags.database, deploy=True)
+def check_rights(*, databases: Sequence[str] | None = None, **_: Any) -> list[CheckMessage]:
+    """A warning only: with more rights than it needs everything works."""
+    if settings.EMBEDDED_POSTGRES:
+        return []
+    return [
+        Warning(
+            message,
+            hint="Serve with a role of its own: deploy/roles.sql makes it, and deploy/grants.sql "
+            "is run after each migrate.",
+            id="rides.W004",
+        )
+        for alias in databases or ()
+        for message in needless_rights(alias)
     ]
 
 

@@ -9,8 +9,10 @@ from iso4217 import Currency
 DIGITS_AT_STRIPE = {"isk": 2, "mga": 0, "ugx": 2}
 
 
-def place(latitude: Decimal, longitude: Decimal) -> str:
+def place(latitude: Decimal | None, longitude: Decimal | None) -> str:
     """Return coordinates, such as ``37.7793, -122.4193``."""
+    if latitude is None or longitude is None:
+        return "erased"
     return f"{latitude.normalize():f}, {longitude.normalize():f}"
 
 

@@ -64,6 +64,9 @@ class User(AbstractBaseUser, PermissionsMixin):
     is_active = models.BooleanField(default=True)
     is_staff = models.BooleanField(default=False, help_text="May log in to the admin.")
     created_at = models.DateTimeField(db_default=Now(), editable=False)
+    forgotten_at = models.DateTimeField(
+        null=True, blank=True, editable=False, help_text="When `forget-user` erased who it was."
+    )
 
     USERNAME_FIELD = "email"
     EMAIL_FIELD = "email"
@@ -122,10 +125,12 @@ class Ride(models.Model):
         help_text="What its payment is sent under, and looked for by.",
     )
     created_at = models.DateTimeField(db_default=Now(), editable=False)
-    origin_lat = models.DecimalField(max_digits=13, decimal_places=10)
-    origin_lon = models.DecimalField(max_digits=13, decimal_places=10)
-    target_lat = models.DecimalField(max_digits=13, decimal_places=10)
-    target_lon = models.DecimalField(max_digits=13, decimal_places=10)
+    # Where somebody was and from where they asked, which is theirs: empty once they are forgotten.
+    origin_ip = models.GenericIPAddressField(null=True, blank=True)
+    origin_lat = models.DecimalField(max_digits=13, decimal_places=10, null=True, blank=True)
+    origin_lon = models.DecimalField(max_digits=13, decimal_places=10, null=True, blank=True)
+    target_lat = models.DecimalField(max_digits=13, decimal_places=10, null=True, blank=True)
+    target_lon = models.DecimalField(max_digits=13, decimal_places=10, null=True, blank=True)
     # Written with the ride, not read from a price list when it is charged: a retry after a change
     # of the fare must send Stripe the same amount under the same key.
     amount_cents = models.PositiveIntegerField()
@@ -171,7 +176,12 @@ class Ride(models.Model):
 
 
 class AuditRecord(models.Model):
-    """Who did what to which thing, written in the transaction that did it."""
+    """Who did what to which thing, written in the transaction that did it, and never changed: the
+    service's role has no right to (deploy/grants.sql).
+
+    It holds references and amounts. What is personal stands in the rows that it refers to, where it
+    can be erased (`rides.forgetting`).
+    """
 
     class Action(models.TextChoices):
         """What is recorded today; the column takes what later code records too."""
@@ -180,6 +190,7 @@ class AuditRecord(models.Model):
         RECEIPT_SENT = "receipt.sent"
         RIDE_CANCELLED = "ride.cancelled"
         CHARGE_REFUNDED = "charge.refunded"
+        USER_FORGOTTEN = "user.forgotten"
         REVIEWED_RUN_AGAIN = "review.run_again"
         REVIEWED_ADOPT = "review.adopt"
         REVIEWED_UNDO = "review.undo"
@@ -190,9 +201,6 @@ class AuditRecord(models.Model):
     action = models.CharField(max_length=50)
     created_at = models.DateTimeField(db_default=Now(), editable=False)
     data = models.JSONField(default=dict)
-    origin_ip = models.GenericIPAddressField(
-        null=True, help_text="Where the request came from; empty for what a job did."
-    )
     resource_id = models.BigIntegerField()
     resource_type = models.CharField(max_length=50)
     user = models.ForeignKey(User, on_delete=models.PROTECT, related_name="audit_records")

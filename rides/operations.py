@@ -22,7 +22,6 @@ from idempotency import (
     stage_job,
 )
 from idempotency.exceptions import PhaseFailed
-from idempotency.parameters import readable_parameters
 from rides import payments
 from rides.forms import DemoRideForm, RideForm
 from rides.models import AuditRecord, Ride
@@ -76,12 +75,12 @@ class CreateRide(Operation):
             stripe_customer_id=self.user.stripe_customer_id,
             amount_cents=FARE_CENTS,
             currency=CURRENCY,
+            origin_ip=self.key.origin_ip,
             **self.params,
         )
         AuditRecord.objects.create(
             action=AuditRecord.Action.RIDE_CREATED,
-            data=readable_parameters(self.key.request_params),
-            origin_ip=self.key.origin_ip,
+            data={"amount_cents": FARE_CENTS, "currency": CURRENCY},
             resource_id=self.ride.pk,
             resource_type="ride",
             user=self.user,

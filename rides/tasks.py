@@ -21,6 +21,8 @@ def send_ride_receipt(
     sends the mail again, under the same Message-ID, which mail programs show once.
     """
     ride = Ride.objects.select_related("user").get(pk=ride_id, user_id=user_id)
+    if ride.user.forgotten_at:
+        return  # nobody is left to tell
     receipt_for(ride, amount_cents=amount_cents, currency=currency).send()
     with settling():
         AuditRecord.objects.create(

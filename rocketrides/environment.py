@@ -23,7 +23,7 @@ if (BASE_DIR / ".env").exists():
 
 SECRETS = (
     *("SECRET_KEY", "DATABASE_URL", "STRIPE_API_KEY", "STRIPE_WEBHOOK_SECRET", "EMAIL_URL"),
-    "TASKS_BROKER_URL",
+    *("TASKS_BROKER_URL", "METRICS_TOKEN"),
 )
 """Each may stand in a file that `<name>_FILE` names, as a secret that is mounted does."""
 

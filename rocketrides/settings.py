@@ -74,8 +74,8 @@ if HTTPS_ONLY:
 
 # Which other sites' pages may ask the API, by an API key: none unless said. No cookie goes along.
 CORS_ALLOWED_ORIGINS = words("CORS_ALLOWED_ORIGINS")
-CORS_ALLOW_HEADERS = (*default_headers, "idempotency-key", "prefer")
-CORS_EXPOSE_HEADERS = ("Idempotent-Replayed", "Retry-After", "Location", "Link")
+CORS_ALLOW_HEADERS = (*default_headers, "idempotency-key", "prefer", "x-request-id")
+CORS_EXPOSE_HEADERS = ("Idempotent-Replayed", "Retry-After", "Location", "Link", "X-Request-Id")
 
 # Nothing but our own files, and no script in a page; the form's pages have their style in them.
 CONTENT_SECURITY_POLICY = {
@@ -150,6 +150,7 @@ INSTALLED_APPS = [
 ]
 
 MIDDLEWARE = [
+    "idempotency.http.request_ids.request_ids",
     "rocketrides.hosts.refuse_unknown_hosts",
     "django.middleware.security.SecurityMiddleware",
     "csp.middleware.CSPMiddleware",
@@ -226,6 +227,15 @@ IDEMPOTENCY["READINESS_WARNINGS"] = (
     "rides.watching.latest_warnings",
     "idempotency.support.refusals.refusal_warnings",
 )
+# How often each process tells what it has counted, for the console; 0 is never.
+pulse = number("PULSE_SECONDS", SECONDS, default=10)
+IDEMPOTENCY["PULSE"] = timedelta(seconds=pulse) if pulse else None
+# What Prometheus shows at /metrics, which is a 404 to everybody else.
+metrics_token = secret("METRICS_TOKEN") or ("of-the-demo" if DEBUG else "")
+IDEMPOTENCY["METRICS_TOKEN"] = metrics_token
+IDEMPOTENCY["VERSION"] = text("RELEASE")  # shown with each process
+# A rider has a few requests under way at a time; who has more is trying something.
+IDEMPOTENCY["MAX_UNFINISHED"] = number("MAX_UNFINISHED", range(1, 1_000_001), default=100)
 IDEMPOTENCY["COMPLETER_RATE"] = number("COMPLETER_RATE", range(1, 100_001), default=50)
 IDEMPOTENCY["TRUSTED_PROXIES"] = tuple(words("TRUSTED_PROXIES"))
 try:
@@ -296,11 +306,23 @@ DEFAULT_FROM_EMAIL = env.str("DEFAULT_FROM_EMAIL", default="Rocket Rides <rides@
 
 LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 LOG_LEVEL = one_of("LOG_LEVEL", LEVELS, default="INFO")
+# A line for people, or an object of JSON for whatever collects them.
+LOG_FORMAT = one_of("LOG_FORMAT", ("line", "json"), default="line" if DEBUG else "json")
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
-    "formatters": {"line": {"()": "rocketrides.logs.LineFormatter"}},
-    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
+    "formatters": {
+        "line": {"()": "rocketrides.logs.LineFormatter"},
+        "json": {"()": "rocketrides.logs.JsonFormatter", "json_ensure_ascii": False},
+    },
+    "filters": {"context": {"()": "idempotency.watching.logs.AddContext"}},
+    "handlers": {
+        "stderr": {
+            "class": "logging.StreamHandler",
+            "formatter": LOG_FORMAT,
+            "filters": ["context"],
+        }
+    },
     "root": {"handlers": ["stderr"], "level": LOG_LEVEL},
     "loggers": {
         "django": {"level": LOG_LEVEL},  # named, so that it loses the handlers Django gave it

@@ -7,8 +7,10 @@ would cost its own start-up time.
 import contextlib
 import http.client
 import os
+import shutil
 import socket
 import time
+from pathlib import Path
 from types import FrameType
 
 import django
@@ -91,7 +93,15 @@ def environment() -> dict[str, str]:
     """Return what the processes of the Procfile see: ours, and this Python's programs first."""
     page = f"http://127.0.0.1:{settings.PORT}/"
     own = supervisor.environment(PORT=str(settings.PORT), PAYMENT_RETURN_URL=page)
-    return {**DEMO_PACE, **own}
+    return {**DEMO_PACE, "PROMETHEUS_MULTIPROC_DIR": empty_folder("metrics"), **own}
+
+
+def empty_folder(name: str) -> str:
+    """Return the path of a folder in `LOCAL_DIR`, with nothing of an earlier demo in it."""
+    folder = Path(settings.LOCAL_DIR) / name
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    return str(folder)
 
 
 def login() -> str:

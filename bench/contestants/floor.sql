@@ -22,17 +22,17 @@ RETURNING id AS key_id \gset
 
 INSERT INTO rides_ride
        (user_id, idempotency_key_id, foreign_key, stripe_customer_id, created_at,
-        origin_lat, origin_lon, target_lat, target_lon,
+        origin_ip, origin_lat, origin_lon, target_lat, target_lon,
         amount_cents, currency, stripe_payment_intent_id, stripe_charge_id, cancelled_at)
-VALUES (:rider, :key_id, gen_random_uuid(), 'cus_' || :rider, DEFAULT, '37.7793', '-122.4192', '37.6213', '-122.379',
+VALUES (:rider, :key_id, gen_random_uuid(), 'cus_' || :rider, DEFAULT,
+        '127.0.0.1'::inet, '37.7793', '-122.4192', '37.6213', '-122.379',
         2000, 'usd', NULL, NULL, NULL)
 RETURNING id AS ride_id, quote_literal('/rides/' || public_id) AS location \gset
 
 INSERT INTO rides_auditrecord
-       (action, created_at, data, origin_ip, resource_id, resource_type, user_id)
-VALUES ('ride.created', DEFAULT,
-        '{"origin_lat": "37.7793", "origin_lon": "-122.4192", "target_lat": "37.6213", "target_lon": "-122.379"}'::jsonb,
-        '127.0.0.1'::inet, :ride_id, 'ride', :rider);
+       (action, created_at, data, resource_id, resource_type, user_id)
+VALUES ('ride.created', DEFAULT, '{"amount_cents": 2000, "currency": "usd"}'::jsonb,
+        :ride_id, 'ride', :rider);
 
 UPDATE idempotency_idempotencykey
    SET recovery_point  = 'ride_created',

@@ -29,13 +29,13 @@ FIND_RIDER = text(
 )
 INSERT_RIDE = text("""
 INSERT INTO rides_ride
-       (user_id, origin_lat, origin_lon, target_lat, target_lon, amount_cents, currency)
-VALUES (:rider, :origin_lat, :origin_lon, :target_lat, :target_lon, 2000, 'usd')
+       (user_id, origin_ip, origin_lat, origin_lon, target_lat, target_lon, amount_cents, currency)
+VALUES (:rider, '127.0.0.1', :origin_lat, :origin_lon, :target_lat, :target_lon, 2000, 'usd')
 RETURNING id
 """)
 INSERT_AUDIT_RECORD = text("""
-INSERT INTO rides_auditrecord (action, data, origin_ip, resource_id, resource_type, user_id)
-VALUES ('ride.created', CAST(:data AS jsonb), '127.0.0.1', :ride, 'ride', :rider)
+INSERT INTO rides_auditrecord (action, data, resource_id, resource_type, user_id)
+VALUES ('ride.created', '{"amount_cents": 2000, "currency": "usd"}', :ride, 'ride', :rider)
 """)
 KEEP_CHARGE = text("""
 UPDATE rides_ride
@@ -65,8 +65,7 @@ client = stripe.StripeClient(
 def create_ride(rider: int, coordinates: dict[str, str]) -> int:
     session = rides.sql_session()
     ride: int = session.execute(INSERT_RIDE, {"rider": rider, **coordinates}).scalar_one()
-    values = {"ride": ride, "rider": rider, "data": json.dumps(coordinates)}
-    session.execute(INSERT_AUDIT_RECORD, values)
+    session.execute(INSERT_AUDIT_RECORD, {"ride": ride, "rider": rider})
     return ride
 
 

@@ -51,13 +51,13 @@ def create_ride(
         stripe_customer_id=rider.stripe_customer_id,
         amount_cents=FARE_CENTS,
         currency=CURRENCY,
+        origin_ip=request.META["REMOTE_ADDR"],
         **coordinates,
         **fields,
     )
     AuditRecord.objects.create(
         action=AuditRecord.Action.RIDE_CREATED,
-        data={name: str(value) for name, value in coordinates.items()},
-        origin_ip=request.META["REMOTE_ADDR"],
+        data={"amount_cents": FARE_CENTS, "currency": CURRENCY},
         resource_id=ride.pk,
         resource_type="ride",
         user=rider,

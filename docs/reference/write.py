@@ -34,6 +34,7 @@ FOLDER = Path(__file__).parent
 def set_up() -> None:
     """Have Django know the app and nothing else. No database is asked."""
     settings.configure(
+        DEBUG=True,  # or what is for tests could not be loaded
         USE_TZ=True,
         INSTALLED_APPS=["django.contrib.contenttypes", "django.contrib.auth", "idempotency"],
         IDEMPOTENCY={"FOREIGN_KEY_NAMESPACE": uuid.UUID(int=0)},
@@ -51,6 +52,7 @@ PUBLIC = {
     "What a call raises": ["IdempotencyError"],
     "What a phase stages": ["stage_job", "stage_operation"],
     "News from outside": ["complete_soon"],
+    "For whoever watches": ["note_call"],
     "Views": ["idempotent"],
     "Jobs": ["job_limit"],
 }

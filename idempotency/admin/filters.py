@@ -3,16 +3,22 @@
 Apart from the pages, because they are about statements and not about what is shown.
 """
 
-from django.db.models import Q
+from datetime import timedelta
+
+from django.db.models import F, Q
 from django.db.models.functions import Now
 
 from idempotency import conf
 from idempotency.admin.lists import AGES, Choices, choices
 from idempotency.models import FINISHED, ReaperPosition
 from idempotency.operations import all_operations
+from idempotency.phases import ForeignPhase
 
 UNFINISHED = ~Q(recovery_point=FINISHED) & Q(needs_review_at__isnull=True)
 UNDER_REVIEW = Q(needs_review_at__isnull=False)
+
+STUCK = timedelta(minutes=15)
+"""So long after it began a request should have its answer: the completer has had a try."""
 
 
 def states() -> dict[str, Q]:
@@ -60,6 +66,56 @@ def _not_reaped_yet() -> Q:
     return Q(last_run_at__gte=position.last_run_at) if position else Q()
 
 
+def unknown() -> Q:
+    """Select what was sent to a foreign system, and nobody knows what became of it."""
+    points = [
+        phase.recovery_point
+        for operation in all_operations()
+        for phase in operation.phases()
+        if isinstance(phase, ForeignPhase)
+    ]
+    leased = Q(locked_at__gte=Now() - conf.current().lock_timeout)
+    sent = Q(foreign_sent_at__isnull=False, pending_since__isnull=True, recovery_point__in=points)
+    return UNFINISHED & sent & ~leased
+
+
+# The questions that are asked again and again, each by an index.
+SAVED: Choices = {
+    "unfinished": ("Unfinished", UNFINISHED),
+    "stuck": ("Stuck: unfinished for 15 minutes", UNFINISHED & Q(created_at__lt=Now() - STUCK)),
+    "unknown": ("Unknown: sent, and no answer", unknown),
+    "needs-review": ("Needs review", UNDER_REVIEW),
+}
+
+# The questions for which the latest keys are looked through.
+FOUND: Choices = {
+    "declined": ("Declined", Q(recovery_point=FINISHED, response_code__range=(400, 499))),
+    "slow": (
+        "Slow: more than ten seconds",
+        Q(recovery_point=FINISHED, last_run_at__gt=F("created_at") + timedelta(seconds=10)),
+    ),
+    "retried": ("Needed more than one attempt", Q(attempt__gt=1)),
+    "often": ("Needed five attempts or more", Q(attempt__gte=5)),
+    "failed": ("Had an error", Q(attempt__gt=1) | ~Q(last_error="")),
+}
+
+
+def _operations() -> Choices:
+    return {each.name: (each.name, Q(operation=each.name)) for each in all_operations()}
+
+
+def _outcomes() -> Choices:
+    classes = {f"{first}xx": (first * 100, first * 100 + 99) for first in range(2, 6)}
+    return {
+        name: (name, Q(recovery_point=FINISHED, response_code__range=limits))
+        for name, limits in classes.items()
+    }
+
+
+SavedFilter = choices("saved view", SAVED, name="saved")
+FoundFilter = choices("among the latest", FOUND, name="found", looks_through=True)
+OperationFilter = choices("operation", _operations, looks_through=True)
+OutcomeFilter = choices("answer", _outcomes, looks_through=True)
 StateFilter = choices("state", _states)
 RecoveryPointFilter = choices("recovery point", _recovery_points)
 KeyAgeFilter = choices("age", {**AGES, "overdue": ("Past retention", _past_retention)})

@@ -17,15 +17,21 @@ from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
+from idempotency.admin import searching
 from idempotency.admin.filters import (
     UNDER_REVIEW,
+    FoundFilter,
     KeyAgeFilter,
+    OperationFilter,
+    OutcomeFilter,
     RecoveryPointFilter,
+    SavedFilter,
     StateFilter,
     states,
 )
 from idempotency.admin.lists import AgeFilter, KeysetChangeList, ReadOnlyAdmin, is_id, moment_of
 from idempotency.admin.timeline import shortened, timeline_of, traces_of
+from idempotency.console.picture import picture_of
 from idempotency.models import (
     IdempotencyKey,
     RequestUnderReview,
@@ -44,11 +50,11 @@ class IdempotencyKeyAdmin(ReviewPages, ReadOnlyAdmin):
     """Show where each key stands in a list, and its timeline on a page."""
 
     list_display = ("short_key", "standing", "created", "user", "attempt", "response_code")
-    list_filter = (StateFilter, RecoveryPointFilter, KeyAgeFilter)
-    list_select_related = ("user",)
-    search_help_text = (
-        "The beginning of a key, a user's whole name or e-mail address, or a key's number"
+    list_filter = (
+        *(SavedFilter, StateFilter, RecoveryPointFilter, OperationFilter),
+        *(OutcomeFilter, FoundFilter, KeyAgeFilter),
     )
+    list_select_related = ("user",)
     last_run = moment_of("last_run_at")
     due = moment_of("run_after")
     locked = moment_of("locked_at")
@@ -57,12 +63,15 @@ class IdempotencyKeyAdmin(ReviewPages, ReadOnlyAdmin):
     pending = moment_of("pending_since")
     gives_up = moment_of("gives_up_at")
     readonly_fields = (
-        *("standing", "traces", "timeline", "arguments", "parameters", "answer"),
+        *("standing", "picture", "traces", "timeline", "arguments", "parameters", "answer"),
         *("created", "last_run", "due", "locked", "foreign_sent", "needs_review"),
         *("pending", "gives_up"),
     )
     fieldsets = (
-        (None, {"fields": ("idempotency_key", "user", "standing", "traces", "timeline")}),
+        (
+            None,
+            {"fields": ("picture", "idempotency_key", "user", "standing", "traces", "timeline")},
+        ),
         (
             "Progress",
             {
@@ -86,6 +95,12 @@ class IdempotencyKeyAdmin(ReviewPages, ReadOnlyAdmin):
         ),
     )
 
+    @property
+    def search_help_text(self) -> str:  # type: ignore[override]
+        known = ["the beginning of a key", "a user's whole name or e-mail address", "a number"]
+        known += [said for said, _ in searching.WAYS]
+        return f"{', '.join(known)}. A request id stands in the log: look for it there."
+
     def get_queryset(self, request: HttpRequest) -> QuerySet[IdempotencyKey]:
         cases = [When(condition, then=Value(state)) for state, condition in states().items()]
         keys = super().get_queryset(request)
@@ -95,7 +110,9 @@ class IdempotencyKeyAdmin(ReviewPages, ReadOnlyAdmin):
         by_number = Q(pk=term) if is_id(term) else Q()
         users = users_named(term)
         by_user = Q(user__in=users) if users else Q()
-        return by_number | by_user | Q(idempotency_key__startswith=term)
+        found = searching.ids_of(term)
+        by_rows = Q(pk__in=found) if found else Q()
+        return by_number | by_user | by_rows | Q(idempotency_key__startswith=term)
 
     @admin.display(description="key")
     def short_key(self, key: IdempotencyKey) -> SafeString:
@@ -107,6 +124,10 @@ class IdempotencyKeyAdmin(ReviewPages, ReadOnlyAdmin):
         point = "" if key.is_finished else f" at {key.recovery_point}"
         css_class = state.replace(" ", "-")
         return format_html('<span class="key-state {}">{}{}</span>', css_class, state, point)
+
+    @admin.display(description="what happened")
+    def picture(self, key: IdempotencyKey) -> SafeString:
+        return render_to_string("idempotency/picture.html", {"picture": picture_of(key)})
 
     @admin.display(description="timeline")
     def timeline(self, key: IdempotencyKey) -> SafeString:
@@ -177,7 +198,7 @@ class RequestUnderReviewAdmin(RowPages, ReadOnlyAdmin):
 
     list_display = ("since", "last_error", "recovery_point", "attempt", "user", "created")
     list_select_related = ("user",)
-    search_help_text = IdempotencyKeyAdmin.search_help_text
+    search_help_text = "As among all requests"
     since = moment_of("needs_review_at")
     matching = IdempotencyKeyAdmin.matching
 

@@ -19,15 +19,22 @@ from django.utils.safestring import SafeString
 
 OLDER_THAN = "id__lt"
 
+LOOKED_THROUGH = 100_000
+"""How many rows a page looks through for a filter that no index serves; the next page goes on."""
+
 
 class KeysetChangeList(ChangeList):
     """The newest rows, or those older than the last one of the page before."""
+
+    looked_through = f"{LOOKED_THROUGH:,}"
+    looked_down_to: int | None = None
+    """Where the page stopped looking, if not at the end of the table."""
 
     def get_ordering(self, request: HttpRequest, queryset: QuerySet[Any]) -> list[Any]:
         return ["-id"]
 
     def get_results(self, request: HttpRequest) -> None:
-        rows = list(self.queryset[: self.list_per_page + 1])
+        rows = list(self._within_reach()[: self.list_per_page + 1])
         self.result_list = rows[: self.list_per_page]
         self.result_count = self.full_result_count = len(self.result_list)
         self.show_full_result_count = False
@@ -35,12 +42,31 @@ class KeysetChangeList(ChangeList):
         self.can_show_all = self.multi_page = False
         self.has_older = len(rows) > self.list_per_page
 
+    def _within_reach(self) -> QuerySet[Any]:
+        """Return the page's rows: where they are looked through, those among the next so many."""
+        if not any(getattr(spec, "looks_through", False) for spec in self._active_filters()):
+            return self.queryset
+        top = int(self.params.get(OLDER_THAN, 0)) or self._newest() + 1
+        if top > LOOKED_THROUGH:
+            self.looked_down_to = top - LOOKED_THROUGH
+            return self.queryset.filter(pk__gte=self.looked_down_to)
+        return self.queryset
+
+    def _active_filters(self) -> list[Any]:
+        return [spec for spec in self.filter_specs if getattr(spec, "value", lambda: None)()]
+
+    def _newest(self) -> int:
+        newest = self.root_queryset.order_by("-pk").values_list("pk", flat=True).first()
+        return newest or 0
+
     @property
     def older_url(self) -> str | None:
         """Return the address of the next page, if there is one."""
-        if not self.has_older:
-            return None
-        return self.get_query_string({OLDER_THAN: self.result_list[-1].pk})
+        if self.has_older:
+            return self.get_query_string({OLDER_THAN: self.result_list[-1].pk})
+        if self.looked_down_to is not None:
+            return self.get_query_string({OLDER_THAN: self.looked_down_to})
+        return None
 
     @property
     def newest_url(self) -> str | None:
@@ -108,13 +134,19 @@ Choices = dict[str, tuple[str, Q | Callable[[], Q]]]
 
 
 def choices(
-    title: str, values: Choices | Callable[[], Choices], *, name: str | None = None
+    title: str,
+    values: Choices | Callable[[], Choices],
+    *,
+    name: str | None = None,
+    looks_through: bool = False,
 ) -> type[admin.SimpleListFilter]:
     """Return a filter of a list, for its `list_filter`.
 
     Args:
         values: the choices, or what returns them for a request.
         name: what it is called in the address, if not by its title.
+        looks_through: whether no index leads to what it selects, so that a page looks through the
+            latest rows and says where it stopped.
     """
 
     class Filter(admin.SimpleListFilter):
@@ -128,6 +160,7 @@ def choices(
         def values(self) -> Choices:
             return values() if callable(values) else values
 
+    Filter.looks_through = looks_through  # type: ignore[attr-defined]
     Filter.title = title
     Filter.parameter_name = name or title.replace(" ", "_")
     return Filter

@@ -35,9 +35,11 @@ from idempotency.http.refusals import Unauthenticated
 from idempotency.http.views import (
     MOST_READS,
     REPLAYED,
+    outcome_of,
     refuse_another_request,
     refuse_unstorable_path,
     replay,
+    tell_answered,
 )
 from idempotency.leases import Progress, write_progress
 from idempotency.models import FINISHED
@@ -205,14 +207,20 @@ class _NotStored(Exception):
 
 def answer_once(request: Any, terms: Terms, call: Callable[[], Any]) -> HttpResponseBase:
     """Answer a request from its key, or by the view, whose answer is stored with its changes."""
+    began_at = time.monotonic()
     try:
-        return _answer(request, terms, call)
-    except _NotStored as answered:
-        return answered.response
+        response = _answer(request, terms, call)
+        outcome = outcome_of(response)
+    except _NotStored as not_stored:
+        response = not_stored.response
+        outcome = outcome_of(response)
     except IdempotencyError as error:
         if error.status in _SERVER_ERRORS and not error.retryable:
             raise  # the author's to mend, by the project's own way of showing it
-        return error_response(error, request.headers.get("Accept", ""))
+        response = error_response(error, request.headers.get("Accept", ""))
+        outcome = error.code
+    tell_answered(request, VIEW, outcome, began_at)
+    return response
 
 
 def _answer(request: Any, terms: Terms, call: Callable[[], Any]) -> HttpResponseBase:

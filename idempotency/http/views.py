@@ -1,6 +1,7 @@
 """HTTP in, HTTP out: who asks, which key, claim or replay, and an answer for every error."""
 
 import math
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -59,6 +60,7 @@ from idempotency.http.waiting import wait_for_first
 from idempotency.models import IdempotencyKey
 from idempotency.parameters import Parameters, keep_all
 from idempotency.phases import PENDING_STATUS, Pending
+from idempotency.signals import answered
 from idempotency.support.fingerprints import fingerprint, text_of
 from idempotency.support.kept_values import readable
 from idempotency.support.sendable import JSON, WITHOUT_BODY
@@ -96,11 +98,16 @@ def view_for(
     def view(request: HttpRequest, **path_kwargs: Any) -> HttpResponseBase:
         if read and request.method in READING:
             return read(request, **path_kwargs)
+        began_at = time.monotonic()
         try:
             with raising_answers():
-                return _answer(request, operation_class, path_kwargs, allowed)
+                response: HttpResponseBase = _answer(request, operation_class, path_kwargs, allowed)
+            outcome = outcome_of(response)
         except IdempotencyError as error:
-            return error_response(error, request.headers.get("Accept", ""))
+            response = error_response(error, request.headers.get("Accept", ""))
+            outcome = error.code
+        tell_answered(request, operation_class.name, outcome, began_at)
+        return response
 
     def refuse(request: HttpRequest) -> None:
         if not (read and request.method in READING):
@@ -113,6 +120,22 @@ def view_for(
     # For a server that reads bodies itself, and may refuse before it does.
     exempt.refuse_unread = refuse  # type: ignore[attr-defined]
     return exempt
+
+
+def outcome_of(response: HttpResponseBase) -> str:
+    """Return the word for an answer: its status, or that it is the first's once more."""
+    return "replayed" if response.headers.get(REPLAYED) == "true" else str(response.status_code)
+
+
+def tell_answered(request: HttpRequest, operation: str, outcome: str, began_at: float) -> None:
+    answered.send_robust(
+        None,
+        operation=operation,
+        outcome=outcome,
+        seconds=time.monotonic() - began_at,
+        source="client",
+        idempotency_key=request.headers.get("Idempotency-Key", ""),
+    )
 
 
 def refuse_unread(request: HttpRequest, allowed: Sequence[str] = ("POST",)) -> None:

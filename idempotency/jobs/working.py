@@ -6,6 +6,7 @@ A job that only writes runs whole in the transaction that settles it. One that h
 
 import contextlib
 import logging
+import time
 from typing import Any
 
 from django.db import Error
@@ -24,6 +25,7 @@ from idempotency.jobs.leases import JobLease, lease_delivery, release_delivery, 
 from idempotency.jobs.limits import interrupted_after, limit_of
 from idempotency.jobs.settling import Settling
 from idempotency.jobs.tasks import called_with, calls_out
+from idempotency.signals import job_ended
 from idempotency.staging import task_named
 from idempotency.support.compat import Task, TaskContext, TaskResult, TaskResultStatus
 from idempotency.support.described import described, described_traceback
@@ -59,14 +61,22 @@ def run_under_lease(job_id: str, job_name: str, args: list[Any], kwargs: dict[st
     if lease is None:
         logger.info("job is done already, or another worker has it: job_id=%s", job_id)
         return
+    began_at = time.monotonic()
     try:
         _run(job, lease, args, kwargs)
+        _tell(job_name, "done", began_at)
     except (Exception, JobOverLimit) as failure:
+        _tell(job_name, "failed", began_at)
         named = _named(failure)
         said = described_traceback(named)
         logger.warning("job failed: job_id=%s job_name=%s: %s", job_id, job_name, said)
         _let_go(lease, named)
         raise JobFailed(described(named)) from None
+
+
+def _tell(job_name: str, outcome: str, began_at: float) -> None:
+    seconds = time.monotonic() - began_at
+    job_ended.send_robust(None, job_name=job_name, outcome=outcome, seconds=seconds)
 
 
 @repeated_on_conflict

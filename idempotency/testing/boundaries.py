@@ -6,6 +6,7 @@ and what the operation's foreign phases call. A new statement is a new boundary 
 
 import functools
 import re
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -13,10 +14,20 @@ from enum import StrEnum
 from typing import Any
 from unittest.mock import patch
 
+from django.conf import settings
+from django.core.exceptions import ImproperlyConfigured
+from django.test.utils import _TestState
+
 from idempotency.database import connection
 from idempotency.operations import Operation
 from idempotency.phases import ForeignPhase
 from idempotency.testing.activity import in_transaction
+
+if not (settings.DEBUG or "pytest" in sys.modules or hasattr(_TestState, "saved_data")):
+    raise ImproperlyConfigured(
+        "idempotency.testing kills processes and loses answers. It is for tests: DEBUG is off, and "
+        "no test is being run."
+    )
 
 LoseAnswer = Callable[[], AbstractContextManager[Any]]
 """In the block, what the foreign system is asked for is done, and its answer never arrives."""

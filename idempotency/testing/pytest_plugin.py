@@ -33,10 +33,14 @@ def crash_everywhere(request: pytest.FixtureRequest, transactional_db: None) -> 
 
 @pytest.fixture(autouse=True)
 def doors_stand_open(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The thread that reads them would look into whatever database a test is leaving."""
+    """The thread that reads them would look into whatever database a test is leaving, and that of
+    the pulse would write there.
+    """
     from idempotency import doors
+    from idempotency.watching import pulse
 
     monkeypatch.setattr(doors, "as_last_read", lambda: doors.Reading(are_closed=False))
+    monkeypatch.setattr(pulse, "is_on", False)
 
 
 MOST_SHOWN = 20

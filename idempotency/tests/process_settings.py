@@ -14,6 +14,7 @@ ROOT_URLCONF = "idempotency.tests.bookshop"
 LEDGER_URL = os.environ["LEDGER_URL"]
 DATABASES = {"default": {**_project.DATABASES["default"], "NAME": os.environ["TEST_DATABASE"]}}
 IDEMPOTENCY = {
+    "PULSE": None,
     "AUTHENTICATE": "idempotency.tests.bookshop.customer_of",
     "FOREIGN_KEY_USER_FIELD": "public_id",
     "FOREIGN_KEY_NAMESPACE": UUID("0b8a4c5e-93d1-4f0e-8f43-2a6d1c7be950"),

@@ -22,7 +22,9 @@ from idempotency.exceptions import LEAVING, IdempotencyError, NeedsReview
 from idempotency.models import IdempotencyKey
 from idempotency.operations import Operation, operation_for
 from idempotency.phases import Pending
+from idempotency.signals import answered
 from idempotency.support.batches import Batch
+from idempotency.support.context import IN_HAND
 from idempotency.support.positions import Position
 from idempotency.transactions import drop_failed_connections_elsewhere
 from idempotency.workers.due import find_due_keys
@@ -78,6 +80,21 @@ def _batch(outcomes: Counter[Outcome], limit: int) -> Batch:
 @reading_where_it_writes()
 def complete_key(claim: Claim) -> Outcome:
     """Run the operation of a claimed key, if it may go on without its client."""
+    began_at = time.monotonic()
+    outcome = _complete_key(claim)
+    answered.send_robust(
+        None,
+        operation=claim.key.operation,
+        outcome=str(outcome),
+        seconds=time.monotonic() - began_at,
+        source="completer",
+        idempotency_key=claim.key.idempotency_key,
+    )
+    IN_HAND.set(None)
+    return outcome
+
+
+def _complete_key(claim: Claim) -> Outcome:
     try:
         operation = operation_for(claim.key)
         _ask_whether_it_may_go_on(operation, claim.key)

@@ -20,6 +20,7 @@ from idempotency import doors
 from idempotency.database import connection
 from idempotency.database_errors import meets_other_tables
 from idempotency.exceptions import LEAVING
+from idempotency.signals import batch_ended
 from idempotency.support.batches import Batch
 from idempotency.support.described import described, described_traceback
 from idempotency.transactions import drop_failed_connections_elsewhere
@@ -76,6 +77,7 @@ def run_worker(name: str, run_batch: Callable[[], Batch], *, pause: timedelta) -
             _wait_out(name, error, failures)
             continue
         failures = 0
+        batch_ended.send_robust(None, worker=name, batch=batch)
         if batch.did_something:
             logger.info("%s: %s", name, batch.logged)
         if not batch.is_full:

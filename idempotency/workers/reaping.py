@@ -36,6 +36,15 @@ SELECT 1, 'epoch'
     ON CONFLICT DO NOTHING
 """
 
+# What makes a tombstone of a finished key.
+WITHOUT_ANSWER = """request_params        = '{}',
+           path_kwargs           = '{}',
+           origin_ip             = NULL,
+           response_body         = NULL,
+           response_content_type = NULL,
+           response_headers      = NULL,
+           journal               = '[]'"""
+
 # The oldest first, from where the last batch ended. An index of the keys that have their answer
 # would be left by every key that loses it, and PostgreSQL then enters the key anew in all indexes:
 # in that of the clients' keys, which lie at random, on a page for each. This way a key is changed
@@ -59,13 +68,7 @@ WITH position AS MATERIALIZED (
      LIMIT %(limit)s
 ), reaped AS (
     UPDATE idempotency_idempotencykey
-       SET request_params        = '{{}}',
-           path_kwargs           = '{{}}',
-           origin_ip             = NULL,
-           response_body         = NULL,
-           response_content_type = NULL,
-           response_headers      = NULL,
-           journal               = '[]'
+       SET {WITHOUT_ANSWER}
      WHERE id IN (SELECT id FROM batch)
 ), moved AS (
     UPDATE idempotency_reaperposition

@@ -5,7 +5,7 @@ which somebody might get it wrong, and names the trial that brings it to light a
 must catch it there. The code itself has no switch for any of them.
 """
 
-from proof.bugs import charges, leases, pending, phases, receipts
+from proof.bugs import charges, events, leases, pending, phases, receipts
 from proof.bugs.planting import BUGS, Bug, Scene
 
-__all__ = ["BUGS", "Bug", "Scene", "charges", "leases", "pending", "phases", "receipts"]
+__all__ = ["BUGS", "Bug", "Scene", "charges", "events", "leases", "pending", "phases", "receipts"]

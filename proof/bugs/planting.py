@@ -27,6 +27,7 @@ from proof.bookings import (
     lost_numbers_of,
     never_confirmed_of,
 )
+from proof.events import told_of_a_refund_of
 from proof.undoing import undoing_while_it_arrives_of
 from rides.models import User
 from sandbox.stripe.control import StandIn
@@ -129,6 +130,10 @@ def overtaken_by_another_rider(scene: Scene) -> Experiment:
     )
 
 
+def told_of_a_refund(scene: Scene) -> Experiment:
+    return told_of_a_refund_of(booking(scene), scene.stand_in)
+
+
 def undoing_while_the_charge_arrives(scene: Scene) -> Experiment:
     return undoing_while_it_arrives_of(booking(scene), scene.stand_in, after_call=1)
 
@@ -169,11 +174,14 @@ def rewrite(bed: Bed, seam: Seam, old: str, new: str) -> None:
     replace(bed, seam, seam.value.replace(old, new))
 
 
-def elsewhere(statement: str, values: dict[str, Any]) -> None:
-    """Execute on a connection of its own, so that it commits whatever becomes of ours."""
+def elsewhere(statement: str, values: dict[str, Any]) -> int:
+    """Execute on a connection of its own, so that it commits whatever becomes of ours; return how
+    many rows it changed.
+    """
     other = connection.copy()
     try:
         with other.cursor() as cursor:
             cursor.execute(statement, values)
+            return int(cursor.rowcount)
     finally:
         other.close()

@@ -15,6 +15,7 @@ from idempotency.workers import overdue, reaping
 from rides import operations
 from rides.operations import CreateRide
 from rides.payments import charging, taking_back
+from rides.webhooks import receiving
 
 # Claims, and the statement that fences every other move of a key.
 INSERT_KEY = Seam(claims, "INSERT_KEY")
@@ -68,6 +69,9 @@ RECORD_CHARGE = Seam(CreateRide, "record_charge")
 SEND_RECEIPT = Seam(CreateRide.send_receipt, "method")
 REJECTIONS = Seam(CreateRide.charge_rider, "rejections")
 WINDOW = Seam(CreateRide.charge_rider, "window")
+
+# What Stripe tells of its own accord.
+WRITE_EVENT_DOWN = Seam(receiving, "_write_down")
 
 # Its payment.
 WANTED = Seam(charging, "wanted")

@@ -83,7 +83,8 @@ def running_service(folder: Path) -> Iterator[Service]:
 def _serve(folder: Path, database_url: str, stand_in: StandIn) -> Iterator[Service]:
     port = free_port()
     environment = production(database_url, stand_in, port)
-    os.environ.update(environment)  # of this process too, which makes the riders
+    # Of this process too, which makes the riders, with what no production loads.
+    os.environ.update(environment, DEBUG="true")
     django.setup()
     from proof.chaos.clients import wait_until_up  # only now: it imports models
 
@@ -120,6 +121,7 @@ def production(database_url: str, stand_in: StandIn, port: int) -> dict[str, str
         "STRIPE_WEBHOOK_SECRET": "whsec_of_the_fuzz",
         "EMAIL_URL": "dummymail://",
         "PORT": str(port),
+        "PULSE_SECONDS": "0",  # whose writes are no request's
         "BODY_SECONDS": "1",  # or each body that never ends would take ten
     }
 

@@ -98,8 +98,17 @@ BYTES = [
     b"%",
     b"\r\n\r\n",
 ]
-ELSEWHERE = [b"/stripe/webhook", b"/", b"/admin/login/", b"/docs", b"/openapi.json", b"/nowhere"]
-NAMES = [b"X", b"Idempotency-Key", b"Authorization", b"Content-Type", b"Host", b"Prefer", b"Accept"]
+ELSEWHERE = [b"/stripe/webhook", b"/", b"/admin/login/", b"/metrics", b"/openapi.json", b"/nowhere"]
+NAMES = [
+    b"X",
+    b"Idempotency-Key",
+    b"Authorization",
+    b"Content-Type",
+    b"Host",
+    b"Prefer",
+    b"Accept",
+    b"X-Request-Id",
+]
 VALUES = [
     *(b"", b"\x00", b"\xff" * 30, b"a\r\n b", b"a\nb", b"wait=9", b"wait=-1", b"a" * 9_000),
     *(

@@ -35,6 +35,7 @@ from proof.bookings import (
     never_confirmed_of,
     reaping_of,
 )
+from proof.events import told_of_a_refund_of
 from proof.receipts import (
     delivered_twice_at_once_of,
     enqueuing_for_broker_of,
@@ -132,6 +133,10 @@ def test_a_retry_after_an_error_that_stripe_saved_survives(crash_everywhere, rid
 
 def test_a_booking_whose_commits_were_lost_survives(crash_everywhere, rider, stand_in):
     crash_everywhere(lost_of(booking_of(rider, stand_in), stand_in), PLAN)
+
+
+def test_an_event_that_tells_of_a_refund_survives(crash_everywhere, rider, stand_in):
+    crash_everywhere(told_of_a_refund_of(booking_of(rider, stand_in), stand_in), PLAN)
 
 
 def test_a_decision_to_undo_survives_and_a_charge_that_comes_after_it_takes_no_money(

@@ -11,6 +11,8 @@ import pycurl
 import stripe
 from django.utils.datastructures import CaseInsensitiveMapping
 
+from idempotency import note_call
+
 # A page of payments has some 300 KB. What does not end would be read until the time is up: 4.7 GB.
 MAX_ANSWER_BYTES = 1024 * 1024
 
@@ -70,7 +72,13 @@ class CurlClient(stripe.HTTPClient):
         except pycurl.error as error:
             raise _connection_error(*error.args, is_too_long=body.is_too_long) from error
         status = curl.getinfo(pycurl.RESPONSE_CODE)
-        return body.text, status, CaseInsensitiveMapping(head.fields)
+        fields: Mapping[str, str] = CaseInsensitiveMapping(head.fields)
+        note_call(
+            request_id=fields.get("Request-Id"),
+            status=status,
+            replayed=fields.get("Idempotent-Replayed") == "true" or None,
+        )
+        return body.text, status, fields
 
     def close(self) -> None:
         """Do nothing: a handle closes its connection when its thread ends."""

@@ -60,6 +60,7 @@ class RideFactory(factory.django.DjangoModelFactory):
     target_lon = "-118.2437"
     amount_cents = 2000
     currency = "usd"
+    origin_ip = "127.0.0.1"
 
 
 class AuditRecordFactory(factory.django.DjangoModelFactory):
@@ -69,7 +70,6 @@ class AuditRecordFactory(factory.django.DjangoModelFactory):
         model = AuditRecord
 
     action = "ride.created"
-    origin_ip = "127.0.0.1"
     resource_id = 1
     resource_type = "ride"
     user = factory.SubFactory(RiderFactory)

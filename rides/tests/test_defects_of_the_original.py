@@ -19,7 +19,7 @@ from django.db import connection
 from idempotency.models import IdempotencyKey, JobDelivery, StagedJob
 from idempotency.parameters import keep_all
 from idempotency.testing.clock import let_time_pass
-from rides.models import AuditRecord, Ride, User
+from rides.models import Ride, User
 from rides.tests.booking import (
     BOOKED,
     CHARGING,
@@ -118,7 +118,7 @@ def test_the_completer_records_where_the_request_came_from():
     let_time_pass(timedelta(seconds=1000))
 
     assert run("completer", "--once") == "succeeded=1 failed=0"
-    assert AuditRecord.objects.get().origin_ip == "203.0.113.7"
+    assert Ride.objects.get().origin_ip == "203.0.113.7"
 
 
 def test_a_retry_after_stripe_forgot_its_key_finds_the_charge_and_makes_no_second(api, stand_in):

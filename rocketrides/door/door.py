@@ -19,6 +19,7 @@ from django.urls import Resolver404, resolve
 from idempotency import conf
 from idempotency.claims import request_in_progress
 from idempotency.exceptions import IdempotencyError
+from idempotency.http import request_ids
 from idempotency.http.errors import error_response
 from idempotency.http.refusals import BodyMalformed, BodyTooLarge
 from idempotency.http.waiting import seconds_to_wait
@@ -63,12 +64,12 @@ class Door:
             # First, since under too much load this is most of what is done.
             if self._turns.is_full() and scope["path"] not in HEALTH:
                 status, headers, content = self._overloaded
-                headers = [*headers, *to_other_sites(scope)]
+                headers = [*headers, *to_other_sites(scope), request_id_of(scope)]
             else:
                 status, headers, content = await self._answer(scope, receive)
         except IdempotencyError as error:
             status, headers, content = answer_of(error_response(error, accept_of(scope)))
-            headers += to_other_sites(scope)
+            headers += [*to_other_sites(scope), request_id_of(scope)]
         await send({"type": "http.response.start", "status": status, "headers": headers})
         await send({"type": "http.response.body", "body": content})
 
@@ -116,6 +117,13 @@ def is_preflight(request: HttpRequest) -> bool:
 def accept_of(scope: Message) -> str:
     values = [value.decode("latin-1") for name, value in scope["headers"] if name == b"accept"]
     return ",".join(values)
+
+
+def request_id_of(scope: Message) -> tuple[bytes, bytes]:
+    """Return the header by which an answer that Django has not made is known."""
+    name = request_ids.HEADER.lower().encode()
+    given = next((value for header, value in scope["headers"] if header == name), b"")
+    return (name, request_ids.id_of(given.decode("latin-1")).encode())
 
 
 def to_other_sites(scope: Message) -> list[tuple[bytes, bytes]]:

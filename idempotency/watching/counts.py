@@ -1,0 +1,108 @@
+"""What this process has counted since it last told the database: requests, phases, answers.
+
+Counted in memory, since a replay writes nothing and nothing else is to cost a statement; every ten
+seconds `pulse` adds it to the rollup. A process that is killed takes its last seconds with it.
+"""
+
+import bisect
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from threading import Lock
+from typing import Any, NamedTuple
+
+LIMITS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+"""Seconds: a bucket has what took no longer than its limit, and one more has the rest."""
+
+OF_A_CLAIM = ("claimed", "retried", "taken_by_completer", "taken_by_reaper", "reviewed")
+
+
+class Series(NamedTuple):
+    """What is counted under one name."""
+
+    what: str
+    """`request`, `phase`, `failure`, `claim`, `answer` (of a foreign system) or `job`."""
+    operation: str
+    name: str
+    outcome: str
+
+
+@dataclass
+class Tally:
+    """How often, and how long it took."""
+
+    count: int = 0
+    seconds: float = 0.0
+    buckets: list[int] = field(default_factory=lambda: [0] * (len(LIMITS) + 1))
+
+    def add(self, seconds: float) -> None:
+        self.count += 1
+        self.seconds += seconds
+        self.buckets[bisect.bisect_left(LIMITS, seconds)] += 1
+
+    def merge(self, other: "Tally") -> None:
+        self.count += other.count
+        self.seconds += other.seconds
+        self.buckets = [mine + more for mine, more in zip(self.buckets, other.buckets, strict=True)]
+
+
+class Counts:
+    """The tallies of a process."""
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self._tallies: dict[Series, Tally] = {}
+
+    def add(self, series: Series, seconds: float = 0.0) -> None:
+        with self._lock:
+            self._tallies.setdefault(series, Tally()).add(seconds)
+
+    def take(self) -> dict[Series, Tally]:
+        """Return all of it, and begin anew."""
+        with self._lock:
+            taken, self._tallies = self._tallies, {}
+        return taken
+
+    def put_back(self, taken: Mapping[Series, Tally]) -> None:
+        """Have what could not be told be told the next time."""
+        with self._lock:
+            for series, tally in taken.items():
+                self._tallies.setdefault(series, Tally()).merge(tally)
+
+
+COUNTS = Counts()
+
+
+def _begin_in_the_child() -> None:
+    global COUNTS
+    COUNTS = Counts()  # what was counted before the fork is the parent's to tell
+
+
+os.register_at_fork(after_in_child=_begin_in_the_child)
+
+
+# Receivers of the signals.
+
+
+def count_answer(*, operation: str, outcome: str, seconds: float, source: str, **_: Any) -> None:
+    COUNTS.add(Series("request", operation, source, outcome), seconds)
+
+
+def count_entries(*, key: Any, entries: Sequence[Mapping[str, Any]], **_: Any) -> None:
+    for entry in entries:
+        seconds = entry.get("ms", 0.0) / 1000
+        COUNTS.add(Series(what_of(entry), key.operation, str(entry["event"]), ""), seconds)
+        for call in entry.get("calls", ()):
+            outcome = "replayed" if call.get("replayed") else str(call.get("status", "none"))
+            COUNTS.add(Series("answer", key.operation, "", outcome))
+
+
+def what_of(entry: Mapping[str, Any]) -> str:
+    """Return what an entry of the journal tells of: a claim, a failure, or a phase."""
+    if entry["event"] in OF_A_CLAIM:
+        return "claim"
+    return "failure" if "error" in entry else "phase"
+
+
+def count_job(*, job_name: str, outcome: str, seconds: float, **_: Any) -> None:
+    COUNTS.add(Series("job", "", job_name, outcome), seconds)

@@ -1,0 +1,179 @@
+"""The console's list of requests: what one box finds, and which questions are asked of it again."""
+
+from datetime import timedelta
+
+import pytest
+from django.db import connection
+from django.db.models.functions import Now
+from django.test import Client
+from django.test.utils import CaptureQueriesContext
+
+from idempotency.admin import lists
+from idempotency.models import IdempotencyKey, StagedJob
+from idempotency.testing.clock import let_time_pass
+from rides.models import Ride, User
+from rides.operations import RESEND_WINDOW
+from rides.tests.booking import CHARGING, KEY, RIDER, RIDER_WITH_BAD_CARD, ask
+from rides.tests.factories import IdempotencyKeyFactory, RideFactory
+
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("riders")]
+
+KEYS = "/admin/idempotency/idempotencykey/"
+
+
+@pytest.fixture
+def operator() -> Client:
+    client = Client()
+    client.force_login(User.objects.create_superuser("operator@example.com"))
+    return client
+
+
+@pytest.fixture
+def found(operator):
+    """The keys that a list shows, by what the client called them."""
+
+    def found(**query: str) -> list[str]:
+        response = operator.get(KEYS, query)
+        assert response.status_code == 200, response.headers
+        return [key.idempotency_key for key in response.context["cl"].result_list]
+
+    return found
+
+
+@pytest.fixture
+def booked() -> Ride:
+    IdempotencyKeyFactory()  # another
+    assert ask().status_code == 201
+    return Ride.objects.get()
+
+
+@pytest.mark.parametrize(
+    "term",
+    [
+        lambda ride: KEY,
+        lambda ride: KEY[:13],
+        lambda ride: RIDER,
+        lambda ride: RIDER.upper(),
+        lambda ride: str(ride.idempotency_key_id),
+        lambda ride: str(ride.public_id),
+        lambda ride: str(ride.foreign_key),
+        lambda ride: ride.stripe_charge_id,
+        lambda ride: ride.stripe_charge_id[:12],
+        lambda ride: ride.stripe_payment_intent_id,
+        lambda ride: ride.stripe_payment_intent_id[:9],
+        lambda ride: str(StagedJob.objects.get().job_id),
+    ],
+)
+def test_one_box_finds_a_request_by_whatever_belongs_to_it(found, booked, term):
+    assert found(q=term(booked)) == [KEY]
+
+
+@pytest.mark.parametrize(
+    "term",
+    [
+        "nobody@example.com",
+        "ch_nothing",
+        "%",
+        "_",
+        "00000000-0000-4000-8000-000000000000",
+        "9" * 30,
+        "\\",
+        "' OR 1=1",
+        "é",
+    ],
+)
+def test_what_is_not_there_is_not_found(found, booked, term):
+    assert found(q=term) == []
+
+
+def test_the_box_says_what_it_takes_and_that_a_request_id_is_looked_for_in_the_log(operator):
+    page = operator.get(KEYS).content.decode()
+
+    assert "the beginning of a charge (ch_…)" in page
+    assert "A request id stands in the log" in page
+
+
+@pytest.fixture
+def one_of_each(stand_in) -> None:
+    ask("a-request-that-is-booked")
+    ask("a-request-that-is-declined", rider=RIDER_WITH_BAD_CARD)
+    ask("a-request-that-is-retried", raise_error="true")
+    ask("a-request-that-is-retried")
+    ask("a-request-that-is-reviewed", raise_error="true")
+    IdempotencyKey.objects.filter(idempotency_key="a-request-that-is-reviewed").update(
+        foreign_sent_at="2020-01-01T00:00Z"
+    )
+    let_time_pass(RESEND_WINDOW)
+    ask("a-request-that-is-reviewed")
+    stand_in.add_fault("error_before", times=1, path=CHARGING)
+    ask("a-request-that-is-unknown")
+
+
+@pytest.mark.parametrize(
+    ("query", "names"),
+    [
+        ({"saved": "unknown"}, ["unknown"]),
+        ({"saved": "unfinished"}, ["unknown"]),
+        ({"saved": "stuck"}, []),
+        ({"saved": "needs-review"}, ["reviewed"]),
+        ({"found": "declined"}, ["declined"]),
+        ({"answer": "2xx"}, ["retried", "booked"]),
+        ({"found": "retried"}, ["reviewed", "retried"]),
+        ({"found": "failed"}, ["unknown", "reviewed", "retried"]),
+        ({"found": "often"}, []),
+        ({"operation": "rides.CreateRide", "answer": "4xx"}, ["declined"]),
+        ({"found": "retried", "answer": "2xx"}, ["retried"]),
+        ({"saved": "unknown", "q": "a-request-that-is-b"}, []),
+        ({"saved": "nonsense"}, ["unknown", "reviewed", "retried", "declined", "booked"]),
+    ],
+)
+def test_saved_views_and_filters_combine(found, one_of_each, query, names):
+    assert found(**query) == [f"a-request-that-is-{name}" for name in names]
+
+
+def test_stuck_is_what_is_unfinished_for_a_quarter_of_an_hour(found, one_of_each):
+    IdempotencyKey.objects.update(created_at=Now() - timedelta(minutes=16))
+
+    assert found(saved="stuck") == ["a-request-that-is-unknown"]
+
+
+def test_a_filter_without_an_index_looks_through_the_latest_and_says_where_it_stopped(
+    operator, found, monkeypatch
+):
+    monkeypatch.setattr(lists, "LOOKED_THROUGH", 10)
+    rider = User.objects.get(email=RIDER)
+    rare = IdempotencyKeyFactory(user=rider, attempt=7)
+    for _ in range(30):
+        IdempotencyKeyFactory(user=rider)
+
+    seen, query, pages = [], {"found": "often"}, 0
+    while query is not None:
+        response = operator.get(KEYS, query)
+        changelist = response.context["cl"]
+        seen += [key.pk for key in changelist.result_list]
+        older = changelist.older_url
+        query = dict(part.split("=") for part in older.lstrip("?").split("&")) if older else None
+        pages += 1
+
+    assert seen == [rare.pk]
+    assert pages > 3
+    assert "Look further back" in operator.get(KEYS, {"found": "often"}).content.decode()
+
+
+def test_a_list_counts_nothing(operator, booked):
+    with CaptureQueriesContext(connection) as queries:
+        operator.get(KEYS, {"found": "declined"})
+
+    asked = [query["sql"] for query in queries if "idempotency_idempotencykey" in query["sql"]]
+    assert not any("COUNT(" in sql for sql in asked)
+
+
+def test_a_key_is_found_by_its_beginning_by_an_index(booked):
+    RideFactory()
+    keys = IdempotencyKey.objects.filter(idempotency_key__startswith=KEY[:8])
+    with connection.cursor() as cursor:
+        cursor.execute("SET enable_seqscan = off")
+        try:
+            assert "idempotency_key_text" in keys.explain()
+        finally:
+            cursor.execute("RESET enable_seqscan")
