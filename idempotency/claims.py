@@ -242,6 +242,27 @@ REOPEN_KEY = _TAKE_OVER.format(
 )
 
 
+# A person's end of a lease, of a process that they know to be gone. The token is another one after
+# it, so a process that lives after all can write nothing more. Its call to a foreign system may
+# still arrive, as after a lease that has run out; the next attempt sends the same, under the same
+# key.
+_END = """jsonb_build_array(jsonb_build_object(
+                       'at', statement_timestamp(), 'event', 'lease_ended', 'attempt', attempt)
+                     || %(said)s::jsonb)"""
+
+END_LEASE = f"""
+UPDATE idempotency_idempotencykey
+   SET locked_at   = NULL,
+       lease_token = %(lease_token)s,
+       run_after   = LEAST(run_after, statement_timestamp()),
+       journal     = {journal_and(_END, "1")}
+ WHERE id = %(id)s
+   AND lease_token = %(seen_token)s
+   AND locked_at IS NOT NULL
+   AND recovery_point <> '{FINISHED}'
+"""  # noqa: S608
+
+
 @repeated_on_conflict
 def find_key(user_id: int, idempotency_key: str) -> StoredKey | None:
     """Read the key of a user, without its journal and without any lock."""
@@ -384,6 +405,21 @@ def reopen_key(
         said={"action": action, "reviewer": reviewer, "reason": reason},
     )
     return claim
+
+
+def end_lease(key: IdempotencyKey, *, reviewer: str, reason: str) -> bool:
+    """End the lease of a key as it was read, in the caller's transaction; return whether it was
+    still there.
+    """
+    values = {
+        "id": key.pk,
+        "seen_token": key.lease_token,
+        "lease_token": uuid4(),
+        "said": _said({"reviewer": reviewer, "reason": reason}),
+    }
+    with connection.cursor() as cursor:
+        cursor.execute(END_LEASE, values)
+        return bool(cursor.rowcount)
 
 
 def request_in_progress(*, retry_after_seconds: int) -> RequestInProgress:

@@ -5,14 +5,12 @@ Read-only, but for putting back a job that was set aside.
 
 from uuid import UUID
 
-from django import forms
-from django.contrib import admin, messages
-from django.contrib.admin.helpers import ActionForm
-from django.db.models import Q, QuerySet
-from django.http import HttpRequest
+from django.contrib import admin
+from django.db.models import Q
 
 from idempotency.admin.lists import AgeFilter, ReadOnlyAdmin, choices, moment_of
-from idempotency.jobs.delivering import put_back
+from idempotency.console.acting import PUT_BACK
+from idempotency.console.acts import ActPages
 from idempotency.models import (
     IS_FOR_NOW,
     Job,
@@ -65,19 +63,11 @@ OwedFilter = choices(
 """Whether a job will be handed over again, or waits for a person."""
 
 
-class ReasonForm(ActionForm):
-    """Beside the list of actions: why it is done."""
-
-    reason = forms.CharField(required=False, max_length=200)
-
-
 @admin.register(JobDelivery)
-class JobDeliveryAdmin(JobAdmin):
+class JobDeliveryAdmin(ActPages, JobAdmin):
     """Jobs that were handed to the queue and that no worker has settled yet."""
 
-    actions = ("put_back",)
-    action_form = ReasonForm
-
+    acts = (PUT_BACK,)
     list_display = (
         *("job_name", "set_aside", "deliveries", "handed_over", "last_error", "asked", "job_id"),
     )
@@ -93,21 +83,3 @@ class JobDeliveryAdmin(JobAdmin):
         *("created", "not_before", "asked"),
         *("handed_over", "leased_until", "set_aside"),
     )
-
-    @admin.action(description="Put back: hand them over again", permissions=["put_back"])
-    def put_back(self, request: HttpRequest, deliveries: QuerySet[JobDelivery]) -> None:
-        """Put back those of the chosen that were set aside, with a reason, which is kept."""
-        reason = request.POST.get("reason", "").strip()
-        if not reason:
-            self.message_user(request, "Say why, beside the action.", messages.ERROR)
-            return
-        aside = list(deliveries.filter(set_aside_at__isnull=False))
-        ids = [job.job_id for job in aside]
-        count = put_back(ids, who=request.user.get_username(), reason=reason)
-        for job in aside:
-            self.log_change(request, job, f"Put back: {reason}")
-        self.message_user(request, f"{count} put back.", messages.SUCCESS)
-
-    def has_put_back_permission(self, request: HttpRequest) -> bool:
-        """Allow whoever may change deliveries, which the admin allows in no other way."""
-        return request.user.has_perm("idempotency.change_jobdelivery")

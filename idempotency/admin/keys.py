@@ -31,6 +31,8 @@ from idempotency.admin.filters import (
 )
 from idempotency.admin.lists import AgeFilter, KeysetChangeList, ReadOnlyAdmin, is_id, moment_of
 from idempotency.admin.timeline import shortened, timeline_of, traces_of
+from idempotency.console.acting import CLOSE, LET_GO, RUN_AGAIN, RUN_NOW, UNDO
+from idempotency.console.acts import ActPages
 from idempotency.console.picture import picture_of
 from idempotency.models import (
     IdempotencyKey,
@@ -46,8 +48,10 @@ MOST_USERS = 20
 
 
 @admin.register(IdempotencyKey)
-class IdempotencyKeyAdmin(ReviewPages, ReadOnlyAdmin):
+class IdempotencyKeyAdmin(ActPages, ReviewPages, ReadOnlyAdmin):
     """Show where each key stands in a list, and its timeline on a page."""
+
+    acts = (RUN_NOW, LET_GO)
 
     list_display = ("short_key", "standing", "created", "user", "attempt", "response_code")
     list_filter = (
@@ -191,11 +195,12 @@ class ReviewList(KeysetChangeList):
 
 
 @admin.register(RequestUnderReview)
-class RequestUnderReviewAdmin(RowPages, ReadOnlyAdmin):
+class RequestUnderReviewAdmin(RowPages, ActPages, ReadOnlyAdmin):
     """What the system could not finish by itself: since when, why, and how often it tried. And what
     of the project's waits beside the requests.
     """
 
+    acts = (RUN_AGAIN, UNDO, CLOSE)
     list_display = ("since", "last_error", "recovery_point", "attempt", "user", "created")
     list_select_related = ("user",)
     search_help_text = "As among all requests"

@@ -34,7 +34,7 @@ class KeysetChangeList(ChangeList):
         return ["-id"]
 
     def get_results(self, request: HttpRequest) -> None:
-        rows = list(self._within_reach()[: self.list_per_page + 1])
+        rows = list(self.within_reach()[: self.list_per_page + 1])
         self.result_list = rows[: self.list_per_page]
         self.result_count = self.full_result_count = len(self.result_list)
         self.show_full_result_count = False
@@ -42,7 +42,7 @@ class KeysetChangeList(ChangeList):
         self.can_show_all = self.multi_page = False
         self.has_older = len(rows) > self.list_per_page
 
-    def _within_reach(self) -> QuerySet[Any]:
+    def within_reach(self) -> QuerySet[Any]:
         """Return the page's rows: where they are looked through, those among the next so many."""
         if not any(getattr(spec, "looks_through", False) for spec in self._active_filters()):
             return self.queryset

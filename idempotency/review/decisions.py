@@ -198,7 +198,7 @@ def _claim(
         )
         if claim is None:
             raise ReviewRefused("Somebody else has decided on this request in the meantime.")
-        _keep(action, decision, operation.key)
+        keep_decision(action, decision, operation.key)
         operation.record_review(
             action,
             reviewer=storable_text(decision.reviewer),
@@ -208,7 +208,7 @@ def _claim(
     return claim
 
 
-def _keep(action: str, decision: Decision, key: IdempotencyKey) -> None:
+def keep_decision(action: str, decision: Decision, key: IdempotencyKey) -> None:
     """Record the decision where the reaper removes nothing, with no code of the operation."""
     ReviewDecision.objects.create(
         idempotency_key_id=key.pk,
@@ -230,11 +230,16 @@ def _or_back_to_review(reason: str, first: Callable[[], Outcome | None]) -> Outc
         raise NeedsReview(reason, evidence={"refused": described(error)}) from refused
 
 
-def _key_under_review(decision: Decision) -> IdempotencyKey:
+def refuse_without_a_reason(decision: Decision) -> None:
+    """Raises: `ReviewRefused` where it is not said why, or by whom."""
     if not decision.reason.strip():
         raise ReviewRefused("A decision needs a reason.")
     if not decision.reviewer.strip():
         raise ReviewRefused("A decision names who took it.")
+
+
+def _key_under_review(decision: Decision) -> IdempotencyKey:
+    refuse_without_a_reason(decision)
     key = keys_under_review().filter(pk=decision.key_id).first()
     if key is None:
         raise ReviewRefused(f"Request {decision.key_id} is not on the review list.")

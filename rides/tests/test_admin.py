@@ -291,15 +291,17 @@ def test_a_job_that_was_set_aside_is_put_back_with_a_reason(operator):
     aside = JobDelivery.objects.create(
         job_id=uuid.uuid4(), set_aside_at=timezone.now(), deliveries=10, last_error="full", **JOB
     )
-    form = {"action": "put_back", "index": 0, "_selected_action": aside.pk}
+    form = {"action": "put-back", "index": 0, "_selected_action": aside.pk}
+    address = operator.post(DELIVERIES, form).headers["Location"]
 
-    assert "Say why" in operator.post(DELIVERIES, form, follow=True).content.decode()
+    assert "This field is required" in operator.post(address, {"limit": 1}).content.decode()
     aside.refresh_from_db()
     assert aside.set_aside_at is not None
 
-    answer = operator.post(DELIVERIES, {**form, "reason": "The disk is larger."}, follow=True)
+    said = {"reason": "The disk is larger.", "limit": 10}
+    answer = operator.post(address, said, follow=True)
 
-    assert "1 put back." in answer.content.decode()
+    assert "Put back: 1 done, 0 refused." in answer.content.decode()
     aside.refresh_from_db()
     assert (aside.set_aside_at, aside.deliveries) == (None, 0)
     assert aside.last_error.endswith(": The disk is larger.; full")
@@ -312,8 +314,10 @@ def test_who_may_only_look_puts_nothing_back(client):
     client.force_login(viewer)
     aside = JobDelivery.objects.create(job_id=uuid.uuid4(), set_aside_at=timezone.now(), **JOB)
 
-    form = {"action": "put_back", "index": 0, "_selected_action": aside.pk, "reason": "please"}
+    form = {"action": "put-back", "index": 0, "_selected_action": aside.pk}
     client.post(DELIVERIES, form)
+    address = f"{DELIVERIES}act/put-back/?chosen={aside.pk}"
+    assert client.post(address, {"reason": "please", "limit": 1}).status_code == 403
 
     aside.refresh_from_db()
     assert aside.set_aside_at is not None
