@@ -12,6 +12,8 @@ VENV_PSYCOPG ?= .venv-psycopg
 VENV_PATRONI ?= .venv-patroni
 VENV_DOCS ?= .venv-docs
 VENV_EXAMPLES ?= .venv-examples
+VENV_AUDIT ?= .venv-audit
+VENV_PRODUCTION ?= .venv-production
 DJANGO ?=
 REQUIREMENTS ?= requirements.txt
 STAMP  := $(VENV)/installed-$(DJANGO)
@@ -26,9 +28,10 @@ export PATH := $(abspath $(VENV))/bin:$(PATH)
 unexport $(filter PG% PYTHON% DJANGO_% PIP_USER PIP_TARGET PIP_PREFIX GRANIAN_% PYTEST_% MYPY%, $(.VARIABLES))
 
 .PHONY: help start test prove drills ci test-newest test-matrix test-psycopg test-queue test-pgbouncer \
-	test-failover chaos bugs evidence bench compare bench-draining bench-growth bench-profile rolling-restarts \
+	test-failover chaos fuzz bugs evidence bench compare bench-draining bench-growth bench-profile rolling-restarts \
 	stop checks static specification app-specification explorations practice on-this-driver brokers pgbouncer \
-	debian-postgres haproxy ha-programs load-generator test-docs installed pages docs site test-examples example-wheel
+	debian-postgres haproxy ha-programs load-generator test-docs installed pages docs site test-examples example-wheel \
+	lock audit production
 
 help:  ## say what there is
 	@sed -n 's/^\([a-z-]*\):.*## /make \1	/p' Makefile | expand -t 22
@@ -112,11 +115,49 @@ test-examples: example-wheel $(VENV_EXAMPLES)/installed  ## the projects of exam
 	@$(RUN) sandbox during $(RUN) pytest -q -s idempotency/tests/test_lines_of_adoption.py \
 		$(if $(SHORT),,idempotency/tests/adopters)
 
+# What production runs on is the first section of requirements.txt.
+AUDIT := $(VENV_AUDIT)/bin
+AUDITED := .local/audit
+locked_into = sed '/^$$/q' requirements.txt | $(AUDIT)/uv pip compile --quiet --universal --python-version 3.11 \
+	--generate-hashes --no-emit-index-url --custom-compile-command "make lock" --output-file $(1) \
+	$(if $(UPGRADE),--upgrade-package $(UPGRADE)) - >/dev/null
+licences_into = { cat deploy/licences-head.md; $(AUDIT)/pip-licenses --python $(VENV_PRODUCTION)/bin/python \
+	--from=mixed --format=markdown --allow-only "$$(grep -v '^\#' deploy/licences-allowed.txt | paste -s -d ';')"; } > $(1)
+
+lock: $(VENV_AUDIT)/installed  ## requirements.lock anew from requirements.txt, and docs/licences.md of it; UPGRADE=urllib3 raises one that is only needed by others
+	@$(call locked_into,requirements.lock)
+	@$(MAKE) --no-print-directory production
+	@mkdir -p $(AUDITED)
+	@$(call licences_into,$(AUDITED)/licences.md) && cp $(AUDITED)/licences.md docs/
+
+audit: $(VENV_AUDIT)/installed production  ## what production runs on: its lock is current, its licences are allowed, nothing is known against it; and its SBOM
+	@mkdir -p $(AUDITED) && cp requirements.lock $(AUDITED)/
+	@$(call locked_into,$(AUDITED)/requirements.lock) && diff -u requirements.lock $(AUDITED)/requirements.lock
+	@$(call licences_into,$(AUDITED)/licences.md) && diff -u docs/licences.md $(AUDITED)/licences.md
+	@echo "requirements.lock and docs/licences.md are current, and every licence is allowed"
+	@$(AUDIT)/cyclonedx-py environment --output-reproducible --output-file $(AUDITED)/sbom.json $(VENV_PRODUCTION)
+	@echo "$(AUDITED)/sbom.json is the SBOM, in CycloneDX"
+	@$(AUDIT)/pip-audit --vulnerability-service osv --strict --progress-spinner off --disable-pip \
+		--require-hashes --requirement requirements.lock > $(AUDITED)/advisories 2>&1; status=$$?; \
+	grep -q "known vulnerabilit" $(AUDITED)/advisories || { tail -n 1 $(AUDITED)/advisories >&2; \
+		echo "NOT AUDITED: the database of advisories could not be asked" >&2; exit 2; }; \
+	cat $(AUDITED)/advisories; exit $$status
+
+# As production is installed: by the hashes, and without pip.
+production: $(VENV_AUDIT)/installed
+	@rm -rf $(VENV_PRODUCTION) && "$(PYTHON)" -m venv --without-pip $(VENV_PRODUCTION)
+	@$(AUDIT)/python -m pip --python $(VENV_PRODUCTION)/bin/python install --quiet --disable-pip-version-check \
+		--require-hashes --requirement requirements.lock
+
 chaos: MINUTES ?= 1
 chaos: CLIENTS ?= 8
 chaos: $(STAMP)  ## all that can happen, for MINUTES=1 with CLIENTS=8; SEED=14 repeats a run, NEMESES="kill Stripe" narrows it
 	@$(RUN) proof.chaos --minutes $(MINUTES) --clients $(CLIENTS) $(if $(SEED),--seed $(SEED)) \
 		$(if $(filter-out undefined,$(origin NEMESES)),--nemeses $(NEMESES))
+
+fuzz: REQUESTS ?= 10000
+fuzz: $(STAMP)  ## the service asked what none should ask, by its contract and by the byte: REQUESTS=100000 is the long form, SEED=2 asks other things
+	@$(RUN) proof.fuzz --requests $(REQUESTS) $(if $(SEED),--seed $(SEED))
 
 rolling-restarts: export RESTARTS ?= 20
 rolling-restarts: $(STAMP) haproxy  ## two instances restarted in turn under load, RESTARTS=20 times: no client notices
@@ -164,7 +205,7 @@ DRILLS := idempotency/tests/adopters $(addprefix idempotency/tests/test_,clocks.
 		defects_of_the_original haproxy lost_history many_payments metrics original other_sites overload pinned_workers pool raise_error \
 		reconciling_many roles seed seen_from_outside silence simulator slow_clients stopping)) \
 	$(addprefix rocketrides/tests/test_,configuration.py debug_page.py) \
-	sandbox/tests bench/tests proof/tests/test_pair.py
+	sandbox/tests bench/tests proof/tests/test_pair.py proof/tests/test_fuzz.py
 # Whole demos, deploys and failovers are held to seconds, so they have the machine to themselves.
 BY_THEMSELVES := sandbox/tests/test_start.py \
 	$(patsubst %,proof/tests/test_%.py,chaos failover losses old_snapshots restarts rolling two_releases)
@@ -260,6 +301,12 @@ $(VENV_EXAMPLES)/installed: $(EXAMPLE_PROJECTS:%=examples/%/requirements.txt) re
 	@test -x $(VENV_EXAMPLES)/bin/pip || "$(PYTHON)" -m venv $(VENV_EXAMPLES)
 	@$(VENV_EXAMPLES)/bin/pip install --quiet --disable-pip-version-check --constraint requirements.txt \
 		$(EXAMPLE_PROJECTS:%=--requirement examples/%/requirements.txt) "$$(echo $(VENV_EXAMPLES)/wheel/*.whl)[drf,ninja,testing]"
+	@touch $@
+
+$(VENV_AUDIT)/installed: deploy/requirements-audit.txt
+	@echo "Installing into $(VENV_AUDIT)"
+	@test -x $(VENV_AUDIT)/bin/pip || "$(PYTHON)" -m venv $(VENV_AUDIT)
+	@$(VENV_AUDIT)/bin/pip install --quiet --disable-pip-version-check --requirement $<
 	@touch $@
 
 $(VENV_PATRONI)/installed: proof/requirements-patroni.txt

@@ -110,6 +110,8 @@ def runs(scale: float) -> Iterator[Run]:
     yield Run("The model", "python -m pytest -q proof/tests/test_model.py -k any_order", steps)
     another = "python -m pytest -q idempotency/tests/test_model_of_another.py -k any_order"
     yield Run("The model of another operation", another, {"STEPS": str(round(20_000 * scale))})
+    requests = f"python -m proof.fuzz --requests {round(100_000 * scale)}"
+    yield Run("Asked what none should ask", requests)
     yield Run("Planted bugs", "python -m pytest -q proof/tests/test_planted_bugs.py")
 
 

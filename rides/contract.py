@@ -13,15 +13,26 @@ from django.views.decorators.http import require_safe
 
 from idempotency.http import openapi
 from idempotency.http.openapi import JSON, Document, components, operation_item
-from idempotency.http.refusals import ParametersInvalid, RequestUnknown, Unauthenticated
+from idempotency.http.refusals import (
+    KeyInvalid,
+    KeyMissing,
+    ParametersInvalid,
+    RequestUnknown,
+    Unauthenticated,
+)
 from rides.forms import RideForm
 from rides.operations import CreateRide
 from rides.seen import LONGEST_PAGE, PAGE, RideUnknown
+from rocketrides.refusals import Overloaded, RequestTimeout, UnknownHost
 
 VERSION = "1.0.0"
 
 RIDE: Document = {
     "type": "object",
+    "required": [
+        *("id", "status", "created_at", "origin", "target"),
+        *("amount_cents", "currency", "refunded_cents"),
+    ],
     "properties": {
         "id": {"type": "string", "format": "uuid"},
         "status": {"enum": ["in_progress", "paid", "not_paid", "cancelled"]},
@@ -36,10 +47,12 @@ RIDE: Document = {
 PLACE: Document = {
     "type": "object",
     "description": "Degrees, as decimal digits.",
+    "required": ["lat", "lon"],
     "properties": {"lat": {"type": "string"}, "lon": {"type": "string"}},
 }
 PAGE_OF_RIDES: Document = {
     "type": "object",
+    "required": ["rides", "next"],
     "properties": {
         "rides": {"type": "array", "items": {"$ref": "#/components/schemas/Ride"}},
         "next": {"type": ["string", "null"], "description": "The address of the page after."},
@@ -47,6 +60,7 @@ PAGE_OF_RIDES: Document = {
 }
 STANDING: Document = {
     "type": "object",
+    "required": ["state", "retry_after_seconds", "request", "answer"],
     "properties": {
         "state": {
             "enum": [
@@ -62,6 +76,7 @@ STANDING: Document = {
         "retry_after_seconds": {"type": ["integer", "null"], "minimum": 0},
         "request": {
             "type": "object",
+            "required": ["method", "path", "created_at", "last_run_at"],
             "properties": {
                 **{name: {"type": "string"} for name in ("method", "path")},
                 **{
@@ -72,6 +87,7 @@ STANDING: Document = {
         },
         "answer": {
             "type": ["object", "null"],
+            "required": ["status"],
             "properties": {
                 "status": {"type": "integer"},
                 "headers": {"type": "object", "additionalProperties": {"type": "string"}},
@@ -82,8 +98,14 @@ STANDING: Document = {
     },
 }
 
+ACCEPTED: Document = {
+    "type": "object",
+    "required": ["message"],
+    "properties": {"message": {"type": "string"}},
+}
 PENDING: Document = {
     "type": "object",
+    "required": ["message"],
     "properties": {"message": {"type": "string"}, "next_action": {"type": "object"}},
 }
 
@@ -131,23 +153,22 @@ def document(params_form: Any = None) -> Document:
 
 
 def booking_item(params_form: Any = None) -> Document:
-    location = {"description": "Where the ride is.", "schema": {"type": "string"}}
-    item = operation_item(
+    location = {
+        **{"description": "Where the ride is.", "required": True},
+        "schema": {"type": "string"},
+    }
+    return operation_item(
         CreateRide,
         summary="Book a ride, and charge the card for it",
         params_form=params_form,
+        operation_id="bookRide",
+        standing_id="showRequest",
+        refused_before=(UnknownHost, RequestTimeout, Overloaded),
         answers={
             201: {
                 "description": "The ride is booked and paid for. Final.",
                 "headers": {"Location": location},
-                "content": _json({"type": "object"}, booked={"message": BOOKED}),
-                "links": {
-                    "ride": {"operationId": "showRide", "description": "By its `Location`."},
-                    "standing": {
-                        "operationId": "showRequest",
-                        "parameters": {"header.Idempotency-Key": "$request.header.Idempotency-Key"},
-                    },
-                },
+                "content": _json(ACCEPTED, booked={"message": BOOKED}),
             },
             202: {
                 "description": (
@@ -179,11 +200,20 @@ def booking_item(params_form: Any = None) -> Document:
             },
         },
     )
-    item["operationId"] = "bookRide"
-    return item
 
 
 def list_item() -> Document:
+    latest = "$response.body#/rides/0/id"
+    links = {
+        "ride": {
+            **{"operationId": "showRide", "parameters": {"id": latest}},
+            "description": "The latest ride.",
+        },
+        "below": {
+            **{"operationId": "listRides", "parameters": {"before": latest}},
+            "description": "The rides below it.",
+        },
+    }
     return {
         "summary": "List one's own rides, the latest first",
         "operationId": "listRides",
@@ -197,7 +227,7 @@ def list_item() -> Document:
                 "schema": {"type": "string", "format": "uuid"},
             },
         ],
-        "responses": _read("RidePage", ParametersInvalid),
+        "responses": _read("RidePage", ParametersInvalid, links=links),
     }
 
 
@@ -216,14 +246,15 @@ def standing_item() -> Document:
         "summary": "Ask where a request stands, by its key alone",
         "operationId": "showRequest",
         "parameters": [{"$ref": "#/components/parameters/IdempotencyKey"}],
-        "responses": _read("Standing", RequestUnknown),
+        "responses": _read("Standing", RequestUnknown, KeyMissing, KeyInvalid),
     }
 
 
-def _read(schema: str, *besides: Any) -> Document:
+def _read(schema: str, *besides: Any, links: Document | None = None) -> Document:
     """Return the answers of an address that is only read."""
-    wrong = (*openapi.OF_READING, Unauthenticated, *besides)
+    wrong = (UnknownHost, Overloaded, *openapi.OF_READING, Unauthenticated, *besides)
     found = {"description": "What was asked for.", "content": _json(_ref(schema))}
+    found |= {"links": links} if links else {}
     return {"200": found, **openapi.refused(wrong)}
 
 

@@ -7,8 +7,10 @@ from typing import Any
 from uuid import UUID
 
 from django import forms
+from django.core.exceptions import TooManyFieldsSent
 from django.db.models import F, Prefetch, QuerySet
 from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.views.decorators.csrf import csrf_exempt
 
 from idempotency.exceptions import IdempotencyError
 from idempotency.http.errors import answering_errors
@@ -34,6 +36,7 @@ class RideUnknown(IdempotencyError):
     status, code = 404, "not_found"
 
 
+@csrf_exempt  # nothing is done here, and another method is a 405
 @answering_errors
 def show_ride(request: HttpRequest, public_id: UUID) -> HttpResponse:
     """Answer one ride of the asking rider's, or 404."""
@@ -94,9 +97,15 @@ def _rides_of(rider: User) -> QuerySet[Any]:
 
 def _page_of(request: HttpRequest) -> tuple[int, UUID | None]:
     """Raises: `ParametersInvalid`."""
-    form = PageForm(request.GET)
+    try:
+        form = PageForm(request.GET)
+    except TooManyFieldsSent:
+        raise ParametersInvalid("The query has too many fields.") from None
+    # One who has lost its place would begin again with the first page, and so for ever.
+    said = [f"{name}: is empty." for name in form.fields if request.GET.get(name) == ""]
     if not form.is_valid():
-        said = [f"{name}: {' '.join(map(str, errors))}" for name, errors in form.errors.items()]
+        said += [f"{name}: {' '.join(map(str, errors))}" for name, errors in form.errors.items()]
+    if said:
         raise ParametersInvalid(" ".join(said))
     return form.cleaned_data["limit"] or PAGE, form.cleaned_data["before"]
 

@@ -5,14 +5,8 @@ from collections.abc import Callable
 from django.core.exceptions import DisallowedHost
 from django.http import HttpRequest, HttpResponse
 
-from idempotency.exceptions import IdempotencyError
 from idempotency.http.errors import error_response
-
-
-class UnknownHost(IdempotencyError):
-    """`ALLOWED_HOSTS` does not have the name in the request's `Host`."""
-
-    status, code = 400, "unknown_host"
+from rocketrides.refusals import UnknownHost
 
 
 def refuse_unknown_hosts(

@@ -17,8 +17,9 @@ from django.utils.choices import flatten_choices
 from idempotency import conf, exceptions
 from idempotency.exceptions import IdempotencyError
 from idempotency.http import refusals
+from idempotency.http.errors import PROBLEM
 from idempotency.models import KEY_MAX_LENGTH
-from idempotency.phases import error_body
+from idempotency.phases import PENDING_STATUS, error_body
 
 if TYPE_CHECKING:
     from idempotency.operations import Operation
@@ -43,6 +44,19 @@ ERROR: Document = {
     },
 }
 
+PROBLEM_DETAILS: Document = {
+    "type": "object",
+    "description": "The same for who accepts `application/problem+json` (RFC 9457).",
+    "required": ["type", "title", "status", "detail", "code", "retryable"],
+    "properties": {
+        "type": {"type": "string", "format": "uri-reference"},
+        "title": {"type": "string"},
+        "status": {"type": "integer"},
+        "detail": {"type": "string", "description": "As `error` of the other form."},
+        **{name: ERROR["properties"][name] for name in ("code", "retryable")},
+    },
+}
+
 REPLAYED: Document = {
     "description": "`true` where the answer was stored before; `false` on a first final one.",
     "schema": {"type": "string", "enum": ["true", "false"]},
@@ -53,7 +67,10 @@ RETRY_AFTER: Document = {
 }
 
 NOT_OF_A_POST = (refusals.RequestUnknown, refusals.MethodNotAllowed)
-OF_READING = (exceptions.DoorsClosed, exceptions.DatabaseUnavailable, exceptions.PhaseFailed)
+OF_READING = (
+    *(exceptions.DoorsClosed, exceptions.DatabaseUnavailable, exceptions.ServiceStopping),
+    exceptions.PhaseFailed,
+)
 
 
 def components(*params_forms: Any) -> Document:
@@ -77,6 +94,9 @@ def operation_item(
     answers: Mapping[int, Document],
     summary: str,
     params_form: Any = None,
+    operation_id: str = "",
+    standing_id: str = "",
+    refused_before: Iterable[type[IdempotencyError]] = (),
 ) -> Document:
     """Return the `post` of an operation.
 
@@ -85,11 +105,18 @@ def operation_item(
             the app have the status too, both are in the result.
         summary: what it does, in a line.
         params_form: in place of the operation's own.
+        operation_id: by which the document's links lead to it, if not the operation's name.
+        standing_id: that of the address which says where a request stands, if there is one.
+        refused_before: the errors of what stands before the operation, such as a server of yours.
     """
+    name = operation_id or operation_class.name
+    links = links_to(name, standing_id)
+    final = {str(status): _final(status, {"links": links, **a}) for status, a in answers.items()}
+    errors = refused((*errors_of_operations(), *refused_before), final, links=links_to(name))
     schema = schema_of(params_form or operation_class.params_form)
     return {
         "summary": summary,
-        "operationId": operation_class.name,
+        "operationId": name,
         "parameters": [
             {"$ref": "#/components/parameters/IdempotencyKey"},
             {"$ref": "#/components/parameters/Prefer"},
@@ -99,21 +126,35 @@ def operation_item(
             "description": f"At most {conf.current().max_body_bytes} bytes.",
             "content": {JSON: {"schema": schema}, FORM: {"schema": schema}},
         },
-        "responses": responses(answers),
+        "responses": dict(sorted({**final, **errors}.items())),
     }
 
 
-def responses(answers: Mapping[int, Document]) -> Document:
-    """Return every answer by its status: the author's own, and the app's errors."""
-    final = {str(status): _final(answer) for status, answer in answers.items()}
-    return dict(sorted({**final, **refused(errors_of_operations(), final)}.items()))
+def links_to(operation_id: str, standing_id: str = "") -> Document:
+    """Return where an answer leads: to the same request again, and to where it stands."""
+    key = {"header.Idempotency-Key": "$request.header.Idempotency-Key"}
+    again = {
+        "operationId": operation_id,
+        **{"parameters": key, "requestBody": "$request.body"},
+        "description": "The same request with the same key.",
+    }
+    standing = {
+        **{"operationId": standing_id, "parameters": key},
+        "description": "Where the request stands.",
+    }
+    return {"again": again, **({"standing": standing} if standing_id else {})}
 
 
-def refused(errors: Iterable[type[IdempotencyError]], beside: Document | None = None) -> Document:
+def refused(
+    errors: Iterable[type[IdempotencyError]],
+    beside: Document | None = None,
+    links: Document | None = None,
+) -> Document:
     """Return the answers that errors are, by their status.
 
     Args:
         beside: other answers; where an error has the status of one, both are in the result.
+        links: where those lead that another try can change.
     """
     of_status = defaultdict(list)
     for error in errors:
@@ -121,7 +162,7 @@ def refused(errors: Iterable[type[IdempotencyError]], beside: Document | None = 
         status = conf.current().mismatch_status if is_mismatch else error.status
         of_status[str(status)].append(error)
     return {
-        status: _refusal(classes, (beside or {}).get(status))
+        status: _refusal(classes, (beside or {}).get(status, {}), links or {})
         for status, classes in sorted(of_status.items())
     }
 
@@ -153,6 +194,7 @@ def key_parameter() -> Document:
             "type": "string",
             "minLength": settings.key_min_length,
             "maxLength": KEY_MAX_LENGTH,
+            "pattern": _pattern_of_keys(settings.key_min_length),
         },
         "example": "5f3f1c1e-2f43-4c1d-9a55-0d7d3d3cf1a2",
     }
@@ -183,6 +225,8 @@ def schema_of(shape: Any) -> Document:
     fields = getattr(shape, "base_fields", None)
     if fields is None:  # a serializer, whose package has a generator of its own
         return {"type": "object"}
+    # No file can be sent.
+    fields = {name: f for name, f in fields.items() if not f.widget.needs_multipart_form}
     return {
         "type": "object",
         "additionalProperties": False,
@@ -193,7 +237,7 @@ def schema_of(shape: Any) -> Document:
 
 def _schemas_of(shapes: Iterable[Any]) -> Document:
     """Return them by name: a reference is resolved from the document's root, not a schema's."""
-    found: Document = {"Error": ERROR}
+    found: Document = {"Error": ERROR, "Problem": PROBLEM_DETAILS}
     for shape in shapes:
         if not hasattr(shape, "model_json_schema"):
             continue
@@ -260,20 +304,22 @@ def _number(limit: Any) -> Any:
     return float(value) if isinstance(value, Decimal) else value
 
 
-def _final(answer: Document) -> Document:
-    """A final answer says whether it was stored before."""
+def _final(status: int, answer: Document) -> Document:
+    """Whatever is final says whether it was stored before."""
+    if status == PENDING_STATUS:
+        return answer
     replayed = {"Idempotent-Replayed": {"$ref": "#/components/headers/Idempotent-Replayed"}}
     return {**answer, "headers": {**replayed, **answer.get("headers", {})}}
 
 
-def _refusal(classes: list[type[IdempotencyError]], own: Document | None) -> Document:
+def _refusal(classes: list[type[IdempotencyError]], own: Document, links: Document) -> Document:
     examples: Document = {}
     said = [own["description"]] if own else []
     for error in classes:
         words = " ".join((error.__doc__ or "").split("Args:")[0].split())
         examples.setdefault(error.code, {"value": _example(error, words)})
         said.append(f"`{error.code}`: {words}")
-    content = (own or {}).get("content", {}).get(JSON, {})
+    content = own.get("content", {}).get(JSON, {})
     examples |= content.get("examples", {})
     answer: Document = {
         "description": "\n\n".join(said),
@@ -281,17 +327,26 @@ def _refusal(classes: list[type[IdempotencyError]], own: Document | None) -> Doc
             JSON: {
                 "schema": content.get("schema", {"$ref": "#/components/schemas/Error"}),
                 "examples": examples,
-            }
+            },
+            PROBLEM: {"schema": {"$ref": "#/components/schemas/Problem"}},
         },
-        "headers": dict((own or {}).get("headers", {})),
+        "headers": dict(own.get("headers", {})),
     }
     if any(error.retryable for error in classes):
         answer["headers"]["Retry-After"] = {"$ref": "#/components/headers/Retry-After"}
+        answer["links"] = {**links, **own.get("links", {})}
     return answer
 
 
 def _example(error: type[IdempotencyError], words: str) -> Document:
     return error_body(words, code=error.code, retryable=error.retryable)
+
+
+def _pattern_of_keys(shortest: int) -> str:
+    """As `http.keys` reads them: bare, or in double quotes, which do not count."""
+    bare = rf"[!#-+\--~][ !#-+\--~]{{{shortest - 2},{KEY_MAX_LENGTH - 2}}}[!#-+\--~]"
+    quoted = rf'"([ !#-\[\]-~]|\\["\\]){{{shortest},{KEY_MAX_LENGTH}}}"'
+    return f"^({bare}|{quoted})$"
 
 
 def _hours(span: timedelta) -> str:

@@ -14,6 +14,7 @@ from rest_framework.serializers import CharField, Serializer
 from idempotency import STARTED, Operation, Response, atomic_phase
 from idempotency.http.bodies import sent_by_code
 from idempotency.http.openapi import NESTED_MODEL, components, operation_item, schema_of
+from idempotency.http.refusals import ParametersInvalid
 from idempotency.http.shapes import shape_of
 
 
@@ -58,6 +59,16 @@ def test_limits_of_a_number_are_numbers_of_json():
     price = json.loads(json.dumps(schema_of(Wanted)["properties"]["price"]))
 
     assert price == {"type": "number", "minimum": 0.01, "maximum": 10}
+
+
+def test_a_file_which_cannot_be_sent_is_not_in_the_document():
+    class WithPicture(Wanted):
+        picture = forms.FileField(required=False)
+
+    with pytest.raises(ParametersInvalid, match="picture: cannot be sent"):
+        shape_of(WithPicture).make(sent_by_code({**WANTED, "picture": "x"}))
+
+    assert schema_of(WithPicture) == schema_of(Wanted)
 
 
 class Item(BaseModel):

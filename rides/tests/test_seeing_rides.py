@@ -125,11 +125,28 @@ def test_the_number_of_a_ride_leads_nowhere(ann):
     assert see(f"/rides/{RideFactory(user=ann).pk}", ann).status_code == 404
 
 
-@pytest.mark.parametrize("query", ["limit=0", "limit=101", "limit=x", "before=7"])
+@pytest.mark.parametrize(
+    "query", ["limit=0", "limit=101", "limit=x", "before=7", "before=", "limit="]
+)
 def test_a_page_that_is_none_is_refused(ann, query):
     answer = see(f"/rides?{query}", ann)
 
     assert (answer.status_code, answer.json()["code"]) == (422, "parameters_invalid")
+
+
+def test_a_query_of_thousands_of_fields_is_refused(ann):
+    answer = see(f"/rides?{'a=1&' * 3000}", ann)
+
+    assert (answer.status_code, answer.json()["code"]) == (422, "parameters_invalid")
+
+
+@pytest.mark.parametrize("path", [A_RIDE, "/requests"])
+def test_another_method_without_a_form_token_is_a_405_all_the_same(ann, path):
+    client = Client(enforce_csrf_checks=True)
+
+    answer = client.post(path, headers={"Authorization": ann.email})
+
+    assert (answer.status_code, answer.json()["code"]) == (405, "method_not_allowed")
 
 
 @pytest.mark.parametrize("path", ["/rides", A_RIDE])

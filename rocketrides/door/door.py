@@ -21,13 +21,14 @@ from idempotency.claims import request_in_progress
 from idempotency.exceptions import IdempotencyError
 from idempotency.http import request_ids
 from idempotency.http.errors import error_response
-from idempotency.http.refusals import BodyTooLarge
+from idempotency.http.refusals import BodyMalformed, BodyTooLarge
 from idempotency.http.waiting import seconds_to_wait
 from idempotency.stopping import watch_calls
 from rocketrides.door.answers import Answer, answer_of, django_answer
 from rocketrides.door.scopes import environ_of
 from rocketrides.door.stopping import live
-from rocketrides.door.turns import Disconnected, Turns, overloaded
+from rocketrides.door.turns import Turns, overloaded
+from rocketrides.refusals import RequestTimeout
 
 Message = dict[str, Any]
 Receive = Callable[[], Awaitable[Message]]
@@ -35,16 +36,6 @@ Send = Callable[[Message], Awaitable[None]]
 
 HEALTH = ("/healthz", "/readyz")
 LONGEST_PATH = 255
-
-
-class RequestTimeout(IdempotencyError):
-    """The body did not come within `BODY_SECONDS`."""
-
-    status, code, retryable = 408, "request_timeout", True
-
-    @property
-    def headers(self) -> dict[str, str]:
-        return {"Connection": "close"}  # nobody reads what may still come of the body
 
 
 class Door:
@@ -79,13 +70,11 @@ class Door:
         except IdempotencyError as error:
             status, headers, content = answer_of(error_response(error, accept_of(scope)))
             headers += [*to_other_sites(scope), request_id_of(scope)]
-        except Disconnected:
-            return
         await send({"type": "http.response.start", "status": status, "headers": headers})
         await send({"type": "http.response.body", "body": content})
 
     async def _answer(self, scope: Message, receive: Receive) -> Answer:
-        """Raises: an `IdempotencyError` where Django is not asked, `Disconnected`."""
+        """Raises: an `IdempotencyError` where Django is not asked."""
         body = io.BytesIO()
         request = WSGIRequest(environ_of(scope, body))
         if request.path_info in HEALTH:
@@ -176,7 +165,8 @@ def view_at(path: str) -> Callable[..., Any] | None:
 async def read_body(request: HttpRequest, body: io.BytesIO, receive: Receive, limit: int) -> None:
     """Await the whole body, of up to `limit` bytes, and keep it in `body`.
 
-    Raises: `BodyTooLarge`, `RequestTimeout`, `Disconnected`.
+    Raises: `BodyTooLarge`, `RequestTimeout`, and `BodyMalformed` where the client has sent no more:
+    it may have closed its own side only, and wait for an answer.
     """
     announced = int(request.META.get("CONTENT_LENGTH") or 0)  # a number: the server has read it
     is_chunked = "HTTP_TRANSFER_ENCODING" in request.META
@@ -185,7 +175,7 @@ async def read_body(request: HttpRequest, body: io.BytesIO, receive: Receive, li
             while is_chunked or body.tell() < announced <= limit:
                 message = await receive()
                 if message["type"] == "http.disconnect":
-                    raise Disconnected
+                    raise BodyMalformed("The body is shorter than its Content-Length.")
                 is_chunked &= message.get("more_body", False) and body.tell() <= limit
                 body.write(message.get("body", b""))
     except TimeoutError:

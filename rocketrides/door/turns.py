@@ -20,21 +20,12 @@ from django.core.handlers.wsgi import WSGIRequest
 from idempotency.exceptions import IdempotencyError
 from idempotency.stopping import count_calls, watch_calls
 from rocketrides.door.answers import Answer
+from rocketrides.refusals import Overloaded
 
 PACE_OVER_TURNS = 16
 
 Receive = Callable[[], Awaitable[Any]]
 Work = tuple[WSGIRequest, "asyncio.Future[Answer]"]
-
-
-class Overloaded(IdempotencyError):
-    """More requests wait than can be served soon."""
-
-    status, code, retryable = 503, "overloaded", True
-
-
-class Disconnected(Exception):
-    """The client hung up: there is nobody to answer."""
 
 
 class Turns:
@@ -84,7 +75,7 @@ class Turns:
     async def take(self, request: WSGIRequest, receive: Receive) -> Answer:
         """Wait for a turn, and have the request answered.
 
-        Raises: `Overloaded`, `Disconnected` where its client hung up before its turn.
+        Raises: `Overloaded`, also where its client hung up before its turn.
         """
         self.refuse_when_full()
         if self._has_room() and not self._queue:
@@ -139,7 +130,7 @@ class Turns:
         hung_up.cancel()
         if not place.turn.done():
             place.turn.cancel()
-            raise Disconnected if hung_up.done() else overloaded()
+            raise overloaded()
 
     async def _run(self, request: WSGIRequest) -> Answer:
         if self._ended:
