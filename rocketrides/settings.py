@@ -7,6 +7,7 @@ With `DEBUG` off it assumes nothing, and refuses to start while a variable that 
 import warnings
 from datetime import timedelta
 from ipaddress import ip_network
+from pathlib import Path
 from typing import Any
 
 import django
@@ -233,6 +234,8 @@ IDEMPOTENCY["PULSE"] = timedelta(seconds=pulse) if pulse else None
 # What Prometheus shows at /metrics, which is a 404 to everybody else.
 metrics_token = secret("METRICS_TOKEN") or ("of-the-demo" if DEBUG else "")
 IDEMPOTENCY["METRICS_TOKEN"] = metrics_token
+if (folder := text("PROMETHEUS_MULTIPROC_DIR")) and not Path(folder).is_dir():
+    refuse_to_start(f"PROMETHEUS_MULTIPROC_DIR names no folder: {folder}")
 IDEMPOTENCY["VERSION"] = text("RELEASE")  # shown with each process
 # A rider has a few requests under way at a time; who has more is trying something.
 IDEMPOTENCY["MAX_UNFINISHED"] = number("MAX_UNFINISHED", range(1, 1_000_001), default=100)
