@@ -76,3 +76,14 @@ def runserver(
     """The API as a developer runs it."""
     with running_api(stand_in_process, tmp_path_factory.mktemp("runserver"), RUNSERVER) as api:
         yield api
+
+
+@pytest.fixture(scope="session")
+def behind(
+    stand_in_process: StandIn, django_db_setup: None, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Api]:
+    """The API behind a balancer, which it believes."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TRUSTED_PROXIES", "127.0.0.1")
+        with running_api(stand_in_process, tmp_path_factory.mktemp("behind")) as api:
+            yield api
