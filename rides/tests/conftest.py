@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 
 import pytest
+from django.core.cache import cache
 
 from rides import payments
 from rides.demo import RIDERS
@@ -17,6 +18,12 @@ from rides.tests.processes import RUNSERVER, Api, running_api
 from sandbox.stripe.control import StandIn
 
 RiderWith = Callable[[str], User]
+
+
+@pytest.fixture(autouse=True)
+def no_wrong_passwords_before() -> None:
+    """Of an earlier test, since the process counts them."""
+    cache.clear()
 
 
 @pytest.fixture
