@@ -9,7 +9,6 @@ from typing import Any
 
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import render
-from django.views.decorators.http import require_safe
 
 from idempotency.http import openapi
 from idempotency.http.openapi import JSON, Document, components, operation_item
@@ -17,6 +16,7 @@ from idempotency.http.refusals import ParametersInvalid, RequestUnknown, Unauthe
 from rides.forms import RideForm
 from rides.operations import CreateRide
 from rides.seen import LONGEST_PAGE, PAGE, RideUnknown
+from rides.views import only_read
 
 VERSION = "1.0.0"
 
@@ -241,12 +241,12 @@ def _document() -> Document:
     return document()
 
 
-@require_safe
+@only_read
 def show_document(request: HttpRequest) -> HttpResponse:
     return JsonResponse(_document())
 
 
-@require_safe
+@only_read
 def show_page(request: HttpRequest) -> HttpResponse:
     """Show the contract to people: the same document, on one page without a script."""
     document = _document()

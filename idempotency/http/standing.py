@@ -10,6 +10,7 @@ from typing import Any
 
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.utils.timezone import get_default_timezone, is_aware, make_aware
+from django.views.decorators.csrf import csrf_exempt
 
 from idempotency import doors
 from idempotency.claims import StoredKey, find_key
@@ -20,6 +21,7 @@ from idempotency.http.views import READING, authenticate, has_credential
 from idempotency.models import IdempotencyKey
 
 
+@csrf_exempt  # another method than GET is a 405, and no page about a token
 @answering_errors
 def request_standing(request: HttpRequest) -> HttpResponse:
     """Answer where the request of the asking user with this `Idempotency-Key` stands.
