@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlencode
 from uuid import uuid4
 
@@ -125,7 +126,7 @@ def test_nobody_but_haproxy_asks_an_instance_for_its_health(echoing, path):
     assert (answer.status, json.loads(answer.body)) == (200, {"ready": True})
 
 
-def book(at: Front, key: str = KEY, **said: str) -> Answer:
+def book(at: Front, key: str = KEY, **said: Any) -> Answer:
     body = urlencode(COORDINATES).encode()
     return at.ask("/rides", body, **{"Idempotency-Key": key, "Authorization": RIDER, **said})
 
@@ -189,7 +190,10 @@ def test_a_slow_client_over_tls_is_given_up(at, sent, is_answered):
 def test_an_instance_that_is_killed_midway_leaves_one_ride_and_one_payment(
     stand_in: StandIn, tmp_path: Path
 ):
-    """HAProxy sends the request again, to the other one, where it is a duplicate of the first."""
+    """HAProxy sends the request again, to the other one, where it is a duplicate of the first.
+
+    By HTTP/2 a client would, to whom HAProxy says that the stream was refused.
+    """
     first_of_all = {"balance leastconn": "balance first"}
     with (
         running_api(stand_in, tmp_path) as one,
@@ -199,7 +203,7 @@ def test_an_instance_that_is_killed_midway_leaves_one_ride_and_one_payment(
     ):
         wait_until(lambda: at.ask("/docs").status == 200)
         stand_in.add_fault("stall", times=1, seconds=PATIENCE_SECONDS, path=CHARGING)
-        booking = client.submit(book, at)
+        booking = client.submit(book, at, http_version=pycurl.CURL_HTTP_VERSION_1_1)
         wait_until(lambda: booking.done() or stand_in.charges())
         one.kill()
         told = booking.result(PATIENCE_SECONDS)
@@ -213,3 +217,21 @@ def test_an_instance_that_is_killed_midway_leaves_one_ride_and_one_payment(
     assert (answer.status, json.loads(answer.body)) == (201, BOOKED)
     [charge] = stand_in.charges()
     assert Ride.objects.get().stripe_charge_id == charge["id"]
+
+
+@pytest.mark.parametrize(("said", "answered"), [({"Idempotency-Key": KEY}, 200), ({}, 502)])
+def test_only_what_has_a_key_is_sent_again_by_haproxy(tmp_path, said, answered):
+    seen = []
+
+    def break_off(request: BaseHTTPRequestHandler) -> None:
+        if request.command == "POST":
+            seen.append(request.path)
+        else:
+            saying(200, b"{}")(request)
+
+    with answering_with(break_off) as one, answering_with(echo) as other:
+        ports = int(one.rpartition(":")[2]), int(other.rpartition(":")[2])
+        with front(tmp_path, ports, {"balance leastconn": "balance first"}) as at:
+            answer = at.ask("/", b"x=1", http_version=pycurl.CURL_HTTP_VERSION_1_1, **said)
+
+    assert (answer.status, seen) == (answered, ["/"])
