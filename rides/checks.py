@@ -114,6 +114,6 @@ def check_shared_cache(**_: Any) -> list[CheckMessage]:
             "CACHE_URL is not set, so each process counts wrong passwords for itself: an address "
             "may try as often again with each process that it finds.",
             hint="Set CACHE_URL=dbcache://rides_cache, and run manage.py createcachetable.",
-            id="rides.W004",
+            id="rides.W005",
         )
     ]

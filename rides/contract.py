@@ -16,6 +16,7 @@ from idempotency.http.refusals import ParametersInvalid, RequestUnknown, Unauthe
 from rides.forms import RideForm
 from rides.operations import CreateRide
 from rides.seen import LONGEST_PAGE, PAGE, RideUnknown
+from rides.signins import TooManyRequests
 from rides.views import only_read
 
 VERSION = "1.0.0"
@@ -180,6 +181,7 @@ def booking_item(params_form: Any = None) -> Document:
         },
     )
     item["operationId"] = "bookRide"
+    item["responses"] |= openapi.refused((TooManyRequests,), item["responses"])
     return item
 
 
@@ -222,7 +224,7 @@ def standing_item() -> Document:
 
 def _read(schema: str, *besides: Any) -> Document:
     """Return the answers of an address that is only read."""
-    wrong = (*openapi.OF_READING, Unauthenticated, *besides)
+    wrong = (*openapi.OF_READING, Unauthenticated, TooManyRequests, *besides)
     found = {"description": "What was asked for.", "content": _json(_ref(schema))}
     return {"200": found, **openapi.refused(wrong)}
 

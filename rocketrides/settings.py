@@ -60,7 +60,7 @@ ALLOWED_HOSTS = words("ALLOWED_HOSTS")  # empty with DEBUG on: localhost only
 CSRF_TRUSTED_ORIGINS = words("CSRF_TRUSTED_ORIGINS")
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = not DEBUG
 
-SILENCED_SYSTEM_CHECKS = ["axes.W001"]  # rides.W004 says it where it matters, and what to do
+SILENCED_SYSTEM_CHECKS = ["axes.W001"]  # rides.W005 says it where it matters, and what to do
 
 # TLS ends at a proxy, which says so in X-Forwarded-Proto, and lets no client say it
 # (deploy/haproxy.cfg).

@@ -120,7 +120,7 @@ def test_the_log_has_the_address_and_neither_password_nor_e_mail(caplog):
 def test_a_cache_that_processes_do_not_share_is_named_before_a_deploy(settings):
     def named() -> bool:
         checks = run_checks(include_deployment_checks=True)
-        return "rides.W004" in [message.id for message in checks]
+        return "rides.W005" in [message.id for message in checks]
 
     assert named()
     backend = "django.core.cache.backends.db.DatabaseCache"
