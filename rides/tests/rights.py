@@ -22,6 +22,8 @@ METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE")
 TABLE = """
 /healthz        | anybody                  | 200 200 200 200 200 200 200 200
 /readyz         | anybody                  | 200 200 200 200 200 200 200 200
+/metrics        | token of the metrics     | 200 200 200 200 200 200 200 200
+/metrics        | others                   | 404 404 404 404 404 404 404 404
 /               | anybody                  | 404 404 404 404 404 404 404 404
 /nowhere        | anybody                  | 404 404 404 404 404 404 404 404
 /openapi.json   | anybody                  | 200 200 405 405 405 405 405 405
@@ -45,6 +47,7 @@ TABLE = """
 Headers = dict[str, str]
 Pattern = tuple[str, URLPattern]
 TOKEN = "t" * 32
+METRICS_TOKEN = "of-prometheus"
 NOBODYS = "rr_test_1_" + "0" * 12 + "_" + "0" * 64
 
 
@@ -97,6 +100,7 @@ CREDENTIALS: dict[str, Callable[[User], Headers]] = {
     "session without a token": lambda rider: by_session(rider, token=""),
     "session of staff": of_staff,
     "Stripe's signature": lambda rider: {},
+    "token of the metrics": lambda rider: {"Authorization": f"Bearer {METRICS_TOKEN}"},
 }
 
 
@@ -110,6 +114,10 @@ class Row:
 
     def __str__(self) -> str:
         return f"{self.address} by {self.who}"
+
+    @property
+    def is_told_in_json(self) -> bool:
+        return self.address != "/metrics"
 
     @property
     def changes_nothing(self) -> bool:

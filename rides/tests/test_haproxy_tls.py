@@ -126,6 +126,13 @@ def test_nobody_but_haproxy_asks_an_instance_for_its_health(echoing, path):
     assert (answer.status, json.loads(answer.body)) == (200, {"ready": True})
 
 
+@pytest.mark.parametrize("path", ["/metrics", "/metric%73?x=1"])
+def test_nobody_outside_reads_an_instances_numbers(echoing, path):
+    answer = echoing.ask(path, Authorization="Bearer whatever")
+
+    assert (answer.status, json.loads(answer.body)["code"]) == (404, "not_found")
+
+
 def book(at: Front, key: str = KEY, **said: Any) -> Answer:
     body = urlencode(COORDINATES).encode()
     return at.ask("/rides", body, **{"Idempotency-Key": key, "Authorization": RIDER, **said})
