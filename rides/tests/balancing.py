@@ -34,7 +34,7 @@ def balancer(
     Args:
         instead: what is to stand in the place of some words of the configuration, such as a time
             limit that no test can wait for.
-        variables: for the configuration; it limits nobody without any.
+        variables: for the configuration, which limits nobody unless they say so.
     """
     assert PROGRAM, "there is no haproxy; `make haproxy` installs it"
     text = CONFIGURATION.read_text()
@@ -51,7 +51,7 @@ def balancer(
                 RIDES_HOST="localhost",
                 RIDES_API_1=f"127.0.0.1:{ports[0]}",
                 RIDES_API_2=f"127.0.0.1:{ports[1]}",
-                **(variables or UNLIMITED),
+                **{**UNLIMITED, **variables},
             ),
             output=lines,
         )
@@ -138,7 +138,7 @@ def front(
     """HAProxy with TLS, by a certificate that is made for it. Its arguments are a `balancer`'s."""
     both, port = make_certificate(folder), free_port()
     tls = {"HAPROXY_TLS_BIND": f"127.0.0.1:{port}", "RIDES_CERTIFICATES": str(both)}
-    with balancer(folder, ports, instead, **{**UNLIMITED, **variables, **tls}) as plain_url:
+    with balancer(folder, ports, instead, **variables, **tls) as plain_url:
         yield Front(f"https://127.0.0.1:{port}", plain_url, both)
 
 

@@ -19,11 +19,12 @@ import pytest
 import requests
 
 from idempotency.testing.clock import let_time_pass
-from rides.models import Ride
+from rides.models import Ride, User
 from rides.tests.answering import answering_with, saying
 from rides.tests.balancing import PROGRAM, Answer, Front, front
 from rides.tests.booking import BOOKED, CHARGING, COORDINATES, KEY, RIDER, the_key
 from rides.tests.processes import Api, running_api
+from rides.tests.rights import TOKEN
 from rides.tests.sockets import SIX_BYTES, head
 from rides.tests.test_crashes import PAST_THE_LEASE
 from sandbox.stripe.control import StandIn
@@ -144,6 +145,21 @@ def test_a_booking_by_http_2_has_the_clients_address(at):
     assert (answer.http_version, answer.status) == ("HTTP/2", 201)
     assert json.loads(answer.body) == BOOKED
     assert the_key().origin_ip == CLIENT
+
+
+def test_wrong_passwords_behind_haproxy_are_counted_by_the_clients_address(at):
+    User.objects.create_superuser("ops@example.com", "a password of their own")
+
+    def sign_in(password: str, address: str, **said: str) -> int:
+        form = {"username": "ops@example.com", "password": password, "csrfmiddlewaretoken": TOKEN}
+        said = {"Cookie": f"csrftoken={TOKEN}", **said}
+        return at.ask("/admin/login/", urlencode(form).encode(), address=address, **said).status
+
+    # Ten of one address lock it out, in one of the two processes.
+    told = [sign_in("wrong", CLIENT, **{"X-Forwarded-For": f"198.51.100.{n}"}) for n in range(19)]
+
+    assert set(told) == {200, 429}
+    assert sign_in("a password of their own", "127.0.0.3") == 302
 
 
 HELD_UP = 100  # of each kind, and an address may have 500 connections
