@@ -202,8 +202,8 @@ EXPLORATIONS := $(wildcard */tests/test_every_boundary*.py */tests/test_model.py
 DRILLS := idempotency/tests/adopters $(addprefix idempotency/tests/test_,clocks.py completing_many.py deploys.py indexes.py old_snapshots.py \
 		package.py phases_that_the_database_stops.py printing.py stricter_sessions.py tutorial.py worker_commands.py) \
 	$(addprefix rides/tests/,queues $(patsubst %,test_%.py,bad_input canaries canaries_of_a_run crashes creating_a_ride endless_retries \
-		defects_of_the_original haproxy lost_history many_payments metrics original other_sites overload pinned_workers pool raise_error \
-		reconciling_many roles seed seen_from_outside silence simulator slow_clients stopping)) \
+		defects_of_the_original haproxy haproxy_limits haproxy_tls lost_history many_payments metrics original other_sites overload pinned_workers pool raise_error \
+		reconciling_many roles seed seen_from_outside shared_signins silence simulator slow_clients stopping who_may_do_what_by_http)) \
 	$(addprefix rocketrides/tests/test_,configuration.py debug_page.py) \
 	sandbox/tests bench/tests proof/tests/test_pair.py proof/tests/test_fuzz.py
 # Whole demos, deploys and failovers are held to seconds, so they have the machine to themselves.

@@ -102,3 +102,18 @@ def check_webhook_secret(**_: Any) -> list[CheckMessage]:
             id="rides.W003",
         )
     ]
+
+
+@register(deploy=True)
+def check_shared_cache(**_: Any) -> list[CheckMessage]:
+    """A warning only: there is a limit without it, a higher one."""
+    if not settings.CACHES["default"]["BACKEND"].endswith("LocMemCache"):
+        return []
+    return [
+        Warning(
+            "CACHE_URL is not set, so each process counts wrong passwords for itself: an address "
+            "may try as often again with each process that it finds.",
+            hint="Set CACHE_URL=dbcache://rides_cache, and run manage.py createcachetable.",
+            id="rides.W005",
+        )
+    ]

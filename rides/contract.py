@@ -9,7 +9,6 @@ from typing import Any
 
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import render
-from django.views.decorators.http import require_safe
 
 from idempotency.http import openapi
 from idempotency.http.openapi import JSON, Document, components, operation_item
@@ -23,6 +22,8 @@ from idempotency.http.refusals import (
 from rides.forms import RideForm
 from rides.operations import CreateRide
 from rides.seen import LONGEST_PAGE, PAGE, RideUnknown
+from rides.signins import TooManyRequests
+from rides.views import only_read
 from rocketrides.refusals import Overloaded, RequestTimeout, UnknownHost
 
 VERSION = "1.0.0"
@@ -163,7 +164,7 @@ def booking_item(params_form: Any = None) -> Document:
         params_form=params_form,
         operation_id="bookRide",
         standing_id="showRequest",
-        refused_before=(UnknownHost, RequestTimeout, Overloaded),
+        refused_before=(UnknownHost, RequestTimeout, Overloaded, TooManyRequests),
         answers={
             201: {
                 "description": "The ride is booked and paid for. Final.",
@@ -252,7 +253,10 @@ def standing_item() -> Document:
 
 def _read(schema: str, *besides: Any, links: Document | None = None) -> Document:
     """Return the answers of an address that is only read."""
-    wrong = (UnknownHost, Overloaded, *openapi.OF_READING, Unauthenticated, *besides)
+    wrong = (
+        *(UnknownHost, Overloaded, TooManyRequests, *openapi.OF_READING),
+        *(Unauthenticated, *besides),
+    )
     found = {"description": "What was asked for.", "content": _json(_ref(schema))}
     found |= {"links": links} if links else {}
     return {"200": found, **openapi.refused(wrong)}
@@ -272,12 +276,12 @@ def _document() -> Document:
     return document()
 
 
-@require_safe
+@only_read
 def show_document(request: HttpRequest) -> HttpResponse:
     return JsonResponse(_document())
 
 
-@require_safe
+@only_read
 def show_page(request: HttpRequest) -> HttpResponse:
     """Show the contract to people: the same document, on one page without a script."""
     document = _document()

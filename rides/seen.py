@@ -10,14 +10,13 @@ from django import forms
 from django.core.exceptions import TooManyFieldsSent
 from django.db.models import F, Prefetch, QuerySet
 from django.http import HttpRequest, HttpResponse, JsonResponse
-from django.views.decorators.csrf import csrf_exempt
 
 from idempotency.exceptions import IdempotencyError
-from idempotency.http.errors import answering_errors
-from idempotency.http.refusals import MethodNotAllowed, ParametersInvalid
-from idempotency.http.views import READING, authenticate
+from idempotency.http.refusals import ParametersInvalid
+from idempotency.http.views import authenticate
 from idempotency.models import FINISHED
 from rides.models import Refund, Ride, User
+from rides.views import only_read
 
 PAGE = 20
 LONGEST_PAGE = 100
@@ -36,23 +35,22 @@ class RideUnknown(IdempotencyError):
     status, code = 404, "not_found"
 
 
-@csrf_exempt  # nothing is done here, and another method is a 405
-@answering_errors
+@only_read
 def show_ride(request: HttpRequest, public_id: UUID) -> HttpResponse:
     """Answer one ride of the asking rider's, or 404."""
-    ride = _rides_of(_reader(request)).filter(public_id=public_id).first()
+    ride = _rides_of(authenticate(request)).filter(public_id=public_id).first()
     if ride is None:
         raise RideUnknown("There is no such ride of yours.")
     return JsonResponse(shown(ride))
 
 
-@answering_errors
+@only_read
 def list_rides(request: HttpRequest) -> HttpResponse:
     """Answer the asking rider's rides, the latest first: `{"rides", "next"}`.
 
     `next` is the address of the page after, or null. A ride that is booked meanwhile moves none.
     """
-    rider = _reader(request)
+    rider: User = authenticate(request)
     limit, before = _page_of(request)
     rides = _rides_of(rider).order_by("-id")
     if before:
@@ -108,14 +106,6 @@ def _page_of(request: HttpRequest) -> tuple[int, UUID | None]:
     if said:
         raise ParametersInvalid(" ".join(said))
     return form.cleaned_data["limit"] or PAGE, form.cleaned_data["before"]
-
-
-def _reader(request: HttpRequest) -> User:
-    """Return who reads. Raises: `MethodNotAllowed`, `Unauthenticated`."""
-    if request.method not in READING:
-        raise MethodNotAllowed(f"{request.method} is not allowed here; use GET.", READING)
-    rider: User = authenticate(request)
-    return rider
 
 
 def _degrees(value: Any) -> str:

@@ -23,7 +23,7 @@ if (BASE_DIR / ".env").exists():
 
 SECRETS = (
     *("SECRET_KEY", "DATABASE_URL", "STRIPE_API_KEY", "STRIPE_WEBHOOK_SECRET", "EMAIL_URL"),
-    *("TASKS_BROKER_URL", "METRICS_TOKEN"),
+    *("TASKS_BROKER_URL", "METRICS_TOKEN", "CACHE_URL"),
 )
 """Each may stand in a file that `<name>_FILE` names, as a secret that is mounted does."""
 
@@ -200,6 +200,23 @@ def mail(name: str) -> dict[str, Any]:
     if not is_complete:
         refuse_to_start(f"{name} is not a URL such as smtp://user:password@mail.example.com:25")
     return settings
+
+
+def cache(name: str) -> dict[str, Any]:
+    """Return Django's cache for a URL; the memory of each process where the variable has none.
+
+    Raises: SystemExit, in one line without the URL, which may have a password.
+    """
+    url = text(name)
+    options = {"MAX_ENTRIES": 100_000}
+    if not url:
+        return {"BACKEND": "django.core.cache.backends.locmem.LocMemCache", "OPTIONS": options}
+    if _has_host(url, schemes=("redis", "rediss")):
+        return {"BACKEND": "django.core.cache.backends.redis.RedisCache", "LOCATION": url}
+    if _has_host(url, schemes=("dbcache",)):
+        table, backend = urlsplit(url).netloc, "django.core.cache.backends.db.DatabaseCache"
+        return {"BACKEND": backend, "LOCATION": table, "OPTIONS": options}
+    refuse_to_start(f"{name} is not a URL such as dbcache://rides_cache or redis://host:6379/1")
 
 
 def _has_host(url: str, *, schemes: Collection[str]) -> bool:

@@ -21,6 +21,7 @@ from rocketrides.environment import (
     SECONDS,
     boolean,
     broker,
+    cache,
     configured_database_url,
     credential,
     env,
@@ -60,6 +61,8 @@ ALLOWED_HOSTS = words("ALLOWED_HOSTS")  # empty with DEBUG on: localhost only
 CSRF_TRUSTED_ORIGINS = words("CSRF_TRUSTED_ORIGINS")
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = not DEBUG
 
+SILENCED_SYSTEM_CHECKS = ["axes.W001"]  # rides.W005 says it where it matters, and what to do
+
 # TLS ends at a proxy, which says so in X-Forwarded-Proto, and lets no client say it
 # (deploy/haproxy.cfg).
 HTTPS_ONLY = boolean("HTTPS_ONLY", default=not DEBUG)
@@ -71,7 +74,7 @@ if HTTPS_ONLY:
     SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE_HSTS_PRELOAD = (
         False  # what else has the name is not ours
     )
-    SILENCED_SYSTEM_CHECKS = ["security.W005", "security.W021"]
+    SILENCED_SYSTEM_CHECKS += ["security.W005", "security.W021"]
 
 # Which other sites' pages may ask the API, by an API key: none unless said. No cookie goes along.
 CORS_ALLOWED_ORIGINS = words("CORS_ALLOWED_ORIGINS")
@@ -148,6 +151,7 @@ INSTALLED_APPS = [
     *(["django_tasks"] if django.VERSION < (6, 0) else []),
     "django_tasks_db",
     "corsheaders",
+    "axes",
 ]
 
 MIDDLEWARE = [
@@ -163,6 +167,7 @@ MIDDLEWARE = [
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "axes.middleware.AxesMiddleware",
 ]
 
 ROOT_URLCONF = "rocketrides.urls"
@@ -190,11 +195,28 @@ STATIC_ROOT = LOCAL_DIR / "static"
 warnings.filterwarnings("ignore", "No directory at", module="django")
 
 AUTH_USER_MODEL = "rides.User"
-AUTHENTICATION_BACKENDS = ["rides.authentication.PasswordBackend"]
+AUTHENTICATION_BACKENDS = [
+    "axes.backends.AxesStandaloneBackend",  # asked first, before a password is looked at
+    "rides.authentication.PasswordBackend",
+]
 AUTH_PASSWORD_VALIDATORS = [
     {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator"},
     {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
 ]
+
+# Wrong passwords are counted by address, in the cache and in no table.
+CACHES = {"default": cache("CACHE_URL")}
+AXES_HANDLER = "axes.handlers.cache.AxesCacheHandler"
+MIGRATION_MODULES = {"axes": None}  # its tables are its other handler's
+AXES_ENABLE_ADMIN = False
+AXES_VERBOSE = False  # no e-mail address in the log, but whose address to look at
+AXES_SENSITIVE_PARAMETERS = ["username"]
+AXES_CLIENT_IP_CALLABLE = "rides.signins.address_of"
+AXES_LOCKOUT_PARAMETERS = ["ip_address"]
+AXES_LOCKOUT_CALLABLE = "rides.signins.refuse"
+AXES_FAILURE_LIMIT = 10
+AXES_COOLOFF_TIME = timedelta(minutes=15)
+AXES_RESET_COOL_OFF_ON_FAILURE_DURING_LOCKOUT = False
 
 USE_TZ = True
 TIME_ZONE = "UTC"

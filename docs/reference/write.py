@@ -156,6 +156,8 @@ def errors() -> str:
 A client gets one as `{"error": …, "code": …, "retryable": …}`, with its status. Code and status
 never change. `retryable` says that the same request with the same key can end otherwise.""",
         _table("What a client gets", "| code | status | retryable | raised as |", told),
+        """The reference service has others besides, such as 429 `too_many_requests` and 503
+`overloaded`: [what a client does with each](../clients.md#what-an-answer-means).""",
     ]
     for title, errors in (
         ("An operation's code broke a rule", _errors_of(exceptions, exceptions.OperationMisuse)),

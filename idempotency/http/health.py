@@ -11,17 +11,20 @@ from django.db import Error as DatabaseFailure
 from django.db.migrations.executor import MigrationExecutor
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.utils.module_loading import import_string
+from django.views.decorators.csrf import csrf_exempt
 
 from idempotency import conf, doors, stopping
 from idempotency.database import connection
 from idempotency.transactions import drop_broken_connection
 
 
+@csrf_exempt  # whoever watches asks by the method that it has
 def healthz(request: HttpRequest) -> HttpResponse:
     """Answer that the process is alive, whatever else is the matter. If it does not: restart it."""
     return JsonResponse({"alive": True})
 
 
+@csrf_exempt
 def readyz(request: HttpRequest) -> HttpResponse:
     """Answer whether requests should be sent here: 200, or 503 with the reasons."""
     complaints = _said_by(conf.current().readiness_checks)

@@ -21,7 +21,7 @@ from idempotency.http.views import READING, authenticate, has_credential
 from idempotency.models import IdempotencyKey
 
 
-@csrf_exempt  # nothing is done here, and another method is a 405
+@csrf_exempt  # another method than GET is a 405, and no page about a token
 @answering_errors
 def request_standing(request: HttpRequest) -> HttpResponse:
     """Answer where the request of the asking user with this `Idempotency-Key` stands.

@@ -40,6 +40,14 @@ def test_an_instance_that_can_serve_is_ready():
     assert complaints() == (200, [])
 
 
+@pytest.mark.parametrize("method", ["get", "head", "post", "options"])
+def test_whoever_watches_asks_by_any_method_and_without_a_token(method):
+    client = Client(enforce_csrf_checks=True)
+
+    for address in ("/healthz", "/readyz"):
+        assert getattr(client, method)(address).status_code == 200
+
+
 def test_an_instance_that_was_asked_to_stop_is_alive_and_not_ready():
     stopping.begin()
 

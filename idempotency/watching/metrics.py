@@ -12,6 +12,7 @@ from typing import Any
 
 from django.db import Error
 from django.http import Http404, HttpRequest, HttpResponse
+from django.views.decorators.csrf import csrf_exempt
 from prometheus_client import (
     CONTENT_TYPE_LATEST,
     REGISTRY,
@@ -133,6 +134,7 @@ def _gauge(
     return gauge
 
 
+@csrf_exempt  # or a POST without a token of that kind would tell that there is something
 def metrics(request: HttpRequest) -> HttpResponse:
     """Answer with the numbers, to whoever has `METRICS_TOKEN` as a bearer token.
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 
 import pytest
+from django.core.cache import cache
 
 from rides import payments
 from rides.demo import RIDERS
@@ -17,6 +18,12 @@ from rides.tests.processes import RUNSERVER, Api, running_api
 from sandbox.stripe.control import StandIn
 
 RiderWith = Callable[[str], User]
+
+
+@pytest.fixture(autouse=True)
+def no_wrong_passwords_before() -> None:
+    """Of an earlier test, since the process counts them."""
+    cache.clear()
 
 
 @pytest.fixture
@@ -76,3 +83,14 @@ def runserver(
     """The API as a developer runs it."""
     with running_api(stand_in_process, tmp_path_factory.mktemp("runserver"), RUNSERVER) as api:
         yield api
+
+
+@pytest.fixture(scope="session")
+def behind(
+    stand_in_process: StandIn, django_db_setup: None, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Api]:
+    """The API behind a balancer, which it believes."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TRUSTED_PROXIES", "127.0.0.1")
+        with running_api(stand_in_process, tmp_path_factory.mktemp("behind")) as api:
+            yield api

@@ -2,6 +2,7 @@
 
 import json
 import socket
+import time
 from collections.abc import Iterator
 from http.client import HTTPResponse
 from pathlib import Path
@@ -12,9 +13,8 @@ import requests
 from idempotency.models import IdempotencyKey
 from rides.tests.balancing import PROGRAM, balancer
 from rides.tests.booking import BOOKED, COORDINATES, KEY, RIDER, book, the_key
-from rides.tests.processes import Api, running_api
+from rides.tests.processes import Api
 from rides.tests.sockets import SIX_BYTES, head
-from sandbox.stripe.control import StandIn
 from sandbox.supervisor import PATIENCE_SECONDS, free_port, wait_until
 
 pytestmark = [
@@ -23,19 +23,9 @@ pytestmark = [
     pytest.mark.skipif(not PROGRAM, reason="NOT TESTED: there is no haproxy; `make haproxy`"),
 ]
 
-A_SECOND_FOR_A_BODY = {"timeout http-request 10s": "timeout http-request 1s"}
+A_SECOND_FOR_A_BODY = {"wait-for-body time 10s": "wait-for-body time 1s"}
+BODY_SECONDS = 10  # of the API
 CLIENT, FORGED = "127.0.0.2", "198.51.100.9"
-
-
-@pytest.fixture(scope="module")
-def behind(
-    stand_in_process: StandIn, django_db_setup: None, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Api]:
-    """An instance that believes the balancer."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("TRUSTED_PROXIES", "127.0.0.1")
-        with running_api(stand_in_process, tmp_path_factory.mktemp("behind")) as api:
-            yield api
 
 
 @pytest.fixture
@@ -80,6 +70,18 @@ def test_a_slow_body_never_reaches_the_api(url):
         assert answer.status == 408
         assert json.loads(answer.read())["code"] == "request_timeout"
     assert IdempotencyKey.objects.count() == before
+
+
+def test_a_long_body_that_stops_short_of_its_end_never_reaches_the_api(url):
+    """One that fills HAProxy's usual buffer was passed on as it was; the API waits longer."""
+    port, began_at = int(url.rpartition(":")[2]), time.monotonic()
+    with socket.create_connection(("127.0.0.1", port), PATIENCE_SECONDS) as client:
+        client.sendall(head().replace(b"Length: 100", b"Length: 16384") + b"x" * 16_383)
+        answer = HTTPResponse(client)
+        answer.begin()
+
+        assert answer.status == 408
+    assert time.monotonic() - began_at < BODY_SECONDS / 2
 
 
 def test_with_no_instance_ready_the_answer_has_the_shape_of_all_errors(tmp_path):

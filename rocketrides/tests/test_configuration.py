@@ -296,6 +296,8 @@ def test_a_number_that_is_none_is_one_line_that_names_it(name: str, text: str) -
         ("STRIPE_API_BASE", "api.stripe.com", "not an address"),
         ("STRIPE_API_BASE", "https://api.stripe.com/é", "not an address"),
         ("TASKS_BROKER_URL", "redis:canary", "not a URL"),
+        ("CACHE_URL", "memcached://canary:11211", "not a URL"),
+        ("CACHE_URL", "dbcache:canary", "not a URL"),
         ("TRUSTED_PROXIES", "proxy", "names no network"),
         ("DATABASE_POOL_SIZE", "many", "not a whole number"),
     ],
@@ -385,7 +387,7 @@ def test_env_example_lists_every_variable_that_is_read() -> None:
     text = "".join(source.read_text() for source in sources)
     readers = (
         r"env\.\w+|environ\.get|text|secret|credential|namespace|number|boolean|words|one_of"
-        r"|web_address|broker|mail"
+        r"|web_address|broker|mail|cache"
     )
     found = re.findall(rf'\b(?:{readers})\(\s*"(\w+)"', text)
     read = set(found)
@@ -421,7 +423,11 @@ def get(address: str, headers: Mapping[str, str] | None = None) -> requests.Resp
 def test_production_has_no_warning_of_djangos() -> None:
     """The others are of this test: there is no database, and no Stripe."""
     check = ["manage.py", "check", "--deploy", "--fail-level", "WARNING"]
-    result = run(check, **PRODUCTION, STRIPE_WEBHOOK_SECRET="whsec_of_no_consequence")
+    besides = {
+        "STRIPE_WEBHOOK_SECRET": "whsec_of_no_consequence",
+        "CACHE_URL": "dbcache://rides_cache",
+    }
+    result = run(check, **PRODUCTION, **besides)
 
     warned = set(re.findall(r"\((\w+\.W\d+)\)", result.stderr))
     assert warned <= {"rides.W001", "rides.W002"}, result.stderr
