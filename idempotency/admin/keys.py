@@ -45,7 +45,7 @@ from idempotency.review.pages import ReviewPages
 from idempotency.review.row_pages import RowPages
 
 MOST_USERS = 20
-"""Of one name, or of one e-mail address: usually there is one."""
+"""Of one name, or of one beginning: usually there is one."""
 
 
 @admin.register(IdempotencyKey)
@@ -111,7 +111,7 @@ class IdempotencyKeyAdmin(MasksPersonalData, ActPages, ReviewPages, ReadOnlyAdmi
 
     @property
     def search_help_text(self) -> str:  # type: ignore[override]
-        known = ["the beginning of a key", "a user's whole name or e-mail address", "a number"]
+        known = ["The beginning of a key", "that of a user's name or e-mail address", "a number"]
         known += [said for said, _ in searching.WAYS]
         return f"{', '.join(known)}. A request id stands in the log: look for it there."
 
@@ -185,15 +185,18 @@ def _shown(kept: dict[str, Any]) -> str:
 
 
 def users_named(term: str) -> list[Any]:
-    """Return the ids of the users whose name, or whose e-mail address, is the search term.
+    """Return the ids of the users whose name, or whose e-mail address, begins as the search term
+    does.
 
     They are read first, so that the keys are then found by the index that begins with the user.
     """
+    if len(term) < searching.SHORTEST_NAME:
+        return []
     model = get_user_model()
     names = {model.USERNAME_FIELD, model.get_email_field_name()}
     named = Q()
     for name in names & {field.name for field in model._meta.fields}:
-        named |= Q(**{name: term}) | Q(**{name: term.lower()})
+        named |= Q(**{f"{name}__startswith": term}) | Q(**{f"{name}__startswith": term.lower()})
     return list(model._default_manager.filter(named).values_list("pk", flat=True)[:MOST_USERS])
 
 

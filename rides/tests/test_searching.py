@@ -54,14 +54,17 @@ def booked() -> Ride:
         lambda ride: KEY[:13],
         lambda ride: RIDER,
         lambda ride: RIDER.upper(),
+        lambda ride: RIDER[:7],
         lambda ride: str(ride.idempotency_key_id),
         lambda ride: str(ride.public_id),
+        lambda ride: str(ride.public_id)[:11],
         lambda ride: str(ride.foreign_key),
         lambda ride: ride.stripe_charge_id,
         lambda ride: ride.stripe_charge_id[:12],
         lambda ride: ride.stripe_payment_intent_id,
         lambda ride: ride.stripe_payment_intent_id[:9],
         lambda ride: str(StagedJob.objects.get().job_id),
+        lambda ride: str(StagedJob.objects.get().job_id)[:8],
     ],
 )
 def test_one_box_finds_a_request_by_whatever_belongs_to_it(found, booked, term):
@@ -72,6 +75,8 @@ def test_one_box_finds_a_request_by_whatever_belongs_to_it(found, booked, term):
     "term",
     [
         "nobody@example.com",
+        "us",
+        "ffffff",
         "ch_nothing",
         "%",
         "_",
@@ -89,7 +94,7 @@ def test_a_term_of_nothing_finds_no_request(found, booked, term):
 def test_the_box_says_what_it_takes_and_that_a_request_id_is_looked_for_in_the_log(operator):
     page = operator.get(KEYS).content.decode()
 
-    assert "the beginning of a charge (ch_…)" in page
+    assert "that of a charge (ch_…)" in page
     assert "A request id stands in the log" in page
 
 
