@@ -102,13 +102,14 @@ SELECT {_SELECTED}, clock_timestamp()
 """  # noqa: S608 - column names of our own model
 
 # Whether a user may have another unfinished key. It reads no more of them than the limit, by
-# `idempotency_key_unfinished`. Claims that commit at the same moment do not see each other, so
-# a burst goes beyond the limit by as many as are worked on at once, and no further.
+# `idempotency_key_unfinished`, whose expression this is. Claims that commit at the same moment do
+# not see each other, so a burst goes beyond the limit by as many as are worked on at once, and no
+# further.
 _HAS_ROOM = f"""(%(max_unfinished)s::bigint IS NULL
         OR %(max_unfinished)s > (
            SELECT count(*)
              FROM (SELECT FROM idempotency_idempotencykey
-                    WHERE user_id = %(user_id)s AND recovery_point <> '{FINISHED}'
+                    WHERE (CASE WHEN recovery_point <> '{FINISHED}' THEN user_id END) = %(user_id)s
                     LIMIT %(max_unfinished)s) AS unfinished))"""  # noqa: S608
 
 # The claim of a fresh key, or its staging: then nobody holds it, and the completer is due at once.

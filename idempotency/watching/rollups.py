@@ -10,11 +10,12 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from idempotency.database import connection
-from idempotency.watching.counts import LIMITS, Series, Tally
+from idempotency.watched import ADDED_UP, LIMITS
+from idempotency.watching.counts import Series, Tally
 
 # Two processes that add to the same rows take them in the same order, so neither waits for the
 # other in a circle.
-ADD_TO_ROLLUP = """
+ADD_TO_ROLLUP = f"""
 INSERT INTO idempotency_rollup AS rollup
        (span, at, what, operation, name, outcome, count, seconds, buckets)
 SELECT span, date_bin(lasts, statement_timestamp(), 'epoch'), what, operation, name, outcome,
@@ -25,14 +26,7 @@ SELECT span, date_bin(lasts, statement_timestamp(), 'epoch'), what, operation, n
        (VALUES ('minute', INTERVAL '1 minute'), ('ten', INTERVAL '10 minutes'),
                ('hour', INTERVAL '1 hour')) AS spans (span, lasts)
  ORDER BY span, what, operation, name, outcome
-    ON CONFLICT (span, at, what, operation, name, outcome) DO UPDATE
-   SET count   = rollup.count + EXCLUDED.count,
-       seconds = rollup.seconds + EXCLUDED.seconds,
-       buckets = ARRAY(SELECT mine + more
-                         FROM unnest(rollup.buckets, EXCLUDED.buckets)
-                              WITH ORDINALITY AS pair (mine, more, place)
-                        ORDER BY place)
-"""
+{ADDED_UP}"""  # noqa: S608 - SQL of our own
 
 REMOVE_OLD_ROLLUPS = """
 DELETE FROM idempotency_rollup
