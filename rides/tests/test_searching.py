@@ -1,6 +1,7 @@
 """The console's list of requests: what one box finds, and which questions are asked of it again."""
 
 from datetime import timedelta
+from urllib.parse import parse_qsl
 
 import pytest
 from django.db import connection
@@ -153,16 +154,15 @@ def test_a_filter_without_an_index_looks_through_the_latest_and_says_where_it_st
         IdempotencyKeyFactory(user=rider)
 
     seen, query, pages = [], {"found": "often"}, 0
-    while query is not None:
+    while rare.pk not in seen:
         response = operator.get(KEYS, query)
         changelist = response.context["cl"]
         seen += [key.pk for key in changelist.result_list]
-        older = changelist.older_url
-        query = dict(part.split("=") for part in older.lstrip("?").split("&")) if older else None
+        query = dict(parse_qsl((changelist.older_url or "").lstrip("?")))
         pages += 1
 
     assert seen == [rare.pk]
-    assert pages > 3
+    assert pages == 4
     assert "Look further back" in operator.get(KEYS, {"found": "often"}).content.decode()
 
 
