@@ -17,6 +17,7 @@ from idempotency.tests.ledger import Fault
 from idempotency.watching import spans
 from idempotency.watching.logs import hash_of_key
 from idempotency.workers.completing import complete_due_keys
+from idempotency.workers.reaping import send_overdue_keys_to_review
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -40,7 +41,7 @@ def exported(monkeypatch):
     provider = TracerProvider()
     provider.add_span_processor(SimpleSpanProcessor(exporter))
     monkeypatch.setattr(spans, "tracer", provider.get_tracer("idempotency"))
-    spans._happened.set(())
+    spans._happened.set(("", ()))
     return exporter.get_finished_spans
 
 
@@ -83,6 +84,22 @@ def test_one_requests_phases_are_not_in_anothers_span(customer, key, exported, l
 
     assert len(exported()) == before + 1
     assert exported()[-1].attributes["idempotency.outcome"] == "replayed"
+
+
+def test_what_somebody_did_who_answers_nobody_is_in_no_later_request(
+    customer, key, exported, ledger
+):
+    ledger.faults = [Fault.ERROR_BEFORE]
+    customer.send(key)
+    let_time_pass(timedelta(days=30))
+    send_overdue_keys_to_review(10)
+    customer.send("another-key-of-this-customer")
+
+    assert exported()[-1].attributes["idempotency.outcome"] == "201"
+    of_it = exported()[-1].context.span_id
+    inside = {span.name for span in exported() if span.parent and span.parent.span_id == of_it}
+    assert inside >= {"claimed", "pay"}
+    assert "taken_by_reaper" not in {span.name for span in exported()}
 
 
 def test_tracing_costs_no_statement(customer, key, exported, ledger):

@@ -21,7 +21,9 @@ from idempotency.watching.logs import hash_of_key
 
 tracer = trace.get_tracer("idempotency")
 
-_happened: ContextVar[tuple["Happened", ...]] = ContextVar("happened", default=())
+_happened: ContextVar[tuple[str, tuple["Happened", ...]]] = ContextVar("happened", default=("", ()))
+"""Of which client's key, and what. Not everybody who works on a key answers: the reaper does not,
+nor does a person who decides, and what they did is in no later request's span."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,22 +35,28 @@ class Happened:
     ended_at: int
 
 
-def remember(*, entries: Sequence[Mapping[str, Any]], **_: Any) -> None:
+def remember(*, key: Any, entries: Sequence[Mapping[str, Any]], **_: Any) -> None:
     """Receive `journaled`. What shares a commit has happened one after the other, up to now."""
     ended_at, remembered = time.time_ns(), []
     for entry in reversed(entries):
         began_at = ended_at - int(entry.get("ms", 0.0) * 1_000_000)
         remembered.append(Happened(entry, began_at, ended_at))
         ended_at = began_at
-    _happened.set((*_happened.get(), *reversed(remembered)))
+    before = _happened_to(key.idempotency_key)
+    _happened.set((key.idempotency_key, (*before, *reversed(remembered))))
+
+
+def _happened_to(idempotency_key: str) -> tuple[Happened, ...]:
+    of, happened = _happened.get()
+    return happened if of == idempotency_key else ()
 
 
 def trace_answer(
     *, operation: str, outcome: str, seconds: float, source: str, idempotency_key: str, **_: Any
 ) -> None:
     """Receive `answered`."""
-    happened = _happened.get()
-    _happened.set(())
+    happened = _happened_to(idempotency_key)
+    _happened.set(("", ()))
     now = time.time_ns()
     span = tracer.start_span(
         operation,
