@@ -69,7 +69,7 @@ HTTPS_ONLY = boolean("HTTPS_ONLY", default=not DEBUG)
 if HTTPS_ONLY:
     SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
     SECURE_SSL_REDIRECT = True
-    SECURE_REDIRECT_EXEMPT = [r"^(healthz|readyz)$"]  # which a balancer asks without TLS
+    SECURE_REDIRECT_EXEMPT = [r"^(healthz|readyz|metrics)$"]  # asked behind the proxy, without TLS
     SECURE_HSTS_SECONDS = 365 * 24 * 3600
     SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE_HSTS_PRELOAD = (
         False  # what else has the name is not ours
@@ -249,6 +249,7 @@ IDEMPOTENCY["FOREIGN_KEY_USER_FIELD"] = "public_id"
 IDEMPOTENCY["READINESS_WARNINGS"] = (
     "rides.watching.latest_warnings",
     "idempotency.support.refusals.refusal_warnings",
+    "idempotency.watching.latest.latest_alarms",
 )
 # How often each process tells what it has counted, for the console; 0 is never.
 pulse = number("PULSE_SECONDS", SECONDS, default=10)

@@ -17,7 +17,7 @@ from idempotency.testing.clock import let_time_pass
 from idempotency.testing.queue import run_queued_jobs
 from idempotency.tests.ledger import Fault
 from idempotency.tests.reviewing import urlpatterns  # noqa: F401 - the bookshop's, and more
-from idempotency.watching import counts, pulse, rollups
+from idempotency.watching import counts, latest, pulse, rollups
 from idempotency.watching.counts import LIMITS, Counts, Series, Tally
 from idempotency.watching.pulse import Pulse
 from idempotency.watching.rollups import add_to_rollup, quantile, read_rollup, remove_old_rollups
@@ -27,6 +27,7 @@ from idempotency.workers.completing import complete_due_keys
 pytestmark = pytest.mark.django_db(transaction=True)
 
 HOUR = timedelta(hours=1)
+PATIENCE_SECONDS = 10
 ORDER = "idempotency.tests.bookshop.PlaceOrder"
 
 
@@ -298,6 +299,32 @@ def test_status_exits_with_1_where_somebody_should_look(listed):
     call_command("status", stdout=printed)
     assert "!" not in printed.getvalue()
     assert "completer             1 alive" in printed.getvalue()
+
+
+def test_alarms_are_told_without_waiting_and_read_again_once_they_are_old(listed, monkeypatch):
+    monkeypatch.setattr(latest, "READINGS", latest.Readings())
+    listed()
+    assert latest.latest_alarms() == []
+
+    assert latest.READINGS.begin().has_ended.wait(PATIENCE_SECONDS)
+    first = latest.READINGS.ended()
+    assert "Need review: 1, the oldest for 0 s" in latest.latest_alarms()
+    assert latest.READINGS.ended() is first
+
+    monkeypatch.setattr(latest, "READ_AGAIN_SECONDS", 0.0)
+    latest.latest_alarms()
+    assert latest.READINGS.begin().has_ended.wait(PATIENCE_SECONDS)
+    assert latest.READINGS.ended() is not first
+
+
+def test_a_reading_that_fails_has_found_nothing_and_the_next_one_looks(monkeypatch):
+    def fail() -> None:
+        raise OperationalError("away")
+
+    with monkeypatch.context() as away:
+        away.setattr(latest, "standing", fail)
+        assert latest.read_standing() is None
+    assert latest.read_standing() is not None
 
 
 @pytest.mark.parametrize(

@@ -2,15 +2,15 @@
 
 A project mounts `metrics` at an address of its own, which nobody outside is to reach. It needs
 `prometheus-client`. Where several processes serve on a machine, `PROMETHEUS_MULTIPROC_DIR` names a
-folder that they share, and that is emptied before they start (the library's own way).
+folder that they share.
 """
 
 import hmac
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
-from django.db import Error
 from django.http import Http404, HttpRequest, HttpResponse
 from django.views.decorators.csrf import csrf_exempt
 from prometheus_client import (
@@ -27,10 +27,10 @@ from prometheus_client.registry import Collector
 
 from idempotency import conf
 from idempotency.signals import answered, job_ended, journaled
-from idempotency.transactions import drop_broken_connection
 from idempotency.watched import LIMITS
 from idempotency.watching.counts import what_of
-from idempotency.watching.standing import standing
+from idempotency.watching.ended import Busy, add_up_ended, alone_in
+from idempotency.watching.latest import read_standing
 
 REQUEST_SECONDS = Histogram(
     "idempotency_request_seconds",
@@ -53,8 +53,12 @@ CLAIMS = Counter(
 ANSWERS = Counter(
     "idempotency_foreign_answers", "What the foreign system answered.", ["operation", "status"]
 )
+# Not `job`, which is Prometheus's own name for what it asks.
 JOB_SECONDS = Histogram(
-    "idempotency_job_seconds", "How long a job took.", ["job", "outcome"], buckets=LIMITS
+    "idempotency_job_seconds", "How long a job took.", ["job_name", "outcome"], buckets=LIMITS
+)
+REFUSALS = Counter(
+    "idempotency_refusals", "Requests that no view was asked for, by why not.", ["code"]
 )
 
 
@@ -80,6 +84,11 @@ def observe_job(*, job_name: str, outcome: str, seconds: float, **_: Any) -> Non
     JOB_SECONDS.labels(job_name, outcome).observe(seconds)
 
 
+def count_refusal(code: str) -> None:
+    """Count a request that is answered before any view: for a server that refuses by itself."""
+    REFUSALS.labels(code).inc()
+
+
 def listen() -> None:
     """Begin to observe in this process. To be called in `ready` of one of the project's apps, so
     that workers observe as well.
@@ -96,16 +105,12 @@ class StandingCollector(Collector):
     """How the service stands, asked when Prometheus asks: the same from every instance."""
 
     def collect(self) -> Iterator[GaugeMetricFamily]:
-        up = GaugeMetricFamily("idempotency_database_up", "Whether the database answered.", value=0)
-        try:
-            now = standing()
-        except Error as error:
-            drop_broken_connection(error)
-            yield up
+        now = read_standing()
+        yield GaugeMetricFamily(
+            "idempotency_database_up", "Whether the database answered in time.", value=bool(now)
+        )
+        if now is None:
             return
-        up.samples.clear()
-        up.add_metric([], 1)
-        yield up
         yield _gauge(
             "idempotency_open",
             "How many are open; ten thousand stands for more.",
@@ -145,14 +150,20 @@ def metrics(request: HttpRequest) -> HttpResponse:
     given = request.headers.get("Authorization", "")
     if not token or not hmac.compare_digest(given.encode(), f"Bearer {token}".encode()):
         raise Http404
-    return HttpResponse(_numbers(), content_type=CONTENT_TYPE_LATEST)
+    try:
+        return HttpResponse(_numbers(), content_type=CONTENT_TYPE_LATEST)
+    except Busy:
+        return HttpResponse(status=503)  # Prometheus asks again
 
 
 def _numbers() -> bytes:
-    """Return what is counted here, or in all processes that share the folder; and the standing."""
-    registry = CollectorRegistry()
-    registry.register(StandingCollector())
-    if "PROMETHEUS_MULTIPROC_DIR" in os.environ:
-        MultiProcessCollector(registry)
-        return generate_latest(registry)
-    return generate_latest(REGISTRY) + generate_latest(registry)
+    """Return the standing, and what is counted here, or in all processes that share the folder."""
+    standing, counted = CollectorRegistry(), CollectorRegistry()
+    standing.register(StandingCollector())
+    stands = generate_latest(standing)
+    if not (folder := os.environ.get("PROMETHEUS_MULTIPROC_DIR")):
+        return generate_latest(REGISTRY) + stands
+    MultiProcessCollector(counted)
+    with alone_in(Path(folder)):
+        add_up_ended(Path(folder))
+        return generate_latest(counted) + stands

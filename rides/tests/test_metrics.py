@@ -1,17 +1,21 @@
 """`/metrics`, as Prometheus reads it: from one process, and from all of a machine."""
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 import requests
-from django.db import OperationalError
+from django.db import OperationalError, connection, transaction
 from prometheus_client import REGISTRY
 from prometheus_client.parser import text_string_to_metric_families
 
-from idempotency.watching import metrics
+from idempotency.models import IdempotencyKey
+from idempotency.watching import latest
 from rides.tests import processes
-from rides.tests.booking import CHARGING, KEY, ask, book
+from rides.tests.booking import CHARGING, KEY, RIDER, ask, book
 from rides.tests.processes import running_api, running_command
+from sandbox.supervisor import PATIENCE_SECONDS, wait_until
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("riders")]
 
@@ -88,10 +92,42 @@ def test_while_the_database_is_away_that_is_a_number_too(shown, monkeypatch):
     def fail() -> None:
         raise OperationalError("away")
 
-    monkeypatch.setattr(metrics, "standing", fail)
+    monkeypatch.setattr(latest, "standing", fail)
 
     assert value(shown(), "idempotency_database_up") == 0
     assert "idempotency_request_seconds" in shown()
+
+
+def test_while_the_database_hangs_a_scrape_is_answered_and_one_thread_waits(shown, monkeypatch):
+    monkeypatch.setattr(latest, "PATIENCE_SECONDS", 0.2)
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute("LOCK TABLE idempotency_idempotencykey IN ACCESS EXCLUSIVE MODE")
+        hanging = [shown() for _ in range(3)]
+        waiting = [thread for thread in threading.enumerate() if thread.name == "reading"]
+
+    assert [value(text, "idempotency_database_up") for text in hanging] == [0, 0, 0]
+    assert all("idempotency_open{" not in text for text in hanging)
+    assert len(waiting) == 1
+    waiting[0].join(PATIENCE_SECONDS)
+    assert value(shown(), "idempotency_database_up") == 1
+
+
+def test_no_client_makes_a_series(shown, client):
+    def ask_oddly(number: int) -> None:
+        odd = f"odd-{number}"
+        client.generic(f"ODD{number}", "/rides", headers={"Authorization": odd})
+        client.post(f"/rides?{odd}", {odd: odd}, headers={"Authorization": odd})
+        client.post("/rides", odd, odd, headers={"Authorization": odd, "Idempotency-Key": odd})
+        client.post("/rides", {odd: odd}, headers={"Authorization": RIDER, "Idempotency-Key": odd})
+        client.get(f"/rides/{odd}", headers={"Authorization": odd, "X-Request-Id": odd})
+
+    ask_oddly(0)
+    before = numbers(shown()).keys()
+    for number in range(1, 20):
+        ask_oddly(number)
+
+    assert numbers(shown()).keys() == before
+    assert "odd-" not in shown()
 
 
 def test_no_key_and_no_rider_is_in_the_numbers(shown):
@@ -120,7 +156,26 @@ def test_all_processes_of_a_machine_are_added_up(stand_in, tmp_path: Path, monke
         }
 
     booked = {"operation": OPERATION, "source": "client", "outcome": "201"}
-    done = {"job": "rides.tasks.send_ride_receipt", "outcome": "done"}
+    done = {"job_name": "rides.tasks.send_ride_receipt", "outcome": "done"}
     for text in read:  # whichever of the API's two processes has answered
         assert value(text, "idempotency_request_seconds_count", **booked) == 12
         assert value(text, "idempotency_job_seconds_count", **done) == 12
+
+
+def test_an_api_that_has_too_much_to_do_refuses_no_scrape_and_counts_what_it_refused(
+    stand_in, tmp_path: Path, monkeypatch
+):
+    monkeypatch.setenv("API_THREADS", "1")
+    monkeypatch.setenv("API_QUEUE", "0")
+    one_process = processes.GRANIAN.replace("--workers 2", "--workers 1")
+    with running_api(stand_in, tmp_path, one_process) as api, ThreadPoolExecutor(1) as client:
+        stand_in.add_fault("latency", seconds=2, path=CHARGING)
+        first = client.submit(book, api.url)
+        wait_until(IdempotencyKey.objects.exists)
+
+        assert book(api.url, f"{KEY}-2").json()["code"] == "overloaded"
+        scrape = requests.get(f"{api.url}/metrics", headers=SHOWN, timeout=PATIENCE_SECONDS)
+
+        assert not first.done()
+        assert value(scrape.text, "idempotency_refusals_total", code="overloaded") == 1
+        assert requests.get(f"{api.url}/metrics", timeout=PATIENCE_SECONDS).status_code == 404

@@ -69,3 +69,9 @@ def test_all_of_them_are_seen_with_what_they_last_did_and_one_that_is_killed_is_
     running["reaper"].process.wait(30)
     assert not Heartbeat.objects.filter(worker="reaper").exists()
     assert "reaper: not running" in standing().alarms
+
+
+def test_an_api_is_seen_that_nobody_has_asked_for_anything_yet(stand_in, tmp_path, monkeypatch):
+    monkeypatch.setenv("PULSE_SECONDS", "1")
+    with running_api(stand_in, tmp_path):
+        processes.wait_until(lambda: "api" in alive())

@@ -24,17 +24,20 @@ from idempotency.http.errors import error_response
 from idempotency.http.refusals import BodyMalformed, BodyTooLarge
 from idempotency.http.waiting import seconds_to_wait
 from idempotency.stopping import watch_calls
+from idempotency.watching.metrics import count_refusal
+from idempotency.watching.pulse import pulse_of
 from rocketrides.door.answers import Answer, answer_of, django_answer
 from rocketrides.door.scopes import environ_of
 from rocketrides.door.stopping import live
 from rocketrides.door.turns import Turns, overloaded
-from rocketrides.refusals import RequestTimeout
+from rocketrides.refusals import Overloaded, RequestTimeout
 
 Message = dict[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 
 HEALTH = ("/healthz", "/readyz")
+NUMBERS = "/metrics"
 LONGEST_PATH = 255
 
 
@@ -48,8 +51,11 @@ class Door:
             active=settings.API_ACTIVE,
             longest=settings.API_QUEUE,
         )
-        # An instance that has too much to do is alive, and says so on threads of their own.
-        self._health = Turns(django_answer, threads=2, active=2, longest=20)
+        # An instance that has too much to do is alive, and says so on threads of their own. How
+        # much that is is asked for just then, and a look into the database may take its time.
+        health = Turns(django_answer, threads=2, active=2, longest=20)
+        numbers = Turns(django_answer, threads=2, active=2, longest=20)
+        self._apart = {**dict.fromkeys(HEALTH, health), NUMBERS: numbers}
         self._overloaded = answer_of(error_response(overloaded()))
         self._here = threading.local()
         self._calling: dict[tuple[str, ...], WSGIRequest] = {}
@@ -58,16 +64,19 @@ class Door:
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
+            pulse_of("api")  # it is there before its first request
             await live(receive, send, self._turns)
             return
         try:
             # First, since under too much load this is most of what is done.
-            if self._turns.is_full() and scope["path"] not in HEALTH:
+            if self._turns.is_full() and scope["path"] not in self._apart:
+                count_refusal(Overloaded.code)
                 status, headers, content = self._overloaded
                 headers = [*headers, *to_other_sites(scope), request_id_of(scope)]
             else:
                 status, headers, content = await self._answer(scope, receive)
         except IdempotencyError as error:
+            count_refusal(error.code)
             status, headers, content = answer_of(error_response(error, accept_of(scope)))
             headers += [*to_other_sites(scope), request_id_of(scope)]
         await send({"type": "http.response.start", "status": status, "headers": headers})
@@ -77,8 +86,8 @@ class Door:
         """Raises: an `IdempotencyError` where Django is not asked."""
         body = io.BytesIO()
         request = WSGIRequest(environ_of(scope, body))
-        if request.path_info in HEALTH:
-            return await self._health.take(request, receive)
+        if turns := self._apart.get(request.path_info):
+            return await turns.take(request, receive)
         view = view_at(request.path_info)
         refuse_unread = getattr(view, "refuse_unread", None)
         if refuse_unread and not is_preflight(request):

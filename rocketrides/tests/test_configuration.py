@@ -433,14 +433,16 @@ def test_production_has_no_warning_of_djangos() -> None:
     assert warned <= {"rides.W001", "rides.W002"}, result.stderr
 
 
-def test_without_tls_a_request_is_led_to_it_but_for_a_balancers_questions() -> None:
-    with granian(PRODUCTION) as address:
+def test_without_tls_a_request_is_led_to_it_but_for_what_is_asked_behind_the_proxy() -> None:
+    with granian({**PRODUCTION, "METRICS_TOKEN": "shown"}) as address:
         plain = get(f"{address}/admin/login/")
         asked = get(f"{address}/healthz")
+        scraped = get(f"{address}/metrics", {"Authorization": "Bearer shown"})
         safe = get(f"{address}/docs", BY_TLS)
 
     assert (plain.status_code, plain.headers["Location"][:8]) == (301, "https://")
     assert asked.status_code == 200
+    assert "idempotency_database_up 0.0" in scraped.text
     assert safe.status_code == 200
     assert safe.headers["Strict-Transport-Security"] == "max-age=31536000"
     assert "default-src 'self'" in safe.headers["Content-Security-Policy"]
