@@ -30,7 +30,7 @@ unexport $(filter PG% PYTHON% DJANGO_% PIP_USER PIP_TARGET PIP_PREFIX GRANIAN_% 
 .PHONY: help start test prove drills ci test-newest test-matrix test-psycopg test-queue test-pgbouncer \
 	test-failover chaos fuzz bugs evidence bench compare bench-draining bench-growth bench-profile rolling-restarts \
 	stop checks static specification app-specification explorations practice on-this-driver brokers pgbouncer \
-	debian-postgres haproxy ha-programs load-generator test-docs installed pages docs site test-examples example-wheel \
+	debian-postgres haproxy prometheus ha-programs load-generator test-docs installed pages docs site test-examples example-wheel \
 	lock audit production
 
 help:  ## say what there is
@@ -45,7 +45,7 @@ test: $(STAMP)  ## lint, type-check, and run the specification
 prove: $(STAMP)  ## the explorations: crashes at every boundary, the models, planted bugs
 	@$(RUN) sandbox during $(MAKE) --no-print-directory explorations
 
-drills: $(STAMP) haproxy  ## real processes killed, frozen, flooded and upgraded; whole demos, deploys and failovers
+drills: $(STAMP) haproxy prometheus  ## real processes killed, frozen, flooded and upgraded; whole demos, deploys and failovers
 	@$(RUN) sandbox during $(MAKE) --no-print-directory practice
 
 ci:  ## what the build server runs
@@ -69,7 +69,7 @@ test-matrix: $(STAMP) debian-postgres  ## the app's tests on each Python, Django
 test-psycopg:  ## specification, explorations and drills on psycopg 3, Django's other driver, in .venv-psycopg
 	@$(MAKE) --no-print-directory on-this-driver VENV=$(VENV_PSYCOPG) REQUIREMENTS=requirements-psycopg.txt
 
-on-this-driver: $(STAMP) haproxy
+on-this-driver: $(STAMP) haproxy prometheus
 	@$(RUN) sandbox during $(MAKE) --no-print-directory specification explorations practice
 
 IN_DOCS := $(MAKE) --no-print-directory VENV=$(VENV_DOCS) REQUIREMENTS=docs/requirements.txt
@@ -202,7 +202,8 @@ EXPLORATIONS := $(wildcard */tests/test_every_boundary*.py */tests/test_model.py
 DRILLS := idempotency/tests/adopters $(addprefix idempotency/tests/test_,clocks.py completing_many.py deploys.py indexes.py old_snapshots.py \
 		package.py phases_that_the_database_stops.py printing.py stricter_sessions.py tutorial.py worker_commands.py) \
 	$(addprefix rides/tests/,queues $(patsubst %,test_%.py,bad_input canaries canaries_of_a_run crashes creating_a_ride endless_retries \
-		defects_of_the_original haproxy haproxy_limits haproxy_tls lost_history many_payments metrics original other_sites overload pinned_workers pool raise_error \
+		defects_of_the_original haproxy haproxy_limits haproxy_tls lost_history many_payments metrics original other_sites \
+		overload pinned_workers pool prometheus raise_error \
 		reconciling_many roles seed seen_from_outside shared_signins silence simulator slow_clients stopping who_may_do_what_by_http)) \
 	$(addprefix rocketrides/tests/test_,configuration.py debug_page.py) \
 	sandbox/tests bench/tests proof/tests/test_pair.py proof/tests/test_fuzz.py
@@ -265,6 +266,10 @@ debian-postgres:
 haproxy:
 	@command -v haproxy >/dev/null && exit 0; \
 	$(call debian,haproxy) || echo "NOT TESTED below: HAProxy, which could not be installed" >&2
+
+prometheus:
+	@command -v prometheus >/dev/null && command -v promtool >/dev/null && exit 0; \
+	$(call debian,prometheus) || echo "NOT TESTED below: Prometheus, which could not be installed" >&2
 
 load-generator:
 	@command -v wrk >/dev/null && exit 0; \

@@ -24,6 +24,13 @@ from sandbox.supervisor import PATIENCE_SECONDS, free_port, wait_until
 GRANIAN = supervisor.commands()["api"]
 RUNSERVER = "exec python manage.py runserver 127.0.0.1:$PORT --noreload"
 
+WORKERS = {
+    "completer": ("completer",),
+    "enqueuer": ("enqueuer",),
+    "reaper": ("reaper",),
+    "worker": ("db_worker", "--queue-name", "*", "--no-reload", "--no-startup-delay"),
+}
+
 WEBHOOK_SECRET = "whsec_of_the_tests"
 
 COMPLAINT = re.compile(r"level=(error|critical)|\[ERROR\]|Traceback", re.IGNORECASE)

@@ -1,6 +1,7 @@
 """Prometheus, with the rules and the configuration that production has."""
 
 import contextlib
+import json
 import shutil
 import subprocess
 from collections.abc import Iterator
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import requests
+import yaml
 
 from rocketrides.environment import BASE_DIR
 from sandbox.supervisor import PATIENCE_SECONDS, environment, free_port, start, wait_until
@@ -16,6 +18,15 @@ from sandbox.supervisor import PATIENCE_SECONDS, environment, free_port, start, 
 FOLDER = BASE_DIR / "deploy" / "prometheus"
 DASHBOARD = BASE_DIR / "deploy" / "grafana" / "dashboard.json"
 PROGRAM, TOOL = shutil.which("prometheus"), shutil.which("promtool")
+
+RULES: list[dict[str, Any]] = [
+    rule
+    for group in yaml.safe_load((FOLDER / "alerts.yml").read_text())["groups"]
+    for rule in group["rules"]
+]
+PANELS = [panel for panel in json.loads(DASHBOARD.read_text())["panels"] if panel["type"] != "row"]
+QUERIES: list[str] = [target["expr"] for panel in PANELS for target in panel["targets"]]
+
 MISSING = "NOT TESTED: there is no prometheus; `make prometheus`"
 
 

@@ -11,16 +11,9 @@ from idempotency.models import Heartbeat, Rollup
 from idempotency.watching.standing import standing
 from rides.tests import processes
 from rides.tests.booking import book
-from rides.tests.processes import Running, running_api, running_command
+from rides.tests.processes import WORKERS, Running, running_api, running_command
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("riders")]
-
-WORKERS = {
-    "completer": ("completer",),
-    "enqueuer": ("enqueuer",),
-    "reaper": ("reaper",),
-    "worker": ("db_worker", "--queue-name", "*", "--no-reload", "--no-startup-delay"),
-}
 
 
 @pytest.fixture
@@ -71,7 +64,5 @@ def test_all_of_them_are_seen_with_what_they_last_did_and_one_that_is_killed_is_
     assert "reaper: not running" in standing().alarms
 
 
-def test_an_api_is_seen_that_nobody_has_asked_for_anything_yet(stand_in, tmp_path, monkeypatch):
-    monkeypatch.setenv("PULSE_SECONDS", "1")
-    with running_api(stand_in, tmp_path):
-        processes.wait_until(lambda: "api" in alive())
+def test_those_that_have_had_nothing_to_do_yet_are_seen(running):
+    processes.wait_until(lambda: alive() == {"api", *WORKERS})
