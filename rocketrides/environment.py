@@ -152,14 +152,15 @@ def words(name: str) -> list[str]:
 
 
 def one_of(name: str, allowed: Collection[str], *, default: str) -> str:
-    """Return which of the `allowed` words, in capitals, the variable has.
+    """Return which of the `allowed` words the variable has, in whatever case.
 
     Raises: SystemExit, in one line, for any other.
     """
-    word = text(name).upper() or default
-    if word not in allowed:
-        refuse_to_start(f"{name} is {word!r}, which is none of {', '.join(allowed)}")
-    return word
+    given = text(name) or default
+    for word in allowed:
+        if word.upper() == given.upper():
+            return word
+    refuse_to_start(f"{name} is {given!r}, which is none of {', '.join(allowed)}")
 
 
 def web_address(name: str) -> str:

@@ -318,6 +318,9 @@ def test_words_mean_the_same_in_small_letters_and_with_spaces_between_them() -> 
     said = {"LOG_LEVEL": "debug", "ALLOWED_HOSTS": "a.example, b.example ,", "DEBUG": " False"}
 
     assert setting("LOG_LEVEL", **{**PRODUCTION, **said}) == "DEBUG"
+    assert setting("LOG_FORMAT", **PRODUCTION) == "json"
+    assert setting("LOG_FORMAT", **PRODUCTION, **{"LOG_FORMAT": "line"}) == "line"
+    assert setting("LOG_FORMAT", **PRODUCTION, **{"LOG_FORMAT": "JSON"}) == "json"
     assert setting("ALLOWED_HOSTS", **{**PRODUCTION, **said}) == "['a.example', 'b.example']"
 
 
