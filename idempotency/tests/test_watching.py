@@ -187,6 +187,21 @@ def test_a_beat_tells_what_was_counted_and_that_the_process_is_there(counted):
     assert heartbeat.last_batch == "succeeded=1"
 
 
+def test_a_process_is_seen_at_once_and_its_last_beat_does_not_outlive_it(monkeypatch):
+    told = threading.Event()
+    beating = Pulse("completer")
+    monkeypatch.setattr(pulse, "remove_old_rollups", told.set)
+    monkeypatch.setattr(pulse, "REMOVE_EVERY_SECONDS", -1)
+    beating.start()
+    assert told.wait(PATIENCE_SECONDS)
+    assert Heartbeat.objects.exists()
+
+    beating.end()
+
+    assert not beating.is_alive()
+    assert not Heartbeat.objects.exists()
+
+
 def test_what_could_not_be_told_is_told_the_next_time(counted, monkeypatch):
     counted.add(Series("request", ORDER, "client", "201"), 0.02)
     beating = Pulse("completer")

@@ -25,6 +25,7 @@ from idempotency.watching.rollups import add_to_rollup, remove_old_rollups
 logger = logging.getLogger(__name__)
 
 REMOVE_EVERY_SECONDS = 3600
+END_WITHIN_SECONDS = 2.0
 
 BEAT = """
 INSERT INTO idempotency_heartbeat AS heartbeat
@@ -61,8 +62,10 @@ class Pulse(threading.Thread):
 
     def run(self) -> None:
         every = conf.current().pulse
-        while every and not self._ending.wait(every.total_seconds()):
-            self.beat()
+        while every:
+            self.beat()  # first, so that one that was restarted is not missed
+            if self._ending.wait(every.total_seconds()):
+                return
 
     def beat(self) -> None:
         """Tell the database; where it can't be told, the next beat tells all."""
@@ -85,6 +88,8 @@ class Pulse(threading.Thread):
     def end(self) -> None:
         """Tell the last of it, and that the process is gone."""
         self._ending.set()
+        if self.is_alive():
+            self.join(END_WITHIN_SECONDS)  # or its last beat would come after this end
         self.beat()
         try:
             self._execute(END)

@@ -4,6 +4,7 @@ import pytest
 from django.core.checks import run_checks
 from django.test import Client
 
+from idempotency.watching import latest
 from rides import watching
 from rides.standing import standing_warnings
 from rides.tests.answering import answering_with, saying
@@ -72,3 +73,14 @@ def test_an_instance_whose_key_is_refused_is_ready_and_says_so(stand_in, setting
 
     assert answer.status_code == 200
     assert any("does not say who we are" in warning for warning in answer.json()["warnings"])
+
+
+def test_an_alarm_is_a_warning_of_an_instance_that_is_ready(monkeypatch):
+    monkeypatch.setattr(latest, "READINGS", latest.Readings())
+    assert not any("not running" in said for said in Client().get("/readyz").json()["warnings"])
+    wait_until(latest.READINGS.ended)
+
+    answer = Client().get("/readyz")
+
+    assert answer.status_code == 200
+    assert "completer: not running" in answer.json()["warnings"]
