@@ -37,11 +37,16 @@ KEPT_FOR = {
     "ten": timedelta(hours=36),
     "hour": timedelta(days=35),
 }
+TIMED = ("request", "phase")
+"""What is read with its buckets."""
+
 STEPS = {"minute": timedelta(minutes=1), "ten": timedelta(minutes=10), "hour": timedelta(hours=1)}
 
-# By the unique index, from the beginning of the time that is looked at.
+# By the unique index, from the beginning of the time that is looked at. Reading an array takes a
+# driver longer than the database, so only those come that a length of time is drawn of.
 READ_ROLLUP = """
-SELECT at, what, operation, name, outcome, count, seconds, buckets
+SELECT at, what, operation, name, outcome, count, seconds,
+       CASE WHEN what = ANY(%(timed)s) THEN buckets END
   FROM idempotency_rollup
  WHERE span = %(span)s
    AND at > statement_timestamp() - %(lasts)s
@@ -94,12 +99,17 @@ def read_rollup(lasts: timedelta, *whats: str) -> Sequence[Counted]:
         lasts: how far back.
         whats: the kinds of `Series.what` that are asked for.
     """
-    values = {"span": span_of(lasts), "lasts": lasts, "whats": list(whats)}
+    values = {
+        "span": span_of(lasts),
+        "lasts": lasts,
+        "whats": list(whats),
+        "timed": list(TIMED),
+    }
     with connection.cursor() as cursor:
         cursor.execute(READ_ROLLUP, values)
         rows = cursor.fetchall()
     return [
-        Counted(at, Series(*series), Tally(count, seconds, list(buckets)))
+        Counted(at, Series(*series), Tally(count, seconds, buckets or [0] * (len(LIMITS) + 1)))
         for at, *series, count, seconds, buckets in rows
     ]
 
