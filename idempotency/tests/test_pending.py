@@ -34,6 +34,7 @@ from idempotency.support.positions import Position
 from idempotency.tests import bookshop
 from idempotency.tests import ledger as provider
 from idempotency.tests.ledger import Fault
+from idempotency.watching.standing import standing
 from idempotency.workers.completing import complete_due_keys, complete_key
 from idempotency.workers.due import find_due_keys
 from idempotency.workers.reaping import reap
@@ -590,3 +591,14 @@ def test_what_has_ended_is_not_asked_about_by_the_undo_that_follows(customer, ke
 
     assert customer.post({}, key, to="/relays").json()["code"] == "cancelled"
     assert [payment["status"] for payment in ledger.payments] == ["refunded", "failed"]
+
+
+def test_what_is_pending_elsewhere_is_counted_and_its_age_is_no_alarm(pending):
+    let_pass(timedelta(minutes=50))
+    tiles = {tile.name: tile for tile in standing().tiles}
+
+    assert (tiles["unfinished"].count, tiles["pending"].count) == (1, 1)
+    assert not tiles["unfinished"].alarm
+    ended = dict.fromkeys(("pending_since", "pending_answer", "gives_up_at", "foreign_reference"))
+    IdempotencyKey.objects.update(**ended)
+    assert next(tile for tile in standing().tiles if tile.name == "unfinished").alarm

@@ -34,9 +34,11 @@ OLDEST = {
 }
 
 # Unfinished ones, without those that wait for a person. What is unknown has been sent, and nobody
-# works on it.
+# works on it. What is pending elsewhere may be so for days, and is as old as it likes.
 UNFINISHED = f"""
-SELECT count(*), EXTRACT(EPOCH FROM statement_timestamp() - min(created_at)),
+SELECT count(*),
+       EXTRACT(EPOCH FROM statement_timestamp()
+                          - min(created_at) FILTER (WHERE pending_since IS NULL)),
        count(*) FILTER (WHERE is_unknown),
        EXTRACT(EPOCH FROM statement_timestamp() - min(foreign_sent_at) FILTER (WHERE is_unknown)),
        count(*) FILTER (WHERE pending_since IS NOT NULL)
