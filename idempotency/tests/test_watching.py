@@ -81,6 +81,28 @@ def test_phases_claims_and_failures_are_counted_once_they_are_committed(
     assert names >= {("claim", "taken_by_completer"), ("request", "completer")}
 
 
+def test_what_a_foreign_system_calls_its_status_is_in_the_way_of_nothing(
+    customer, key, counted, stored, ledger
+):
+    customer.send(key)
+    odd = [
+        "O\x00K",
+        "a status of a whole sentence",
+        "x" * 150 + "1",
+        "x" * 150 + "2",
+        "",
+        503,
+        None,
+    ]
+    calls = [{"status": status} for status in odd]
+    counts.count_entries(key=stored(), entries=[{"event": "pay", "calls": [*calls, {}]}])
+    Pulse("completer").beat()
+
+    told = Rollup.objects.filter(span="hour", what="answer").values_list("outcome", "count")
+    assert dict(told) == {"other": 5, "503": 1, "None": 1, "none": 1}
+    assert Heartbeat.objects.exists()
+
+
 def test_counting_costs_no_statement(customer, key, counted, settings, ledger):
     customer.send(key)
     with CaptureQueriesContext(connection) as replayed:

@@ -6,12 +6,15 @@ seconds `pulse` adds it to the rollup. A process that is killed takes its last s
 
 import bisect
 import os
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from threading import Lock
 from typing import Any, NamedTuple
 
 from idempotency.watched import LIMITS
+
+LIKE_A_STATUS = re.compile(r"[A-Za-z0-9_.-]{1,40}")
 
 OF_A_CLAIM = ("claimed", "retried", "taken_by_completer", "taken_by_reaper", "reviewed")
 
@@ -92,8 +95,7 @@ def count_entries(*, key: Any, entries: Sequence[Mapping[str, Any]], **_: Any) -
         seconds = entry.get("ms", 0.0) / 1000
         COUNTS.add(Series(what_of(entry), key.operation, str(entry["event"]), ""), seconds)
         for call in entry.get("calls", ()):
-            outcome = "replayed" if call.get("replayed") else str(call.get("status", "none"))
-            COUNTS.add(Series("answer", key.operation, "", outcome))
+            COUNTS.add(Series("answer", key.operation, "", status_of(call)))
 
 
 def what_of(entry: Mapping[str, Any]) -> str:
@@ -101,6 +103,18 @@ def what_of(entry: Mapping[str, Any]) -> str:
     if entry["event"] in OF_A_CLAIM:
         return "claim"
     return "failure" if "error" in entry else "phase"
+
+
+def status_of(call: Mapping[str, Any]) -> str:
+    """Return the status that an answer is counted under: a number, or a word like one.
+
+    What it is a foreign system may say, and a name that no column takes would be in the way of
+    everything else that is to be told.
+    """
+    if call.get("replayed"):
+        return "replayed"
+    status = str(call.get("status", "none"))
+    return status if LIKE_A_STATUS.fullmatch(status) else "other"
 
 
 def count_job(*, job_name: str, outcome: str, seconds: float, **_: Any) -> None:

@@ -5,6 +5,7 @@ A folder is one machine's, or one container's: it is by their pids that processe
 """
 
 import fcntl
+import os
 import re
 import time
 from collections import defaultdict
@@ -51,10 +52,20 @@ def add_up_ended(folder: Path) -> None:
     ended: dict[str, list[Path]] = defaultdict(list)
     for path in sorted(folder.iterdir()):
         found = OF_A_PROCESS.fullmatch(path.name)
-        if found and not Path("/proc", found[2]).exists():
+        if found and not _is_there(int(found[2])):
             ended[found[1]].append(path)
     for kind, paths in ended.items():
         _add_up(paths, folder / f"{kind}_ended.db")
+
+
+def _is_there(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass  # another user's, and there
+    return True
 
 
 def _add_up(paths: Sequence[Path], into: Path) -> None:

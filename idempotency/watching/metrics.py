@@ -28,7 +28,7 @@ from prometheus_client.registry import Collector
 from idempotency import conf
 from idempotency.signals import answered, job_ended, journaled
 from idempotency.watched import LIMITS
-from idempotency.watching.counts import what_of
+from idempotency.watching.counts import status_of, what_of
 from idempotency.watching.ended import Busy, add_up_ended, alone_in
 from idempotency.watching.latest import read_standing
 
@@ -76,8 +76,7 @@ def observe_entries(*, key: Any, entries: Sequence[Mapping[str, Any]], **_: Any)
         else:
             PHASE_SECONDS.labels(key.operation, event).observe(entry.get("ms", 0.0) / 1000)
         for call in entry.get("calls", ()):
-            status = "replayed" if call.get("replayed") else str(call.get("status", "none"))
-            ANSWERS.labels(key.operation, status).inc()
+            ANSWERS.labels(key.operation, status_of(call)).inc()
 
 
 def observe_job(*, job_name: str, outcome: str, seconds: float, **_: Any) -> None:

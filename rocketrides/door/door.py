@@ -36,8 +36,8 @@ Message = dict[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 
-HEALTH = ("/healthz", "/readyz")
-NUMBERS = "/metrics"
+APART = ("/healthz", "/readyz", "/metrics")
+"""What whoever watches the service asks, above all where it does badly."""
 LONGEST_PATH = 255
 
 
@@ -51,11 +51,11 @@ class Door:
             active=settings.API_ACTIVE,
             longest=settings.API_QUEUE,
         )
-        # An instance that has too much to do is alive, and says so on threads of their own. How
-        # much that is is asked for just then, and a look into the database may take its time.
-        health = Turns(django_answer, threads=2, active=2, longest=20)
-        numbers = Turns(django_answer, threads=2, active=2, longest=20)
-        self._apart = {**dict.fromkeys(HEALTH, health), NUMBERS: numbers}
+        # An instance that has too much to do is alive, and says so on threads of their own; at each
+        # address others, since two of them look into the database, which may hang.
+        self._apart = {
+            path: Turns(django_answer, threads=2, active=2, longest=20) for path in APART
+        }
         self._overloaded = answer_of(error_response(overloaded()))
         self._here = threading.local()
         self._calling: dict[tuple[str, ...], WSGIRequest] = {}

@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -450,6 +451,24 @@ def test_without_tls_a_request_is_led_to_it_but_for_what_is_asked_behind_the_pro
     assert safe.headers["Strict-Transport-Security"] == "max-age=31536000"
     assert "default-src 'self'" in safe.headers["Content-Security-Policy"]
     assert "frame-ancestors 'none'" in safe.headers["Content-Security-Policy"]
+
+
+def test_an_instance_whose_database_never_answers_is_alive_and_has_its_numbers() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent, ThreadPoolExecutor(4) as asking:
+        silent.settimeout(10)
+        database = f"postgres://nobody@127.0.0.1:{silent.getsockname()[1]}/nowhere"
+        of_it = {**PRODUCTION, "DATABASE_URL": database, "METRICS_TOKEN": "shown"}
+        with granian(of_it) as address:
+            assert get(f"{address}/healthz").status_code == 200
+            asked = [asking.submit(requests.get, f"{address}/readyz", timeout=30) for _ in range(4)]
+            held = [silent.accept()[0] for _ in range(2)]  # as many as are asked at a time
+
+            assert requests.get(f"{address}/healthz", timeout=2).status_code == 200
+            scraped = get(f"{address}/metrics", {"Authorization": "Bearer shown"})
+            assert "idempotency_database_up 0.0" in scraped.text
+            for session in (silent, *held):
+                session.close()
+            assert {answer.result().status_code for answer in asked} == {503}
 
 
 @contextmanager
