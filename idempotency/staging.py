@@ -26,8 +26,8 @@ STAGE_JOB = """
 INSERT INTO idempotency_stagedjob
        (job_id, job_name, job_args, run_after, priority, queue_name, backend, created_at)
 VALUES (%(job_id)s, %(job_name)s, %(job_args)s::jsonb,
-        %(run_after)s::timestamptz, %(priority)s, %(queue_name)s, %(backend)s,
-        statement_timestamp())
+        NULLIF(GREATEST(%(run_after)s::timestamptz, statement_timestamp()), statement_timestamp()),
+        %(priority)s, %(queue_name)s, %(backend)s, statement_timestamp())
 """
 
 # In JSON a backslash is one of a pair, or begins an escape.

@@ -318,6 +318,7 @@ def _take_deliveries_back(jobs: Sequence[Prepared]) -> None:
     values: dict[str, Any] = {
         "job_ids": [prepared.job.job_id for prepared in jobs],
         "redelivery_after": conf.current().redelivery_after,
+        "max_deliveries": conf.current().max_deliveries,
     }
     _change(TAKE_DELIVERIES_BACK, values)
 

@@ -34,11 +34,20 @@ RETURNING id
 
 # Those that it has passed over and that are not done: somebody works on them, or did just now.
 ARE_IN_HAND = f"""
-SELECT id, statement_timestamp()
+SELECT id, locked_at, statement_timestamp()
   FROM idempotency_idempotencykey
  WHERE id = ANY(%(key_ids)s)
    AND recovery_point <> '{FINISHED}'
    AND needs_review_at IS NULL
+"""  # noqa: S608
+
+# Such a key is due when the lease that was seen will have ended, should its process have died.
+DUE_AFTER_LEASE = f"""
+UPDATE idempotency_idempotencykey
+   SET run_after = LEAST(run_after, %(lease_ends_at)s)
+ WHERE id = %(key_id)s
+   AND locked_at = %(locked_at)s
+   AND recovery_point <> '{FINISHED}'
 """  # noqa: S608
 
 
@@ -82,6 +91,10 @@ def _make_due(key_ids: Sequence[int]) -> None:
             return
         cursor.execute(ARE_IN_HAND, {"key_ids": passed_over})
         rows = cursor.fetchall()
+        for key_id, locked_at, _ in rows:
+            if locked_at:
+                lease = {"locked_at": locked_at, "lease_ends_at": locked_at + settings.lock_timeout}
+                cursor.execute(DUE_AFTER_LEASE, {"key_id": key_id, **lease})
     if rows:
-        in_hand, now = [key_id for key_id, _ in rows], rows[0][1]
+        in_hand, now = [key_id for key_id, *_ in rows], rows[0][2]
         stage_job(look_again.using(run_after=now + LOOK_AGAIN_IN), in_hand)
