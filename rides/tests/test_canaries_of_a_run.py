@@ -7,6 +7,7 @@ import json
 import time
 import uuid
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +53,8 @@ MAY_STAND = {
     PLACE: {"rides_ride.origin_lat", "idempotency_idempotencykey.request_params"},
     **{canary: set() for canary in NOWHERE},
 }
+
+LEASE = timedelta(seconds=90)
 
 WORKERS = {
     "completer": ("completer",),
@@ -179,6 +182,12 @@ def everything_happens(service: Service) -> None:
     terminate_the_services_sessions(service.database)
     service.send(6)
     service.running["completer"].kill()
+    # What it had in hand is another's when its lease has ended.
+    rows(
+        service.session,
+        "UPDATE idempotency_idempotencykey SET locked_at = locked_at - %s",
+        (LEASE,),
+    )
     wait_until(lambda: service.send(6).status_code == 201)
     service.manage("completer", "--once")
     forge_an_event(service)
