@@ -15,7 +15,8 @@ SELECT :rider, 'floor-' || gen_random_uuid() || '-0000000000', 'rides.CreateRide
        '6d6157257c701e4505e7923589787d21e26dd618a1dc3ff5fb9a946a7a4b0b7b',
        '127.0.0.1'::inet, gen_random_uuid(), 'started', 1, gen_random_uuid(),
        now, now, now, NULL, now + '300 seconds'::interval, '',
-       jsonb_build_array(jsonb_build_object('at', now, 'event', 'claimed', 'attempt', 1))
+       jsonb_build_array(jsonb_build_object('at', now, 'event', 'claimed', 'attempt', 1,
+                                            'request_id', replace(gen_random_uuid()::text, '-', '')))
   FROM (SELECT clock_timestamp() AS now) AS clock
     ON CONFLICT (user_id, idempotency_key) DO NOTHING
 RETURNING id AS key_id \gset
@@ -74,7 +75,10 @@ UPDATE idempotency_idempotencykey
        needs_review_at       = NULL,
        journal               = journal || jsonb_build_array(
          jsonb_build_object('at', clock_timestamp(), 'event', 'charge_rider', 'attempt', 1,
-                            'recovery_point', 'ride_created', 'ms', 2.1),
+                            'recovery_point', 'ride_created', 'ms', 2.1,
+                            'calls', jsonb_build_array(jsonb_build_object(
+                              'request_id', 'req_' || left(md5('' || :ride_id::bigint), 24),
+                              'status', 200))),
          jsonb_build_object('at', clock_timestamp(), 'event', 'record_charge', 'attempt', 1,
                             'recovery_point', 'charge_created', 'ms', 2.1),
          jsonb_build_object('at', clock_timestamp(), 'event', 'send_receipt', 'attempt', 1,

@@ -8,6 +8,7 @@ from django.db import connection, transaction
 
 from idempotency import claims
 from idempotency.jobs import enqueuing
+from idempotency.leases import growth_of_journal
 from idempotency.support.positions import beginning
 from idempotency.tests.conftest import Customer
 from idempotency.workers import overdue, reaping
@@ -137,6 +138,7 @@ def test_the_completer_reads_the_key_that_is_due(plan):
         clock_tolerance=timedelta(seconds=5),
         lock_timeout=timedelta(seconds=90),
         completer_pause=timedelta(seconds=60),
+        **growth_of_journal(1),
     )
 
     assert "idempotency_key_due" in index_of(taken)
@@ -216,6 +218,7 @@ def test_the_reapers_review_looks_at_unfinished_keys_only(plan):
         retention=timedelta(minutes=15),
         lock_timeout=timedelta(seconds=90),
         completer_pause=timedelta(seconds=60),
+        **growth_of_journal(1),
     )
 
     assert "idempotency_key_due" in index_of(taken)

@@ -15,6 +15,7 @@ from django.test.utils import CaptureQueriesContext
 
 from idempotency import claims
 from idempotency.claims import take_over_next_due_key
+from idempotency.leases import growth_of_journal
 from idempotency.models import IdempotencyKey, ReaperPosition
 from idempotency.support.positions import Position, beginning
 from idempotency.workers import reaping, snapshots
@@ -245,6 +246,7 @@ VALUES = {
     "recovery_point": None,
     "lock_timeout": timedelta(seconds=90),
     "completer_pause": timedelta(seconds=60),
+    **growth_of_journal(1),
     "completer_attempts": 1,
     "clock_tolerance": timedelta(seconds=5),
     "unfinished_since": None,

@@ -36,13 +36,15 @@ from sandbox.supervisor import wait_until
 
 pytestmark = [pytest.mark.timeout(180), pytest.mark.django_db(transaction=True)]
 
-EMAIL = "canary-rider@example.com"
+# PostgreSQL's log is everybody's, and has what other tests and earlier runs left there.
+MARK = uuid.uuid4().hex[:8]
+EMAIL = f"canary-{MARK}@example.com"
 ADDRESS = "203.0.113.177"
-PLACE = "31.4159265358"
-HEAD = "canary-head"
-WORDS = "canary-words"
-SECRET = "canarysecret" * 4
-KEY = "canary-key-of-the-client"
+PLACE = f"31.{int(MARK, 16) % 10**9:09}5"
+HEAD = f"canary-head-{MARK}"
+WORDS = f"canary-words-{MARK}"
+SECRET = f"canarysecret{MARK}" * 2
+KEY = f"canary-key-{MARK}-of-the-client"
 
 PERSONAL = (EMAIL, ADDRESS, PLACE)
 NOWHERE = (HEAD, WORDS, SECRET)

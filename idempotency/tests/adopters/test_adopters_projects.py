@@ -35,6 +35,7 @@ print(json.dumps({{**counted, "unfinished": unfinished}}))
 """
 
 A_MINUTE_PASSES = """
+import pytest  # without a test's runner, and with DEBUG off, the next line is refused
 from datetime import timedelta
 from idempotency.testing.clock import let_time_pass
 let_time_pass(timedelta(minutes=1))
