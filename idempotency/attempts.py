@@ -296,6 +296,7 @@ class Attempt:
         progress = Progress(
             recovery_point=self.operation.key.recovery_point,
             pending=pending,
+            pending_since=self._claimed().key.pending_since,
             run_again_in=pending.ask_again_in,
             takes_back_attempt=self.lease.is_completers,
             journal=[entry | {"pending": True}],

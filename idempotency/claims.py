@@ -20,7 +20,14 @@ from idempotency import conf
 from idempotency.database import connection
 from idempotency.database_errors import waited_for_an_insert_into
 from idempotency.exceptions import RequestInProgress, TooManyUnfinished
-from idempotency.leases import Lease, journal_and, lease_clock, lease_end
+from idempotency.leases import (
+    NOW,
+    Lease,
+    growth_of_journal,
+    journal_and,
+    lease_clock,
+    lease_end,
+)
 from idempotency.models import FINISHED, STARTED, IdempotencyKey
 from idempotency.support.context import REQUEST_ID
 from idempotency.support.positions import Position
@@ -96,19 +103,20 @@ class StoredKey:
 
 # A plain read: no row lock, no transaction id, so a finished key is answered without a flush.
 FIND_KEY = f"""
-SELECT {_SELECTED}, clock_timestamp()
+SELECT {_SELECTED}, statement_timestamp()
   FROM idempotency_idempotencykey
  WHERE user_id = %(user_id)s AND idempotency_key = %(idempotency_key)s
 """  # noqa: S608 - column names of our own model
 
 # Whether a user may have another unfinished key. It reads no more of them than the limit, by
-# `idempotency_key_unfinished`. Claims that commit at the same moment do not see each other, so
-# a burst goes beyond the limit by as many as are worked on at once, and no further.
+# `idempotency_key_unfinished`, whose expression this is. Claims that commit at the same moment do
+# not see each other, so a burst goes beyond the limit by as many as are worked on at once, and no
+# further.
 _HAS_ROOM = f"""(%(max_unfinished)s::bigint IS NULL
         OR %(max_unfinished)s > (
            SELECT count(*)
              FROM (SELECT FROM idempotency_idempotencykey
-                    WHERE user_id = %(user_id)s AND recovery_point <> '{FINISHED}'
+                    WHERE (CASE WHEN recovery_point <> '{FINISHED}' THEN user_id END) = %(user_id)s
                     LIMIT %(max_unfinished)s) AS unfinished))"""  # noqa: S608
 
 # The claim of a fresh key, or its staging: then nobody holds it, and the completer is due at once.
@@ -124,16 +132,17 @@ SELECT %(user_id)s, %(idempotency_key)s, %(request_method)s, %(request_path)s,
        %(request_params)s::jsonb, %(fingerprint)s,
        %(operation)s, %(path_kwargs)s::jsonb,
        %(origin_ip)s::inet, %(foreign_key)s::uuid, '{STARTED}', 1, %(lease_token)s::uuid,
-       now, now, CASE WHEN %(is_claimed)s THEN now END,
-       CASE WHEN %(begins_foreign_phase)s THEN now END,
-       now + %(completer_grace)s, '',
-       jsonb_build_array(jsonb_build_object('at', now, 'event', %(event)s::text, 'attempt', 1)
-                         || %(said)s::jsonb)
-  FROM (SELECT clock_timestamp() AS now) AS clock
+       statement_timestamp(), statement_timestamp(),
+       statement_timestamp() + %(is_claimed)s::interval,
+       statement_timestamp() + %(begins_foreign_phase)s::interval,
+       statement_timestamp() + %(completer_grace)s, '',
+       jsonb_build_array(
+         jsonb_build_object('at', statement_timestamp(), 'event', %(event)s::text, 'attempt', 1)
+         || %(said)s::jsonb)
  WHERE {_HAS_ROOM}
     ON CONFLICT (user_id, idempotency_key) DO NOTHING
 RETURNING {_SELECTED}
-"""  # noqa: S608
+"""
 
 # Why nothing was inserted: the user has too many, or the key is there by now.
 IS_REFUSED = f"""
@@ -147,22 +156,23 @@ SELECT NOT {_HAS_ROOM}
 # changes the fencing token, so whoever held it before can write nothing more. After it the
 # completer waits at least its pause. A lease that was taken in the future has ended: the database's
 # clock was wrong.
-_ENTRY = """jsonb_build_array(jsonb_build_object(
-                       'at', clock_timestamp(), 'event', %(event)s::text, 'attempt', attempt + 1,
-                       'recovery_point', COALESCE(%(recovery_point)s, recovery_point))
-                     || %(said)s::jsonb)"""
+_ENTRY = """(jsonb_build_object('at', statement_timestamp(), 'event', %(event)s::text)
+          || ('{{"attempt": ' || (attempt + 1)::text || ', "recovery_point": "'
+              || replace(replace(COALESCE(%(recovery_point)s, recovery_point), '\\', '\\\\'),
+                         '"', '\\"') || '"}}')::jsonb
+          || %(said)s::jsonb)"""
 
 _TAKE_OVER = f"""
 {{next}}UPDATE idempotency_idempotencykey
    SET needs_review_at = NULL,
        recovery_point  = COALESCE(%(recovery_point)s, recovery_point),{{besides}}
-       locked_at   = clock_timestamp(),
-       last_run_at = clock_timestamp(),
+       locked_at   = statement_timestamp(),
+       last_run_at = statement_timestamp(),
        attempt     = attempt + 1,
        lease_token = %(lease_token)s,
-       run_after   = GREATEST(run_after, clock_timestamp() + %(completer_pause)s),
+       run_after   = GREATEST(run_after, statement_timestamp() + %(completer_pause)s),
        completer_attempts = completer_attempts + %(completer_attempts)s,
-       journal     = {journal_and(_ENTRY, "1")}
+       journal     = {journal_and(_ENTRY)}
  WHERE id = {{which}}
 RETURNING {_SELECTED}{{returned}}
 """  # noqa: S608
@@ -246,16 +256,15 @@ REOPEN_KEY = _TAKE_OVER.format(
 # it, so a process that lives after all can write nothing more. Its call to a foreign system may
 # still arrive, as after a lease that has run out; the next attempt sends the same, under the same
 # key.
-_END = """jsonb_build_array(jsonb_build_object(
-                       'at', statement_timestamp(), 'event', 'lease_ended', 'attempt', attempt)
-                     || %(said)s::jsonb)"""
+_END = """(jsonb_build_object('at', statement_timestamp(), 'event', 'lease_ended')
+          || ('{"attempt": ' || attempt::text || '}')::jsonb || %(said)s::jsonb)"""
 
 END_LEASE = f"""
 UPDATE idempotency_idempotencykey
    SET locked_at   = NULL,
        lease_token = %(lease_token)s,
        run_after   = LEAST(run_after, statement_timestamp()),
-       journal     = {journal_and(_END, "1")}
+       journal     = {journal_and(_END)}
  WHERE id = %(id)s
    AND lease_token = %(seen_token)s
    AND locked_at IS NOT NULL
@@ -288,9 +297,9 @@ def insert_key(
     """
     asked_at = lease_clock()
     values = {
-        "is_claimed": True,
+        "is_claimed": NOW,
         "event": "claimed",
-        "begins_foreign_phase": begins_foreign_phase,
+        "begins_foreign_phase": NOW if begins_foreign_phase else None,
         "completer_grace": conf.current().completer_grace,
         "max_unfinished": max_unfinished,
     }
@@ -305,9 +314,9 @@ def stage_key(new_key: NewKey) -> bool:
     inserted. In the caller's transaction.
     """
     values = {
-        "is_claimed": False,
+        "is_claimed": None,
         "event": "staged",
-        "begins_foreign_phase": False,
+        "begins_foreign_phase": None,
         "completer_grace": timedelta(0),
         "max_unfinished": None,
     }
@@ -416,6 +425,7 @@ def end_lease(key: IdempotencyKey, *, reviewer: str, reason: str) -> bool:
         "seen_token": key.lease_token,
         "lease_token": uuid4(),
         "said": _said({"reviewer": reviewer, "reason": reason}),
+        **growth_of_journal(1),
     }
     with connection.cursor() as cursor:
         cursor.execute(END_LEASE, values)
@@ -459,6 +469,7 @@ def _take_over(
         "clock_tolerance": settings.clock_tolerance,
         "lock_timeout": settings.lock_timeout,
         "completer_pause": settings.completer_pause,
+        **growth_of_journal(1),
     }
     asked_at = lease_clock()
     with connection.cursor() as cursor:

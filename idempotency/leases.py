@@ -9,7 +9,7 @@ import json
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -28,18 +28,23 @@ JOURNAL_LIMIT = 200
 """A key keeps its first entry and its latest ones: a client may retry without end."""
 
 
-def journal_and(entries: str, count: str) -> str:
+def journal_and(entries: str) -> str:
     """The journal with more entries as SQL: of those between, the oldest go beyond its limit.
 
-    It grows in the statement that moves the key, so the timeline costs none of its own.
+    It grows in the statement that moves the key, so the timeline costs none of its own. Its values
+    are those of `growth_of_journal`.
     """
-    length = f"jsonb_array_length(journal) + {count}"
     return f"""
-       CASE WHEN {length} <= {JOURNAL_LIMIT} THEN journal
-            ELSE jsonb_path_query_array(
-                   journal, '$[0, $oldest to last]',
-                   jsonb_build_object('oldest', {length} - {JOURNAL_LIMIT - 1})) END
+       CASE WHEN jsonb_array_length(journal) + %(count)s <= {JOURNAL_LIMIT} THEN journal
+            ELSE jsonb_path_query_array(journal, %(kept)s::jsonpath) END
        || {entries}"""
+
+
+def growth_of_journal(count: int) -> dict[str, Any]:
+    """Return the values of `journal_and`, for so many entries: which of a full one are kept."""
+    latest = JOURNAL_LIMIT - 1 - count
+    kept = f"$[0, last - {latest - 1} to last]" if latest > 0 else "$[0]"
+    return {"count": count, "kept": kept}
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +76,8 @@ class Progress:
     begins_foreign_phase: bool = False
     response: Response | None = None
     pending: Pending | None = None
+    pending_since: datetime | None = None
+    """Since when it has been, where it was before; the holder of the lease knows."""
     keeps_pending: bool = False
     """Whether what is pending stays so. Otherwise it has ended with this transaction."""
     last_error: str = ""
@@ -113,8 +120,8 @@ UPDATE idempotency_idempotencykey
        foreign_reference     = CASE WHEN %(keeps_pending)s
                                     THEN foreign_reference ELSE %(foreign_reference)s END,
        gives_up_at           = LEAST(
-                                 CASE WHEN %(keeps_pending)s THEN gives_up_at
-                                      ELSE pending_since + %(gives_up_after)s::interval END,
+                                 CASE WHEN %(keeps_pending)s THEN gives_up_at END,
+                                 %(gives_up_at)s::timestamptz,
                                  statement_timestamp() + %(gives_up_after)s::interval),
        completer_attempts    = completer_attempts - %(attempts_taken_back)s,
        response_code         = %(response_code)s,
@@ -123,7 +130,7 @@ UPDATE idempotency_idempotencykey
        response_headers      = %(response_headers)s::jsonb,
        last_error            = %(last_error)s,
        needs_review_at       = statement_timestamp() + %(needs_review)s::interval,
-       journal               = {journal_and(_ENTRIES, "%(count)s")}
+       journal               = {journal_and(_ENTRIES)}
  WHERE id = %(key_id)s
    AND lease_token = %(lease_token)s
    AND recovery_point <> '{FINISHED}'
@@ -150,6 +157,7 @@ def write_progress(lease: Lease, progress: Progress) -> Lease:
         "pending_answer": pending.text if pending else None,
         "foreign_reference": pending.reference if pending else None,
         "gives_up_after": pending.gives_up_after if pending else None,
+        "gives_up_at": _first_given_up_at(progress),
         "attempts_taken_back": int(progress.takes_back_attempt),
         "response_code": response.status if response else None,
         "response_body": response.content if response else None,
@@ -157,7 +165,7 @@ def write_progress(lease: Lease, progress: Progress) -> Lease:
         "response_content_type": response.content_type if response else None,
         "last_error": progress.last_error,
         "needs_review": NOW if progress.needs_review else None,
-        "count": len(progress.journal),
+        **growth_of_journal(len(progress.journal)),
         "entries": _as_json(progress.journal, lease.attempt),
     }
     asked_at = lease_clock()
@@ -166,6 +174,13 @@ def write_progress(lease: Lease, progress: Progress) -> Lease:
         if cursor.rowcount != 1:
             raise lease_lost()
     return replace(lease, ends_at=lease_end(asked_at))
+
+
+def _first_given_up_at(progress: Progress) -> datetime | None:
+    """When something is given up that was pending before: by when it began, not by now."""
+    if progress.pending is None or progress.pending_since is None:
+        return None
+    return progress.pending_since + progress.pending.gives_up_after
 
 
 def lease_lost() -> LeaseLost:

@@ -26,9 +26,8 @@ STAGE_JOB = """
 INSERT INTO idempotency_stagedjob
        (job_id, job_name, job_args, run_after, priority, queue_name, backend, created_at)
 VALUES (%(job_id)s, %(job_name)s, %(job_args)s::jsonb,
-        CASE WHEN %(run_after)s::timestamptz > clock_timestamp()
-             THEN %(run_after)s::timestamptz END,
-        %(priority)s, %(queue_name)s, %(backend)s, clock_timestamp())
+        NULLIF(GREATEST(%(run_after)s::timestamptz, statement_timestamp()), statement_timestamp()),
+        %(priority)s, %(queue_name)s, %(backend)s, statement_timestamp())
 """
 
 # In JSON a backslash is one of a pair, or begins an escape.

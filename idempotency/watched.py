@@ -9,6 +9,20 @@ from django.db import models
 from django.db.models import Q
 from django.db.models.functions import Now
 
+LIMITS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+"""Seconds: a bucket has what took no longer than its limit, and one more has the rest."""
+
+# How what is inserted into the rollup is added to what is there, as SQL.
+ADDED_UP = """
+    ON CONFLICT (span, at, what, operation, name, outcome) DO UPDATE
+   SET count   = rollup.count + EXCLUDED.count,
+       seconds = rollup.seconds + EXCLUDED.seconds,
+       buckets = ARRAY(SELECT mine + more
+                         FROM unnest(rollup.buckets, EXCLUDED.buckets)
+                              WITH ORDINALITY AS pair (mine, more, place)
+                        ORDER BY place)
+"""
+
 
 class Buckets(models.Field):
     """How many took how long: whole numbers, in PostgreSQL's own array.

@@ -195,6 +195,8 @@ class AuditRecord(models.Model):
         REVIEWED_ADOPT = "review.adopt"
         REVIEWED_UNDO = "review.undo"
         REVIEWED_CLOSE = "review.close"
+        REVIEWED_RUN_NOW = "review.run_now"
+        REVIEWED_LET_GO = "review.let_go"
         REFUNDED_AGAIN = "review.refund_again"
         SETTLED_BY_HAND = "review.settle"
 

@@ -1,15 +1,11 @@
 """How a request is found by its ride: by the ride's number or public id, or by what paid for it."""
 
-import re
-
 from django.db.models import Q
 
-from idempotency.admin.searching import MOST_FOUND
+from idempotency.admin.searching import MOST_FOUND, uuids_from
 from rides.models import Ride
 
-UUID_TEXT = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
-
-SAID = "the beginning of a charge (ch_…) or a payment (pi_…), a ride's public id"
+SAID = "that of a charge (ch_…), a payment (pi_…) or a ride's public id"
 
 
 def keys_of_ride(term: str) -> list[int]:
@@ -18,8 +14,8 @@ def keys_of_ride(term: str) -> list[int]:
         named = Q(stripe_charge_id__startswith=term)
     elif term.startswith("pi_"):
         named = Q(stripe_payment_intent_id__startswith=term)
-    elif UUID_TEXT.fullmatch(term):
-        named = Q(public_id=term) | Q(foreign_key=term)
+    elif between := uuids_from(term):
+        named = Q(public_id__range=between) | Q(foreign_key__range=between)
     else:
         return []
     rides = Ride.objects.filter(named, idempotency_key__isnull=False)

@@ -11,6 +11,8 @@ from uuid import UUID
 from django.contrib import admin
 from django.contrib.auth import get_user_model
 from django.db.models import Case, CharField, Q, QuerySet, Value, When
+from django.db.models.functions import Left
+from django.db.models.lookups import StartsWith
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.loader import render_to_string
 from django.urls import reverse
@@ -44,8 +46,11 @@ from idempotency.parameters import readable_parameters
 from idempotency.review.pages import ReviewPages
 from idempotency.review.row_pages import RowPages
 
+BEGINNING = 16
+"""How many characters of a key the index `idempotency_key_beginning` has."""
+
 MOST_USERS = 20
-"""Of one name, or of one e-mail address: usually there is one."""
+"""Of one name, or of one beginning: usually there is one."""
 
 
 @admin.register(IdempotencyKey)
@@ -111,7 +116,7 @@ class IdempotencyKeyAdmin(MasksPersonalData, ActPages, ReviewPages, ReadOnlyAdmi
 
     @property
     def search_help_text(self) -> str:  # type: ignore[override]
-        known = ["the beginning of a key", "a user's whole name or e-mail address", "a number"]
+        known = ["The beginning of a key", "that of a user's name or e-mail address", "a number"]
         known += [said for said, _ in searching.WAYS]
         return f"{', '.join(known)}. A request id stands in the log: look for it there."
 
@@ -126,7 +131,7 @@ class IdempotencyKeyAdmin(MasksPersonalData, ActPages, ReviewPages, ReadOnlyAdmi
         by_user = Q(user__in=users) if users else Q()
         found = searching.ids_of(term)
         by_rows = Q(pk__in=found) if found else Q()
-        return by_number | by_user | by_rows | Q(idempotency_key__startswith=term)
+        return by_number | by_user | by_rows | beginning_with(term)
 
     @admin.display(description="key")
     def short_key(self, key: IdempotencyKey) -> SafeString:
@@ -184,16 +189,26 @@ def _shown(kept: dict[str, Any]) -> str:
     return json.dumps(readable_parameters(kept), indent=2, ensure_ascii=False)
 
 
+def beginning_with(term: str) -> Q:
+    """Select keys by their beginning, by the index that has the first characters of each."""
+    first = Left("idempotency_key", BEGINNING)
+    begins = Q(StartsWith(first, term[:BEGINNING]))
+    return begins & Q(idempotency_key__startswith=term) if len(term) > BEGINNING else begins
+
+
 def users_named(term: str) -> list[Any]:
-    """Return the ids of the users whose name, or whose e-mail address, is the search term.
+    """Return the ids of the users whose name, or whose e-mail address, begins as the search term
+    does.
 
     They are read first, so that the keys are then found by the index that begins with the user.
     """
+    if len(term) < searching.SHORTEST_NAME:
+        return []
     model = get_user_model()
     names = {model.USERNAME_FIELD, model.get_email_field_name()}
     named = Q()
     for name in names & {field.name for field in model._meta.fields}:
-        named |= Q(**{name: term}) | Q(**{name: term.lower()})
+        named |= Q(**{f"{name}__startswith": term}) | Q(**{f"{name}__startswith": term.lower()})
     return list(model._default_manager.filter(named).values_list("pk", flat=True)[:MOST_USERS])
 
 

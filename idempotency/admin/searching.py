@@ -14,29 +14,40 @@ Way = Callable[[str], Sequence[int]]
 """From what was typed to the numbers of keys."""
 
 MOST_FOUND = 100
+MOST_JOBS = 5
+
+SHORTEST_NAME = 3
+SHORTEST_PREFIX = 6
+"""Of what begins with fewer digits there is too much."""
 
 BEFORE_A_JOB = timedelta(minutes=2)
 """A job is written with the last commit of an attempt, which began no longer before that."""
 
 
+def uuids_from(term: str) -> tuple[UUID, UUID] | None:
+    """Return the first and the last UUID that begin as the term does; None where none can."""
+    digits = term.lower().replace("-", "")
+    if not (SHORTEST_PREFIX <= len(digits) <= 32 and set(digits) <= set("0123456789abcdef")):
+        return None
+    return UUID(digits.ljust(32, "0")), UUID(digits.ljust(32, "f"))
+
+
 def by_job(term: str) -> list[int]:
     """Find the key that has staged a job which is not done yet."""
-    try:
-        job_id = UUID(term)
-    except ValueError:
+    if (between := uuids_from(term)) is None:
         return []
+    found: list[int] = []
     for table in (StagedJob, JobDelivery):
-        job = table._default_manager.filter(job_id=job_id).first()
-        if job is not None:
+        for job in table._default_manager.filter(job_id__range=between)[:MOST_JOBS]:
             around = (job.created_at - BEFORE_A_JOB, job.created_at)
             keys = IdempotencyKey.objects.filter(
-                last_run_at__range=around, journal__contains=[{"jobs": [str(job_id)]}]
+                last_run_at__range=around, journal__contains=[{"jobs": [str(job.job_id)]}]
             )
-            return list(keys.values_list("pk", flat=True)[:MOST_FOUND])
-    return []
+            found += keys.values_list("pk", flat=True)[:MOST_FOUND]
+    return found
 
 
-WAYS: list[tuple[str, Way]] = [("the id of a job that is not done", by_job)]
+WAYS: list[tuple[str, Way]] = [("that of the id of a job that is not done", by_job)]
 """Each with what it is looked for by, in words."""
 
 

@@ -28,7 +28,7 @@ RANGES = {
     "day": timedelta(days=1),
     "week": timedelta(days=7),
 }
-READ = ("request", "phase", "failure", "claim", "answer")
+READ = ("request", "phase", "failure", "claim", "answer", "finished")
 
 # Which list a tile counts, and how that is filtered.
 LISTS = {
@@ -146,7 +146,20 @@ def charts_of(counted: Sequence[Counted], lasts: timedelta, now: datetime) -> li
             steps,
             **_named(step, ""),
         ),
+        *_of_the_books(counted, steps, step),
     ]
+
+
+def _of_the_books(
+    counted: Sequence[Counted], steps: list[datetime], step: timedelta
+) -> list[Chart]:
+    """What the reaper has rolled up of requests whose retention is over: exact, and three days late
+    by default.
+    """
+    finished = [each for each in counted if each.series.what == "finished"]
+    values = _counts(finished, lambda each: each.series.outcome)
+    title = "Finished requests whose answer was reaped"
+    return [bars(title, values, steps, **_named(step, ""))] if finished else []
 
 
 def _named(step: timedelta, unit: str) -> dict[str, Any]:

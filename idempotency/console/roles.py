@@ -1,8 +1,8 @@
 """Three roles as groups, made after each `migrate`, since the permissions exist only then.
 
-A viewer sees what is open and no personal data; an operator sees that too, and may decide; an admin
-may do all that the admin's pages let anybody do to the app's tables. A project adds permissions of
-its own tables to each.
+A viewer sees what is open and no personal data; an operator sees that too, and may decide and act;
+an admin has besides what the project gives it, such as its users' pages. A project adds permissions
+of its own tables to each.
 """
 
 from typing import Any
@@ -27,9 +27,16 @@ _OPERATOR = (
 ROLES: dict[str, set[str]] = {
     "viewer": set(_VIEWER),
     "operator": set(_OPERATOR),
-    "admin": {*_OPERATOR, "idempotency.view_doors", "idempotency.change_doors"},
+    "admin": set(_OPERATOR),
 }
 """The permissions of each, as `app_label.codename`."""
+
+
+def group_name(role: str) -> str:
+    """Return the name of a role's group: one that no group of a project's own has by chance, which
+    would be given rights that nobody meant for it.
+    """
+    return f"console {role}"
 
 
 def extend(**permissions: tuple[str, ...]) -> None:
@@ -56,7 +63,7 @@ def make_roles(*, app_config: AppConfig, using: str = DEFAULT_DB_ALIAS, **option
     # Its own receiver may come after this one.
     create_permissions(app_config, using=using, verbosity=0)
     for role, names in ROLES.items():
-        group, _ = Group.objects.using(using).get_or_create(name=role)
+        group, _ = Group.objects.using(using).get_or_create(name=group_name(role))
         of_the_app = [name.partition(".")[2] for name in names if _is_of(name, app_config)]
         permissions = Permission.objects.using(using).filter(
             content_type__app_label=app_config.label, codename__in=of_the_app

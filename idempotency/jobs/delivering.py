@@ -47,7 +47,7 @@ WITH drained AS (
            (job_id, job_name, job_args, run_after, priority, queue_name, backend,
             created_at, handed_over_at, deliveries, last_error)
     SELECT job_id, job_name, job_args, run_after, priority, queue_name, backend,
-           created_at, clock_timestamp(), 1, ''
+           created_at, statement_timestamp(), 1, ''
       FROM drained
      ORDER BY id
 )
@@ -72,7 +72,7 @@ DRAIN_JOBS_WHOSE_TIME_HAS_COME = _DRAIN.format(
 # has in hand is left to it until its lease ends, as it does by itself when the worker was killed.
 TAKE_OVERDUE_JOBS = """
 UPDATE idempotency_jobdelivery
-   SET handed_over_at = clock_timestamp(),
+   SET handed_over_at = statement_timestamp(),
        deliveries     = deliveries + 1
  WHERE id = ANY(ARRAY(SELECT id FROM idempotency_jobdelivery
                        WHERE set_aside_at IS NULL
@@ -90,7 +90,7 @@ RETURNING id, job_id, job_name, job_args, priority, queue_name, backend
 BRING_BACK_FROM_THE_FUTURE = """
 UPDATE idempotency_jobdelivery
    SET handed_over_at = statement_timestamp()
-                        - %(redelivery_after)s * (1 + power(2, deliveries - 1)),
+                        - %(redelivery_after)s * power(2, %(max_deliveries)s::int),
        lease_token = NULL, leased_until = NULL
  WHERE id = ANY(ARRAY(SELECT id FROM idempotency_jobdelivery
                        WHERE set_aside_at IS NULL
@@ -100,7 +100,7 @@ UPDATE idempotency_jobdelivery
 
 SET_EXHAUSTED_JOBS_ASIDE = """
 UPDATE idempotency_jobdelivery
-   SET set_aside_at = clock_timestamp()
+   SET set_aside_at = statement_timestamp()
  WHERE id = ANY(ARRAY(SELECT id FROM idempotency_jobdelivery
                        WHERE set_aside_at IS NULL
                          AND handed_over_at < statement_timestamp() - %(redelivery_after)s
@@ -114,7 +114,7 @@ TAKE_DELIVERIES_BACK = """
 UPDATE idempotency_jobdelivery
    SET deliveries     = deliveries - 1,
        handed_over_at = statement_timestamp()
-                        - %(redelivery_after)s * GREATEST(power(2, deliveries - 2), 1)
+                        - %(redelivery_after)s * power(2, %(max_deliveries)s::int)
  WHERE job_id = ANY(%(job_ids)s::uuid[])
 """
 
@@ -318,6 +318,7 @@ def _take_deliveries_back(jobs: Sequence[Prepared]) -> None:
     values: dict[str, Any] = {
         "job_ids": [prepared.job.job_id for prepared in jobs],
         "redelivery_after": conf.current().redelivery_after,
+        "max_deliveries": conf.current().max_deliveries,
     }
     _change(TAKE_DELIVERIES_BACK, values)
 

@@ -5,14 +5,16 @@ Neither decides anything of the request: the completer goes on with it, by its o
 """
 
 import logging
+from contextlib import suppress
 
 from django.db.models import QuerySet
 
 from idempotency import complete_soon
 from idempotency.claims import end_lease
 from idempotency.database import atomic, reading_where_it_writes
-from idempotency.exceptions import ReviewRefused
+from idempotency.exceptions import Parked, ReviewRefused
 from idempotency.models import FINISHED, IdempotencyKey
+from idempotency.operations import operation_for
 from idempotency.review.decisions import Decision, keep_decision, refuse_without_a_reason
 from idempotency.support.storable import storable_text
 from idempotency.transactions import hooks_logged
@@ -35,7 +37,7 @@ def run_now(decision: Decision) -> str:
     key = _unfinished(decision)
     with atomic(), hooks_logged():
         complete_soon(key.pk)
-        keep_decision("run_now", decision, key)
+        _record("run_now", decision, key)
     logger.info("decided: id=%s action=run_now", key.pk)
     return "due now" if key.locked_at is None else "due once its lease has ended"
 
@@ -57,9 +59,22 @@ def let_go(decision: Decision) -> str:
         )
         if not ended:
             raise ReviewRefused(f"Request {key.pk} is not as you saw it. Look at it again.")
-        keep_decision("let_go", decision, key)
+        _record("let_go", decision, key)
     logger.info("decided: id=%s action=let_go", key.pk)
     return "let go, and due now"
+
+
+def _record(action: str, decision: Decision, key: IdempotencyKey) -> None:
+    """Keep the decision, and have the operation record it, where this code still has it."""
+    keep_decision(action, decision, key)
+    with suppress(Parked):
+        operation = operation_for(key)
+        operation.key = key
+        operation.record_review(
+            action,
+            reviewer=storable_text(decision.reviewer),
+            reason=storable_text(decision.reason),
+        )
 
 
 def _unfinished(decision: Decision) -> IdempotencyKey:

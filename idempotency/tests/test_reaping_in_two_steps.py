@@ -16,7 +16,7 @@ from django.db.models.signals import pre_delete
 from django.urls import path
 
 from idempotency import FINISHED, Response, failures
-from idempotency.models import IdempotencyKey, StagedJob
+from idempotency.models import IdempotencyKey, Rollup, StagedJob
 from idempotency.review.decisions import Decision, close
 from idempotency.testing.clock import let_time_pass
 from idempotency.tests import bookshop
@@ -370,3 +370,35 @@ def test_one_request_that_cannot_be_sent_to_review_keeps_no_other_from_it(
     monkeypatch.undo()
     let_time_pass(A_MINUTE * 2)
     assert send_overdue_keys_to_review(10) == 1
+
+
+def test_journals_are_rolled_up_before_they_are_emptied(customer, ledger):
+    ledger.faults = [Fault.DECLINE]
+    for number in range(3):
+        customer.send(f"a-key-long-enough-{number:04}")
+    let_time_pass(RETENTION)
+    began_at = IdempotencyKey.objects.earliest("created_at").created_at
+
+    assert reap_finished_keys(2) == 2
+    assert reap_finished_keys(10) == 1
+
+    rolled = Rollup.objects.filter(what="finished").order_by("outcome")
+    assert [(row.outcome, row.count, row.span) for row in rolled] == [
+        ("201", 2, "hour"),
+        ("402", 1, "hour"),
+    ]
+    for row in rolled:
+        assert sum(row.buckets) == row.count
+        assert row.at <= began_at < row.at + timedelta(hours=1)
+
+
+def test_a_batch_that_is_rolled_back_is_not_rolled_up(customer, key, ledger):
+    customer.send(key)
+    let_time_pass(RETENTION)
+    with transaction.atomic():
+        assert reap_finished_keys(10) == 1
+        transaction.set_rollback(True)
+
+    assert not Rollup.objects.exists()
+    assert reap_finished_keys(10) == 1
+    assert Rollup.objects.get().count == 1

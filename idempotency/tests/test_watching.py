@@ -327,7 +327,7 @@ def test_a_batch_of_the_loop_is_what_a_worker_last_did(monkeypatch):
 
 def test_the_rollup_is_read_by_its_index():
     add_to_rollup({Series("phase", ORDER, "pay", ""): Tally(1, 0.1)})
-    values = {"span": "minute", "lasts": HOUR, "whats": ["phase"]}
+    values = {"span": "minute", "lasts": HOUR, "whats": ["phase"], "timed": []}
     with connection.cursor() as cursor:
         cursor.execute("SET LOCAL enable_seqscan = off")
         cursor.execute(f"EXPLAIN {rollups.READ_ROLLUP}", values)

@@ -11,8 +11,7 @@ from dataclasses import dataclass, field
 from threading import Lock
 from typing import Any, NamedTuple
 
-LIMITS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
-"""Seconds: a bucket has what took no longer than its limit, and one more has the rest."""
+from idempotency.watched import LIMITS
 
 OF_A_CLAIM = ("claimed", "retried", "taken_by_completer", "taken_by_reaper", "reviewed")
 

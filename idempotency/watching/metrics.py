@@ -28,7 +28,8 @@ from prometheus_client.registry import Collector
 from idempotency import conf
 from idempotency.signals import answered, job_ended, journaled
 from idempotency.transactions import drop_broken_connection
-from idempotency.watching.counts import LIMITS, what_of
+from idempotency.watched import LIMITS
+from idempotency.watching.counts import what_of
 from idempotency.watching.standing import standing
 
 REQUEST_SECONDS = Histogram(

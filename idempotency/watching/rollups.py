@@ -10,11 +10,12 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from idempotency.database import connection
-from idempotency.watching.counts import LIMITS, Series, Tally
+from idempotency.watched import ADDED_UP, LIMITS
+from idempotency.watching.counts import Series, Tally
 
 # Two processes that add to the same rows take them in the same order, so neither waits for the
 # other in a circle.
-ADD_TO_ROLLUP = """
+ADD_TO_ROLLUP = f"""
 INSERT INTO idempotency_rollup AS rollup
        (span, at, what, operation, name, outcome, count, seconds, buckets)
 SELECT span, date_bin(lasts, statement_timestamp(), 'epoch'), what, operation, name, outcome,
@@ -25,14 +26,7 @@ SELECT span, date_bin(lasts, statement_timestamp(), 'epoch'), what, operation, n
        (VALUES ('minute', INTERVAL '1 minute'), ('ten', INTERVAL '10 minutes'),
                ('hour', INTERVAL '1 hour')) AS spans (span, lasts)
  ORDER BY span, what, operation, name, outcome
-    ON CONFLICT (span, at, what, operation, name, outcome) DO UPDATE
-   SET count   = rollup.count + EXCLUDED.count,
-       seconds = rollup.seconds + EXCLUDED.seconds,
-       buckets = ARRAY(SELECT mine + more
-                         FROM unnest(rollup.buckets, EXCLUDED.buckets)
-                              WITH ORDINALITY AS pair (mine, more, place)
-                        ORDER BY place)
-"""
+{ADDED_UP}"""  # noqa: S608 - SQL of our own
 
 REMOVE_OLD_ROLLUPS = """
 DELETE FROM idempotency_rollup
@@ -43,11 +37,16 @@ KEPT_FOR = {
     "ten": timedelta(hours=36),
     "hour": timedelta(days=35),
 }
+TIMED = ("request", "phase")
+"""What is read with its buckets."""
+
 STEPS = {"minute": timedelta(minutes=1), "ten": timedelta(minutes=10), "hour": timedelta(hours=1)}
 
-# By the unique index, from the beginning of the time that is looked at.
+# By the unique index, from the beginning of the time that is looked at. Reading an array takes a
+# driver longer than the database, so only those come that a length of time is drawn of.
 READ_ROLLUP = """
-SELECT at, what, operation, name, outcome, count, seconds, buckets
+SELECT at, what, operation, name, outcome, count, seconds,
+       CASE WHEN what = ANY(%(timed)s) THEN buckets END
   FROM idempotency_rollup
  WHERE span = %(span)s
    AND at > statement_timestamp() - %(lasts)s
@@ -100,12 +99,17 @@ def read_rollup(lasts: timedelta, *whats: str) -> Sequence[Counted]:
         lasts: how far back.
         whats: the kinds of `Series.what` that are asked for.
     """
-    values = {"span": span_of(lasts), "lasts": lasts, "whats": list(whats)}
+    values = {
+        "span": span_of(lasts),
+        "lasts": lasts,
+        "whats": list(whats),
+        "timed": list(TIMED),
+    }
     with connection.cursor() as cursor:
         cursor.execute(READ_ROLLUP, values)
         rows = cursor.fetchall()
     return [
-        Counted(at, Series(*series), Tally(count, seconds, list(buckets)))
+        Counted(at, Series(*series), Tally(count, seconds, buckets or [0] * (len(LIMITS) + 1)))
         for at, *series, count, seconds, buckets in rows
     ]
 

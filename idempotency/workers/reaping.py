@@ -24,6 +24,7 @@ from idempotency.support.batches import Batch
 from idempotency.support.described import described, described_traceback
 from idempotency.support.positions import Position
 from idempotency.transactions import in_transaction, repeated_on_conflict
+from idempotency.watched import ADDED_UP, LIMITS
 from idempotency.workers.loop import should_stop
 from idempotency.workers.overdue import Overdue
 
@@ -45,6 +46,21 @@ WITHOUT_ANSWER = """request_params        = '{}',
            response_headers      = NULL,
            journal               = '[]'"""
 
+# What journals tell of finished requests is rolled up before they are emptied: how many there were
+# in the hour in which they came, how they ended, and how long each took from its first try to its
+# answer. It is exact, where what a process counts goes with it when it is killed.
+_BUCKETS = ", ".join(f"count(*) FILTER (WHERE bucket = {n})" for n in range(len(LIMITS) + 1))
+_ROLLED_UP = f"""
+    INSERT INTO idempotency_rollup AS rollup
+           (span, at, what, operation, name, outcome, count, seconds, buckets)
+    SELECT 'hour', date_bin('1 hour', created_at, 'epoch'), 'finished', operation, '',
+           response_code::text, count(*), sum(seconds), ARRAY[{_BUCKETS}]
+      FROM (SELECT *, width_bucket(seconds, ARRAY{list(LIMITS)}::float8[]) AS bucket
+              FROM batch) AS finished
+     GROUP BY 2, operation, response_code
+     ORDER BY 2, operation, response_code
+{ADDED_UP}"""  # noqa: S608 - SQL of our own
+
 # The oldest first, from where the last batch ended. An index of the keys that have their answer
 # would be left by every key that loses it, and PostgreSQL then enters the key anew in all indexes:
 # in that of the clients' keys, which lie at random, on a page for each. This way a key is changed
@@ -58,7 +74,9 @@ REAP_FINISHED_KEYS = f"""
 WITH position AS MATERIALIZED (
     SELECT last_run_at FROM idempotency_reaperposition FOR UPDATE SKIP LOCKED
 ), batch AS MATERIALIZED (
-    SELECT id, last_run_at
+    SELECT id, last_run_at, created_at, operation, response_code,
+           COALESCE(EXTRACT(EPOCH FROM (journal -> -1 ->> 'at')::timestamptz - created_at), 0)
+             ::float8 AS seconds
       FROM idempotency_idempotencykey
      WHERE recovery_point = '{FINISHED}'
        AND response_body IS NOT NULL
@@ -70,7 +88,7 @@ WITH position AS MATERIALIZED (
     UPDATE idempotency_idempotencykey
        SET {WITHOUT_ANSWER}
      WHERE id IN (SELECT id FROM batch)
-), moved AS (
+), rolled_up AS ({_ROLLED_UP}), moved AS (
     UPDATE idempotency_reaperposition
        SET last_run_at = (SELECT max(last_run_at) FROM batch)
      WHERE EXISTS (SELECT FROM batch)

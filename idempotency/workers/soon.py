@@ -17,22 +17,37 @@ from idempotency.support.compat import task
 LOOK_AGAIN_IN = timedelta(seconds=1)
 """While somebody works on a key: so late is noticed that it was let go."""
 
-# A key is due: at once where nobody works on it, and where somebody does, when that lease will have
-# ended, should its process have died. It moves `run_after` alone, and never to a later time. Who
-# may work on the key the claim decides, by `locked_at`, which stays: no lease is shortened by it.
-# What is finished, or waits for a person, is not touched. It waits for whoever is writing the row,
-# and then sees what was written: a key that was taken meanwhile is told as taken.
+# A key that nobody works on is due at once. It moves `run_after` alone, and never to a later time.
+# Who may work on the key the claim decides, by `locked_at`, which stays: no lease is shortened by
+# it. What is finished, or waits for a person, is not touched. It waits for whoever is writing the
+# row, and then sees what was written: a key that was taken meanwhile is passed over.
 COMPLETE_SOON = f"""
 UPDATE idempotency_idempotencykey
-   SET run_after = LEAST(run_after,
-                         GREATEST(statement_timestamp(), locked_at + %(lock_timeout)s))
+   SET run_after = LEAST(run_after, statement_timestamp())
  WHERE id = ANY(%(key_ids)s)
    AND recovery_point <> '{FINISHED}'
    AND needs_review_at IS NULL
-RETURNING id,
-          COALESCE(locked_at BETWEEN statement_timestamp() - %(lock_timeout)s
-                                 AND statement_timestamp() + %(clock_tolerance)s, false),
-          statement_timestamp()
+   AND (locked_at IS NULL OR locked_at < statement_timestamp() - %(lock_timeout)s
+        OR locked_at > statement_timestamp() + %(clock_tolerance)s)
+RETURNING id
+"""  # noqa: S608
+
+# Those that it has passed over and that are not done: somebody works on them, or did just now.
+ARE_IN_HAND = f"""
+SELECT id, locked_at, statement_timestamp()
+  FROM idempotency_idempotencykey
+ WHERE id = ANY(%(key_ids)s)
+   AND recovery_point <> '{FINISHED}'
+   AND needs_review_at IS NULL
+"""  # noqa: S608
+
+# Such a key is due when the lease that was seen will have ended, should its process have died.
+DUE_AFTER_LEASE = f"""
+UPDATE idempotency_idempotencykey
+   SET run_after = LEAST(run_after, %(lease_ends_at)s)
+ WHERE id = %(key_id)s
+   AND locked_at = %(locked_at)s
+   AND recovery_point <> '{FINISHED}'
 """  # noqa: S608
 
 
@@ -70,7 +85,16 @@ def _make_due(key_ids: Sequence[int]) -> None:
     }
     with connection.cursor() as cursor:
         cursor.execute(COMPLETE_SOON, values)
+        made_due = {key_id for (key_id,) in cursor.fetchall()}
+        passed_over = [key_id for key_id in key_ids if key_id not in made_due]
+        if not passed_over:
+            return
+        cursor.execute(ARE_IN_HAND, {"key_ids": passed_over})
         rows = cursor.fetchall()
-    if in_hand := [key_id for key_id, is_leased, _ in rows if is_leased]:
-        now = rows[0][2]
+        for key_id, locked_at, _ in rows:
+            if locked_at:
+                lease = {"locked_at": locked_at, "lease_ends_at": locked_at + settings.lock_timeout}
+                cursor.execute(DUE_AFTER_LEASE, {"key_id": key_id, **lease})
+    if rows:
+        in_hand, now = [key_id for key_id, *_ in rows], rows[0][2]
         stage_job(look_again.using(run_after=now + LOOK_AGAIN_IN), in_hand)

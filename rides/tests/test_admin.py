@@ -131,7 +131,8 @@ def test_a_key_is_found_by_a_user_name_that_is_no_address(operator, monkeypatch)
     monkeypatch.setattr(User, "USERNAME_FIELD", "stripe_customer_id")
 
     assert listed(operator, KEYS, q="jane") == [wanted]
-    assert listed(operator, KEYS, q="jan") == []
+    assert listed(operator, KEYS, q="jan") == [wanted]
+    assert listed(operator, KEYS, q="ja") == []
 
 
 def test_a_ride_is_found_by_its_charge_its_payment_its_key_its_number_and_its_rider(operator):

@@ -70,7 +70,7 @@ SEEN = {
 NOBODY = ("add/", "<key>/delete/")
 """Of each of the app's own lists: nobody makes or removes a row by hand."""
 
-ROLES = {"V": "viewer", "O": "operator", "A": "admin"}
+ROLES = {"V": "console viewer", "O": "console operator", "A": "console admin"}
 
 
 @pytest.fixture(autouse=True)
@@ -251,7 +251,7 @@ def test_a_viewers_look_at_what_is_masked_is_not_recorded(world):
 
 def test_who_may_decide_and_not_see_decides_by_numbers(world):
     person = User.objects.create_user("d@example.com", is_staff=True)
-    group = Group.objects.get(name="operator")
+    group = Group.objects.get(name="console operator")
     allowed = group.permissions.exclude(codename="see_personal_data")
     person.user_permissions.set(allowed)
     client = Client()
@@ -267,9 +267,9 @@ def test_who_may_decide_and_not_see_decides_by_numbers(world):
 
 
 def test_a_later_migrate_adds_what_is_lacking_and_takes_nothing_away():
-    viewer = Group.objects.get(name="viewer")
+    viewer = Group.objects.get(name="console viewer")
     lost = viewer.permissions.get(codename="view_ride")
-    given = Group.objects.get(name="admin").permissions.get(codename="view_user")
+    given = Group.objects.get(name="console admin").permissions.get(codename="view_user")
     viewer.permissions.remove(lost)
     viewer.permissions.add(given)
 
@@ -282,5 +282,6 @@ def test_a_later_migrate_adds_what_is_lacking_and_takes_nothing_away():
 def test_each_role_has_what_the_one_below_it_has():
     of = {name: set(Group.objects.get(name=name).permissions.all()) for name in ROLES.values()}
 
-    assert of["viewer"] < of["operator"] < of["admin"]
-    assert not {p.codename for p in of["viewer"]} & {"see_personal_data", "change_idempotencykey"}
+    viewer, operator, admin = (of[name] for name in ROLES.values())
+    assert viewer < operator < admin
+    assert not {p.codename for p in viewer} & {"see_personal_data", "change_idempotencykey"}

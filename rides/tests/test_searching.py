@@ -1,6 +1,7 @@
 """The console's list of requests: what one box finds, and which questions are asked of it again."""
 
 from datetime import timedelta
+from urllib.parse import parse_qsl
 
 import pytest
 from django.db import connection
@@ -9,6 +10,7 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
 from idempotency.admin import lists
+from idempotency.admin.keys import beginning_with
 from idempotency.models import IdempotencyKey, StagedJob
 from idempotency.testing.clock import let_time_pass
 from rides.models import Ride, User
@@ -54,14 +56,17 @@ def booked() -> Ride:
         lambda ride: KEY[:13],
         lambda ride: RIDER,
         lambda ride: RIDER.upper(),
+        lambda ride: RIDER[:7],
         lambda ride: str(ride.idempotency_key_id),
         lambda ride: str(ride.public_id),
+        lambda ride: str(ride.public_id)[:11],
         lambda ride: str(ride.foreign_key),
         lambda ride: ride.stripe_charge_id,
         lambda ride: ride.stripe_charge_id[:12],
         lambda ride: ride.stripe_payment_intent_id,
         lambda ride: ride.stripe_payment_intent_id[:9],
         lambda ride: str(StagedJob.objects.get().job_id),
+        lambda ride: str(StagedJob.objects.get().job_id)[:8],
     ],
 )
 def test_one_box_finds_a_request_by_whatever_belongs_to_it(found, booked, term):
@@ -72,6 +77,8 @@ def test_one_box_finds_a_request_by_whatever_belongs_to_it(found, booked, term):
     "term",
     [
         "nobody@example.com",
+        "us",
+        "ffffff",
         "ch_nothing",
         "%",
         "_",
@@ -89,7 +96,7 @@ def test_a_term_of_nothing_finds_no_request(found, booked, term):
 def test_the_box_says_what_it_takes_and_that_a_request_id_is_looked_for_in_the_log(operator):
     page = operator.get(KEYS).content.decode()
 
-    assert "the beginning of a charge (ch_…)" in page
+    assert "that of a charge (ch_…)" in page
     assert "A request id stands in the log" in page
 
 
@@ -147,16 +154,15 @@ def test_a_filter_without_an_index_looks_through_the_latest_and_says_where_it_st
         IdempotencyKeyFactory(user=rider)
 
     seen, query, pages = [], {"found": "often"}, 0
-    while query is not None:
+    while rare.pk not in seen:
         response = operator.get(KEYS, query)
         changelist = response.context["cl"]
         seen += [key.pk for key in changelist.result_list]
-        older = changelist.older_url
-        query = dict(part.split("=") for part in older.lstrip("?").split("&")) if older else None
+        query = dict(parse_qsl((changelist.older_url or "").lstrip("?")))
         pages += 1
 
     assert seen == [rare.pk]
-    assert pages > 3
+    assert pages == 4
     assert "Look further back" in operator.get(KEYS, {"found": "often"}).content.decode()
 
 
@@ -170,11 +176,11 @@ def test_a_list_counts_nothing(operator, booked):
 
 def test_a_key_is_found_by_its_beginning_by_an_index(booked):
     RideFactory()
-    keys = IdempotencyKey.objects.filter(idempotency_key__startswith=KEY[:8])
+    keys = IdempotencyKey.objects.filter(beginning_with(KEY[:8]))
     with connection.cursor() as cursor:
         cursor.execute("SET enable_seqscan = off")
         try:
-            assert "idempotency_key_text" in keys.explain()
+            assert "idempotency_key_beginning" in keys.explain()
         finally:
             cursor.execute("RESET enable_seqscan")
 

@@ -13,7 +13,7 @@ from django.contrib.auth.models import Group
 from django.test import Client
 from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 
-from idempotency.console.roles import make_roles
+from idempotency.console.roles import group_name, make_roles
 from idempotency.watching.standing import WORKERS
 from rides.models import User
 from rides.tests.browser.console import Complaints, Console
@@ -142,9 +142,9 @@ def viewer(roles: None) -> User:
     return member_of("viewer")
 
 
-def member_of(group: str) -> User:
-    person = User.objects.create_user(f"{group}@example.com", is_staff=True)
-    person.groups.add(Group.objects.get(name=group))
+def member_of(role: str) -> User:
+    person = User.objects.create_user(f"{role}@example.com", is_staff=True)
+    person.groups.add(Group.objects.get(name=group_name(role)))
     return person
 
 
