@@ -71,6 +71,9 @@ class Console:
     def tile(self, title: str) -> Locator:
         return self.page.locator(".console-tiles li").filter(has_text=title)
 
+    def chart(self, title: str) -> Locator:
+        return self.page.locator(".console-charts figure").filter(has_text=title)
+
     def count(self, title: str) -> int:
         """Return the number on a tile."""
         return int(self.tile(title).locator("strong").inner_text().replace(",", ""))

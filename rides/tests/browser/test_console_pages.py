@@ -188,7 +188,7 @@ def test_a_request_is_found_by_whatever_belongs_to_it(console, api):
     terms = [
         *("the-one-that", str(key.pk), RIDER, str(ride.public_id), str(ride.foreign_key)),
         *(ride.stripe_charge_id, ride.stripe_payment_intent_id),
-        key.journal[-1]["jobs"][0],
+        *(ride.stripe_charge_id[:12], key.journal[-1]["jobs"][0]),
     ]
     for term in terms:
         console.open(REQUESTS)

@@ -13,7 +13,7 @@ from idempotency.testing.clock import let_deliveries_age
 from rides.models import AuditRecord, Ride
 from rides.payments import charging
 from rides.payments.client import client
-from rides.tests.booking import book, the_key
+from rides.tests.booking import book, fail_midway, lock, the_key
 from rides.tests.browser.ageing import let_time_pass_for_all
 from rides.tests.browser.traffic import an_hour_of_traffic
 from rides.tests.reviewing import PAST_THE_WINDOW, left_with_us
@@ -29,6 +29,7 @@ REASON = "Ticket 12"
 def test_after_stripe_was_down_all_that_is_unknown_is_run_now(
     console, api, stand_in, steady_workers, start_worker, picture
 ):
+    start_worker("completer")
     an_hour_of_traffic(api, stand_in)
     before = len(stand_in.charges("succeeded"))
     stand_in.add_fault("reset_before")
@@ -37,9 +38,12 @@ def test_after_stripe_was_down_all_that_is_unknown_is_run_now(
         assert book(api.url, key).status_code == 503
     stand_in.clear_faults()
     let_time_pass_for_all(timedelta(minutes=1))
-    start_worker("completer")
 
     console.wait_for("Unknown outcomes", 3)
+    without_an_answer = console.chart("Attempts without an answer").locator(".legend")
+    wait_until(
+        lambda: console.open_overview() or "outcome_unknown" in without_an_answer.inner_text()
+    )
     picture(console.page, "stripe-was-down")
     console.click_tile("Unknown outcomes")
     expect(console.rows()).to_have_count(3)
@@ -91,7 +95,6 @@ def test_jobs_that_a_dead_worker_left_are_put_back(
     assert console.count("Jobs set aside") == 0
     assert receipts() == 2
     wait_until(lambda: console.open_overview() or "1 alive" in console.worker("worker"))
-    picture(console.page, "worker-dead-afterwards")
 
 
 def test_an_outcome_that_is_unknown_past_the_window_is_asked_about_and_undone(
@@ -137,9 +140,8 @@ def test_a_suspected_double_charge_is_found_by_the_charge_and_was_none(
     [charge] = stand_in.charges("succeeded")
 
     console.open_overview()
-    console.click(console.page.locator("#nav-sidebar").get_by_role("link", name="Idempotency keys"))
-    console.search(charge["id"])
-    console.clicks += 1
+    console.page.get_by_label("Find a request").fill(charge["id"])
+    console.click(console.page.get_by_role("button", name="Search"))
     expect(console.rows()).to_have_count(1)
     picture(console.page, "double-charge-search")
     console.click(console.rows().get_by_role("link").first)
@@ -179,6 +181,25 @@ def test_two_charges_for_one_request_are_both_taken_back(
 
     console.wait_for("Need review", 0)
     assert left_with_us(stand_in) == 0
+
+
+def test_the_lease_of_a_process_that_is_gone_is_ended(console, api, stand_in, start_worker, riders):
+    key = "in-hand-when-its-process-was-killed"
+    fail_midway(api.url, key)
+    let_time_pass_for_all(timedelta(minutes=6))
+    lock(the_key(key), seconds_ago=5)
+    start_worker("completer")
+
+    console.open_overview()
+    console.click_tile("Unfinished requests")
+    expect(console.rows()).to_contain_text("in progress")
+    console.click_link("End the lease")
+    assert console.clicks <= MOST_CLICKS
+    console.act("End the lease", REASON)
+    assert console.messages() == "End the lease: 1 done, 0 refused."
+
+    console.wait_for("Unfinished requests", 0)
+    assert len(stand_in.charges("succeeded")) == 1
 
 
 def receipts() -> int:
