@@ -26,6 +26,7 @@ LOOKS = [
     pytest.param(NARROW, "light", id="narrow-light"),
     pytest.param(NARROW, "dark", id="narrow-dark", marks=pytest.mark.short),
 ]
+IS_DARK = "matchMedia('(prefers-color-scheme: dark)').matches"
 GRAVE = ("serious", "critical")
 # The label of the admin's search box is a picture of a magnifying glass, whose text is "Search".
 PASSED_OVER = {"label-title-only"}
@@ -95,12 +96,22 @@ def test_axe_finds_no_grave_fault_on_any_page(open_page, api, operator, pages, s
     console = sign_in(page, api.url, operator)
     for name, path in pages.items():
         console.open(path)
-        faults += grave_faults(page, name)
-        faults += wider_than_the_window(page, name)
-        if folder := os.environ.get("LOOK"):
-            page.screenshot(path=f"{folder}/{name}-{size[0]}-{scheme}.png", full_page=True)
+        faults += seen(page, name)
+    console.open("/")
+    page.get_by_role("button", name="Book for $20.00").click()
+    page.get_by_text("Your pilot is on their way!").wait_for()
+    faults += seen(page, "answer")
 
     assert not faults, "\n".join(faults)
+
+
+def seen(page: Page, name: str) -> Iterator[str]:
+    """Yield what is wrong with a page; keep what it looks like, where LOOK names a folder."""
+    yield from grave_faults(page, name)
+    yield from wider_than_the_window(page, name)
+    if folder := os.environ.get("LOOK"):
+        size, scheme = page.viewport_size, "dark" if page.evaluate(IS_DARK) else "light"
+        page.screenshot(path=f"{folder}/{name}-{size['width']}-{scheme}.png", full_page=True)
 
 
 def grave_faults(page: Page, name: str) -> Iterator[str]:
