@@ -14,6 +14,7 @@ VENV_DOCS ?= .venv-docs
 VENV_EXAMPLES ?= .venv-examples
 VENV_AUDIT ?= .venv-audit
 VENV_PRODUCTION ?= .venv-production
+VENV_BROWSER ?= .venv-browser
 DJANGO ?=
 REQUIREMENTS ?= requirements.txt
 STAMP  := $(VENV)/installed-$(DJANGO)
@@ -31,7 +32,7 @@ unexport $(filter PG% PYTHON% DJANGO_% PIP_USER PIP_TARGET PIP_PREFIX GRANIAN_% 
 	test-failover chaos fuzz bugs evidence bench compare bench-draining bench-growth bench-profile rolling-restarts \
 	stop checks static specification app-specification explorations practice on-this-driver brokers pgbouncer \
 	debian-postgres haproxy prometheus ha-programs load-generator test-docs installed pages docs site test-examples example-wheel \
-	lock audit production
+	lock audit production test-browser screenshots chromium in-chromium
 
 help:  ## say what there is
 	@sed -n 's/^\([a-z-]*\):.*## /make \1	/p' Makefile | expand -t 22
@@ -55,6 +56,7 @@ ci:  ## what the build server runs
 	@$(MAKE) --no-print-directory test-docs
 	@$(MAKE) --no-print-directory test-matrix CORNER=3.13-6.1-psycopg-debian
 	@$(MAKE) --no-print-directory test-examples SHORT=1
+	@$(MAKE) --no-print-directory test-browser SHORT=1
 
 NEWEST := $(foreach minor,13 14 12,python3.$(minor) $(wildcard $(HOME)/.pyenv/versions/3.$(minor).*/bin/python))
 test-newest: PYTHON = $(call python_from,12,$(NEWEST))
@@ -114,6 +116,19 @@ test-examples: example-wheel $(VENV_EXAMPLES)/installed  ## the projects of exam
 	@$(RUN) sandbox during $(RUN) examples --python $(VENV_EXAMPLES)/bin/python $(if $(SHORT),--short) $(EXAMPLES)
 	@$(RUN) sandbox during $(RUN) pytest -q -s idempotency/tests/test_lines_of_adoption.py \
 		$(if $(SHORT),,idempotency/tests/adopters)
+
+# The service runs on what the browser's driver is installed beside.
+IN_BROWSER := $(MAKE) --no-print-directory VENV=$(VENV_BROWSER) REQUIREMENTS=rides/tests/browser/requirements.txt
+test-browser: chromium  ## the console and the rider's form in Debian's Chromium, in .venv-browser; SHORT=1 for a build server
+	@test ! -x $(CHROMIUM) || $(IN_BROWSER) in-chromium
+
+screenshots: export SCREENSHOTS = docs/images/console
+screenshots: chromium  ## the pictures of the console in docs/images/console, by the tests of its incidents
+	@test ! -x $(CHROMIUM) || $(IN_BROWSER) in-chromium PICTURED="-k 'incidents or simulator'"
+
+in-chromium: export DATABASE_SESSION_OPTIONS = $(TEST_SESSION)
+in-chromium: $(STAMP)
+	@$(RUN) sandbox during $(RUN) pytest -q rides/tests/browser $(if $(SHORT),-m short) $(PICTURED)
 
 # What production runs on is the first section of requirements.txt.
 AUDIT := $(VENV_AUDIT)/bin
@@ -258,6 +273,11 @@ ha-programs:
 
 pgbouncer:
 	@test -x $(PGBOUNCER) && exit 0; $(call debian,pgbouncer)
+
+CHROMIUM := /usr/bin/chromium
+chromium:
+	@test -x $(CHROMIUM) && exit 0; $(call debian,chromium) || \
+		echo "NOT TESTED below: the pages in a browser, since chromium could not be installed" >&2
 
 debian-postgres:
 	@command -v pg_virtualenv >/dev/null && exit 0; \

@@ -1,8 +1,8 @@
 """Booking in a browser: a web form with a hidden idempotency key, so that Submit books once.
 
-The last part of the article, "beyond APIs". The key is made with the form, so pressing Submit
-twice, going back and submitting again, or reloading the answer all send the same key, and the
-operation behind it is the API's own.
+The last part of the article, "beyond APIs". The key stands in the form's own address, so pressing
+Submit twice, going back and submitting again, or reloading the form or the answer all send the same
+key, and the operation behind it is the API's own.
 """
 
 import json
@@ -11,7 +11,7 @@ from uuid import uuid4
 
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse
-from django.shortcuts import render
+from django.shortcuts import redirect, render
 from django.views.decorators.csrf import csrf_exempt, csrf_protect
 
 from idempotency.exceptions import IdempotencyError
@@ -47,7 +47,10 @@ def book_a_ride(request: HttpRequest) -> HttpResponse:
 @csrf_protect
 def _answer(request: HttpRequest) -> HttpResponse:
     if request.method != "POST":
-        return _show_form(request, {**PLACES, "rider": RIDERS[0], "idempotency_key": uuid4()})
+        # A browser that goes back may ask for the form anew, and must not get another key.
+        if not (key := request.GET.get("key")):
+            return redirect(f"{request.path}?key={uuid4()}")
+        return _show_form(request, {**PLACES, "rider": RIDERS[0], "idempotency_key": key})
     try:
         with raising_answers():
             answer = _submit(request)

@@ -1,12 +1,18 @@
-"""The pictures are those that `draw.py` draws, and can be read by whoever does not see them."""
+"""The drawn pictures are those that `draw.py` draws, and can be read by whoever does not see them.
+Those of the console are what `make screenshots` has taken.
+"""
 
 import re
+from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
 
 from docs.images import draw
+from docs.tests.pages import ALL
 
+CONSOLE = draw.FOLDER / "console"
+MOST_BYTES = 150_000
 SVG = "{http://www.w3.org/2000/svg}"
 DRAWN = [draw.phases, draw.recovery, draw.fence, draw.job]
 
@@ -18,6 +24,13 @@ def test_a_picture_is_as_it_is_drawn(drawn):
 
 def test_every_picture_is_one_that_is_drawn():
     assert {path.stem for path in draw.FOLDER.glob("*.svg")} == {d.__name__ for d in DRAWN}
+
+
+def test_every_picture_of_the_console_is_small_and_on_a_page():
+    shown = {link for page in ALL for link in page.links if "images/console/" in link}
+
+    assert {path.name for path in CONSOLE.iterdir()} == {Path(link).name for link in shown}
+    assert max(path.stat().st_size for path in CONSOLE.iterdir()) < MOST_BYTES
 
 
 @pytest.mark.parametrize("drawn", DRAWN)

@@ -5,7 +5,7 @@ The project's tables are not this app's, so it follows every relation that point
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from django.contrib.admin import AdminSite
@@ -14,6 +14,7 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from idempotency.admin.lists import link_to
+from idempotency.console.picture import length_of
 from idempotency.models import IdempotencyKey, JobDelivery, StagedJob
 
 RELATED_ROWS_SHOWN = 20
@@ -29,6 +30,13 @@ class Entry:
     pause_seconds: float
     starts_attempt: bool
     facts: dict[str, Any]
+
+    @property
+    def pause(self) -> str:
+        """The pause in words: to the millisecond, but for one of a minute and more."""
+        if self.pause_seconds < 60:
+            return f"{self.pause_seconds:.3f} s"
+        return length_of(timedelta(seconds=self.pause_seconds))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

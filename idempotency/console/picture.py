@@ -137,7 +137,7 @@ def picture_of(key: IdempotencyKey) -> Picture | None:
         height=len(attempts) * LANE,
         began=f"{began:%Y-%m-%d %H:%M:%S} UTC",
         ended=f"{ended:%H:%M:%S} UTC",
-        lasted=_length(ended - began),
+        lasted=length_of(ended - began),
     )
 
 
@@ -186,7 +186,7 @@ def _who(attempt: int, journal: Sequence[Mapping[str, Any]]) -> str:
     return WHO[taken[0]["event"]] if taken else ""
 
 
-def _length(lasted: timedelta) -> str:
+def length_of(lasted: timedelta) -> str:
     seconds = lasted.total_seconds()
     return said(seconds) if seconds >= 10 else f"{seconds * 1000:,.0f} ms"
 
@@ -230,7 +230,7 @@ class Scale:
     def breaks(self) -> Iterator[Break]:
         for place, (begin, _) in enumerate(self.stretches[1:], start=1):
             pause = begin - self.stretches[place - 1][1]
-            yield Break(x=self._begins[place] - BREAK, width=BREAK, said=_length(pause))
+            yield Break(x=self._begins[place] - BREAK, width=BREAK, said=length_of(pause))
 
 
 LETTER = 6.5

@@ -47,6 +47,16 @@ def test_submitting_the_form_books_a_ride(browser, stand_in):
     assert (Ride.objects.count(), len(stand_in.charges("succeeded"))) == (1, 1)
 
 
+def test_a_form_that_is_asked_for_again_at_its_address_keeps_its_key(api):
+    first = requests.get(f"{api.url}/", timeout=10)
+    again = requests.get(first.url, timeout=10)
+    another = requests.get(f"{api.url}/", timeout=10)
+
+    key = re.compile(r'name="idempotency_key" value="([^"]+)"')
+    keys = [key.search(page.text)[1] for page in (first, again, another)]
+    assert keys[0] == keys[1] != keys[2]
+
+
 def test_pressing_submit_twice_books_once(browser, stand_in):
     stand_in.add_fault("latency", seconds=0.3, path=CHARGING)
     with ThreadPoolExecutor(2) as finger:
