@@ -58,7 +58,7 @@ def bars(
     title: str, values: Values, steps: Sequence[datetime], *, step: timedelta, unit: str
 ) -> Chart:
     """Stack the series on each other, the largest at the bottom."""
-    chosen, left_out = _largest(values)
+    chosen = _largest(values)
     highest = max((sum(values[name].get(at, 0.0) for name in chosen) for at in steps), default=0.0)
     below = dict.fromkeys(steps, 0.0)
     shapes = []
@@ -72,23 +72,14 @@ def bars(
                 below[at] += value
         total = sum(values[name].values())
         shapes.append(Shape(name=name, number=number, path="".join(path), total=total))
-    return Chart(
-        title=title,
-        unit=unit,
-        shapes=shapes,
-        moments=_moments(values, chosen, steps, step, unit),
-        highest=_written(highest, unit),
-        left_out=left_out,
-        began=_when(steps[0]),
-        ended=_when(steps[-1] + step),
-    )
+    return _chart(title, unit, shapes, values, steps, step, highest)
 
 
 def lines(
     title: str, values: Values, steps: Sequence[datetime], *, step: timedelta, unit: str
 ) -> Chart:
     """Draw each series as a line, which is broken where nothing was counted."""
-    chosen, left_out = _largest(values)
+    chosen = _largest(values)
     highest = max((value for name in chosen for value in values[name].values()), default=0.0)
     shapes = []
     for number, name in enumerate(chosen):
@@ -106,21 +97,32 @@ def lines(
             is_broken = False
         total = max(values[name].values(), default=0.0)
         shapes.append(Shape(name=name, number=number, path="".join(path), total=total))
+    return _chart(title, unit, shapes, values, steps, step, highest)
+
+
+def _chart(
+    title: str,
+    unit: str,
+    shapes: Sequence[Shape],
+    values: Values,
+    steps: Sequence[datetime],
+    step: timedelta,
+    highest: float,
+) -> Chart:
     return Chart(
         title=title,
         unit=unit,
         shapes=shapes,
-        moments=_moments(values, chosen, steps, step, unit),
+        moments=_moments(values, [shape.name for shape in shapes], steps, step, unit),
         highest=_written(highest, unit),
-        left_out=left_out,
+        left_out=len(values) - len(shapes),
         began=_when(steps[0]),
         ended=_when(steps[-1] + step),
     )
 
 
-def _largest(values: Values) -> tuple[list[str], int]:
-    by_size = sorted(values, key=lambda name: (-sum(values[name].values()), name))
-    return by_size[:MOST_SERIES], max(0, len(by_size) - MOST_SERIES)
+def _largest(values: Values) -> list[str]:
+    return sorted(values, key=lambda name: (-sum(values[name].values()), name))[:MOST_SERIES]
 
 
 def _place(place: int, count: int) -> tuple[float, float]:

@@ -160,10 +160,10 @@ class Worker:
 
     @property
     def last(self) -> str:
-        """What was last done, by whichever of them, and how long ago."""
+        """What was last done, by whichever of them. An API has no batches."""
         done = [process for process in self.processes if process.last_batch]
         if not done:
-            return "nothing yet"
+            return "" if self.name == "api" else "nothing yet"
         latest = min(done, key=lambda process: process.batch_seconds_ago)
         return latest.last_batch
 
