@@ -51,7 +51,7 @@ def forget(email_or_id: str) -> tuple[User, Forgotten]:
 
 
 def _rider(email_or_id: str) -> User:
-    which = {"pk": int(email_or_id)} if email_or_id.isdigit() else {"email": email_or_id.lower()}
+    which = {"pk": int(email_or_id)} if email_or_id.isdecimal() else {"email": email_or_id.lower()}
     rider = User.objects.filter(**which).first()
     if rider is None:
         raise NotForgotten(f"There is no user {email_or_id}.")

@@ -177,7 +177,7 @@ AgeFilter = choices("age", AGES)
 
 
 def is_id(term: str) -> bool:
-    """Say whether a search term can be the id of a row."""
+    """Say whether what someone typed can be the id of a row."""
     return term.isascii() and term.isdigit() and len(term) <= 18
 
 

@@ -18,6 +18,7 @@ from django.shortcuts import redirect
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 
+from idempotency.admin.lists import is_id
 from idempotency.exceptions import IdempotencyError, ReviewRefused
 from idempotency.support.described import described
 
@@ -123,7 +124,7 @@ class ActPages(admin.ModelAdmin):
     def _rows(self, request: HttpRequest) -> QuerySet[Any]:
         """Return the rows that are chosen, or all that the filter of the address shows."""
         if CHOSEN in request.GET:
-            ids = [pk for pk in request.GET[CHOSEN].split(",") if pk.isdigit()]
+            ids = [pk for pk in request.GET[CHOSEN].split(",") if is_id(pk)]
             return self.get_queryset(request).filter(pk__in=ids).order_by("-pk")
         changelist = self.get_changelist_instance(request)
         within: QuerySet[Any] = changelist.within_reach()  # type: ignore[attr-defined]

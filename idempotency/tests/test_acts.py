@@ -175,7 +175,7 @@ def test_an_act_that_is_none_of_the_list_is_not_there(operator, slug):
     assert operator.get(f"{KEYS}act/{slug}/").status_code == 404
 
 
-@pytest.mark.parametrize("asked", ["", "abc", "1;2", "-1", "9" * 30])
+@pytest.mark.parametrize("asked", ["", "abc", "1;2", "-1", "²", "9" * 30])
 def test_ids_that_are_none_choose_nothing(operator, unfinished, asked):
     unfinished(1)
     page = operator.get(f"{KEYS}act/run-now/?chosen={asked}").content.decode()
