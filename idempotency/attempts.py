@@ -8,14 +8,13 @@ A roll-back takes back memory too: the next run gets an operation that no phase 
 """
 
 import logging
-import time
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from idempotency import conf, failures, stopping
 from idempotency.claims import Claim, NewKey, insert_key
-from idempotency.commits import SharedCommit, Step, StopsBefore, phase_step, took, undo_step
+from idempotency.commits import SharedCommit, Step, StopsBefore, phase_step, undo_step
 from idempotency.exceptions import (
     LEAVING,
     InvalidTransition,
@@ -33,7 +32,7 @@ from idempotency.staging import staging_for
 from idempotency.stopping import call_under_way
 from idempotency.support import refusals
 from idempotency.support.afresh import as_it_was, untouched
-from idempotency.support.context import CALLS, IN_HAND
+from idempotency.support.context import CALL, IN_HAND, CallInHand
 from idempotency.support.described import described
 from idempotency.transactions import give_connection_back, in_transaction, refuse_open_transaction
 
@@ -194,8 +193,8 @@ class Attempt:
         if self.lease.has_expired:
             raise lease_lost()
         give_connection_back()
-        began_at = time.monotonic()
-        CALLS.set([])
+        call = CallInHand(phase.name)
+        CALL.set(call)
         try:
             with call_under_way(operation.key, self.lease, phase):
                 stopping.refuse_to_go_on()
@@ -218,11 +217,9 @@ class Attempt:
         entry: JournalEntry = {
             "event": event or self._way_to_ask(phase),
             "recovery_point": phase.recovery_point,
-            **took(began_at),
+            **call.ended(),
         }
-        if calls := CALLS.get():
-            entry["calls"] = calls
-        CALLS.set(None)
+        CALL.set(None)
         return self.commit(step, entry) if step else self._wait(phase, answer, entry)
 
     def _prepared_for(self, phase: ForeignPhase) -> "Operation":

@@ -33,7 +33,7 @@ from idempotency.leases import (
 )
 from idempotency.models import IdempotencyKey
 from idempotency.signals import journaled
-from idempotency.support.context import CALLS
+from idempotency.support.context import CALL
 from idempotency.support.described import described, described_traceback
 from idempotency.transactions import drop_broken_connection, in_transaction
 
@@ -212,7 +212,7 @@ def _journal_entry(answer: IdempotencyError, error: BaseException) -> JournalEnt
         entry["evidence"] = answer.evidence
     if isinstance(answer, ForeignRefusal):
         entry["refused"] = True
-    if calls := CALLS.get():
-        entry["calls"] = calls
-    CALLS.set(None)
+    if call := CALL.get():
+        entry |= {"phase": call.phase, **call.ended()}
+        CALL.set(None)
     return entry

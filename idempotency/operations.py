@@ -263,6 +263,16 @@ def all_operations() -> Iterator[type[Operation]]:
     return (operation for operation in _subclasses_of(Operation) if operation.phases())
 
 
+def foreign_points() -> list[str]:
+    """Return the recovery points, of all operations, from which a foreign phase starts."""
+    return [
+        phase.recovery_point
+        for operation in all_operations()
+        for phase in operation.phases()
+        if isinstance(phase, ForeignPhase)
+    ]
+
+
 def operation_named(name: str) -> type[Operation]:
     """Return the operation that has the name, or had it once.
 

@@ -11,8 +11,7 @@ from django.db.models.functions import Now
 from idempotency import conf
 from idempotency.admin.lists import AGES, Choices, choices
 from idempotency.models import FINISHED, ReaperPosition
-from idempotency.operations import all_operations
-from idempotency.phases import ForeignPhase
+from idempotency.operations import all_operations, foreign_points
 
 UNFINISHED = ~Q(recovery_point=FINISHED) & Q(needs_review_at__isnull=True)
 UNDER_REVIEW = Q(needs_review_at__isnull=False)
@@ -68,14 +67,12 @@ def _not_reaped_yet() -> Q:
 
 def unknown() -> Q:
     """Select what was sent to a foreign system, and nobody knows what became of it."""
-    points = [
-        phase.recovery_point
-        for operation in all_operations()
-        for phase in operation.phases()
-        if isinstance(phase, ForeignPhase)
-    ]
     leased = Q(locked_at__gte=Now() - conf.current().lock_timeout)
-    sent = Q(foreign_sent_at__isnull=False, pending_since__isnull=True, recovery_point__in=points)
+    sent = Q(
+        foreign_sent_at__isnull=False,
+        pending_since__isnull=True,
+        recovery_point__in=foreign_points(),
+    )
     return UNFINISHED & sent & ~leased
 
 

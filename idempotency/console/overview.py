@@ -7,6 +7,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 
 from django.contrib import admin
@@ -40,6 +41,9 @@ LISTS = {
     "owed": ("idempotency_jobdelivery", {"state": "owed"}),
     "set_aside": ("idempotency_jobdelivery", {"state": "set-aside"}),
 }
+
+MOST_PHASES = 12
+"""So many have a chart of their own; the slowest are among them."""
 
 FAILED = ("internal_error", "database_unavailable", "conflict", "postponed", "parked")
 
@@ -106,64 +110,52 @@ def charts_of(counted: Sequence[Counted], lasts: timedelta, now: datetime) -> li
     """Return the charts of a time that ends now."""
     step = STEPS[span_of(lasts)]
     steps = steps_of(lasts, step, now)
+    stacked = partial(bars, steps=steps, step=step, unit="")
+    timed = partial(lines, steps=steps, step=step, unit="ms")
 
     def of(what: str) -> list[Counted]:
         return [each for each in counted if each.series.what == what]
 
-    requests = of("request")
-    return [
-        bars(
+    def named(each: Counted) -> str:
+        return each.series.name
+
+    requests, phases = of("request"), of("phase")
+    asked = [each for each in requests if named(each) == "client"]
+    taken = [each for each in of("claim") if named(each) in TAKEN]
+    charts = [
+        stacked(
             "Requests by outcome",
             _counts(requests, lambda each: kind_of(each.series.outcome)),
-            steps,
-            **_named(step, ""),
         ),
-        lines(
-            "Time to an answer",
-            _quantiles([each for each in requests if each.series.name == "client"]),
-            steps,
-            **_named(step, "ms"),
-        ),
-        lines("Phases, the slowest twentieth", _slowest(of("phase")), steps, **_named(step, "ms")),
-        bars(
-            "Retries and take-overs",
-            _counts(
-                [each for each in of("claim") if each.series.name in TAKEN],
-                lambda each: TAKEN[each.series.name],
-            ),
-            steps,
-            **_named(step, ""),
-        ),
-        bars(
+        timed("Time to an answer", _quantiles(asked)),
+        timed("Phases, the slowest twentieth", _slowest(phases)),
+        stacked("Retries and take-overs", _counts(taken, lambda each: TAKEN[named(each)])),
+        stacked(
             "Answers of the foreign system",
             _counts(of("answer"), lambda each: answer_of(each.series.outcome)),
-            steps,
-            **_named(step, ""),
         ),
-        bars(
-            "Attempts without an answer",
-            _counts(of("failure"), lambda each: each.series.name),
-            steps,
-            **_named(step, ""),
-        ),
-        *_of_the_books(counted, steps, step),
+        stacked("Attempts without an answer", _counts(of("failure"), named)),
+    ]
+    # What the reaper has rolled up of requests whose retention is over: exact, and three days late
+    # by default.
+    if finished := of("finished"):
+        values = _counts(finished, lambda each: each.series.outcome)
+        charts.append(stacked("Finished requests whose answer was reaped", values))
+    return charts + [
+        timed(f"{operation}: {phase}", _quantiles(own))
+        for (operation, phase), own in _of_each_phase(phases)
     ]
 
 
-def _of_the_books(
-    counted: Sequence[Counted], steps: list[datetime], step: timedelta
-) -> list[Chart]:
-    """What the reaper has rolled up of requests whose retention is over: exact, and three days late
-    by default.
-    """
-    finished = [each for each in counted if each.series.what == "finished"]
-    values = _counts(finished, lambda each: each.series.outcome)
-    title = "Finished requests whose answer was reaped"
-    return [bars(title, values, steps, **_named(step, ""))] if finished else []
-
-
-def _named(step: timedelta, unit: str) -> dict[str, Any]:
-    return {"step": step, "unit": unit}
+def _of_each_phase(
+    phases: Sequence[Counted],
+) -> list[tuple[tuple[str, str], list[Counted]]]:
+    """Return the phases that took most of the time, with what was counted of each."""
+    own: dict[tuple[str, str], list[Counted]] = defaultdict(list)
+    for each in phases:
+        own[each.series.operation, each.series.name].append(each)
+    by_time = sorted(own.items(), key=lambda each: -sum(one.tally.seconds for one in each[1]))
+    return by_time[:MOST_PHASES]
 
 
 def steps_of(lasts: timedelta, step: timedelta, now: datetime) -> list[datetime]:

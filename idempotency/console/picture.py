@@ -170,15 +170,23 @@ def _kind(entry: Mapping[str, Any]) -> str:
 def _facts(entry: Mapping[str, Any], began_at: datetime) -> Iterator[str]:
     yield str(entry["event"])
     yield f"{began_at:%H:%M:%S.%f}"[:-3]
+    if "phase" in entry:
+        yield f"in {entry['phase']}"
     if "ms" in entry:
         yield f"{entry['ms']} ms"
     if "recovery_point" in entry:
         yield f"led to {entry['recovery_point']}"
     for call in entry.get("calls", ()):
-        answer = f"answer {call.get('status', '')} {call.get('request_id', '')}".strip()
-        yield f"{answer}, a replay" if call.get("replayed") else answer
+        yield _said_of(call)
     if "error" in entry:
         yield str(entry["error"])
+
+
+def _said_of(call: Mapping[str, Any]) -> str:
+    if "status" not in call:
+        return f"no answer {call.get('error', '')}".strip()
+    answer = f"answer {call['status']} {call.get('request_id', '')}".strip()
+    return f"{answer}, a replay" if call.get("replayed") else answer
 
 
 def _who(attempt: int, journal: Sequence[Mapping[str, Any]]) -> str:

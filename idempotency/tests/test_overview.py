@@ -12,7 +12,7 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import path
 
 from idempotency.console.charts import HEIGHT, MOST_SERIES, WIDTH, bars, lines
-from idempotency.console.overview import kind_of, steps_of
+from idempotency.console.overview import MOST_PHASES, charts_of, kind_of, steps_of
 from idempotency.console.picture import BREAK, LABEL, picture_of, spans_of
 from idempotency.models import IdempotencyKey
 from idempotency.testing.clock import let_time_pass
@@ -20,7 +20,7 @@ from idempotency.tests.ledger import Fault
 from idempotency.tests.reviewing import urlpatterns as of_the_bookshop
 from idempotency.watching.counts import Series, Tally
 from idempotency.watching.pulse import Pulse
-from idempotency.watching.rollups import add_to_rollup
+from idempotency.watching.rollups import Counted, add_to_rollup
 from idempotency.workers.completing import complete_due_keys
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -66,6 +66,30 @@ def test_what_was_counted_is_drawn_and_a_tile_leads_to_what_it_counts(
     unknown = page.split("Unknown outcomes")[0].rpartition('<a href="')[2].partition('"')[0]
     [shown] = operator.get(unknown).context["cl"].result_list
     assert shown.idempotency_key == key
+
+
+def test_each_phase_has_its_percentiles():
+    """Of each operation's own: a name may be used twice."""
+    counted = [
+        Counted(NOON, Series("phase", operation, "pay", ""), _tally(seconds, 100))
+        for operation, seconds in (("shop.Order", 2.0), ("school.Enrol", 0.02))
+    ]
+    charts = charts_of(counted, timedelta(hours=1), NOON)[-2:]
+
+    assert [chart.title for chart in charts] == ["shop.Order: pay", "school.Enrol: pay"]
+    for chart in charts:
+        assert {shape.name for shape in chart.shapes} == {"half", "95 of 100", "99 of 100"}
+
+
+def test_no_more_phases_are_drawn_than_a_person_looks_at():
+    counted = [
+        Counted(NOON, Series("phase", "Order", f"phase_{number}", ""), _tally(number / 10, 1))
+        for number in range(1, 30)
+    ]
+    titles = [chart.title for chart in charts_of(counted, timedelta(hours=1), NOON)]
+
+    of_phases = [title for title in titles if title.startswith("Order: ")]
+    assert of_phases == [f"Order: phase_{number}" for number in range(29, 29 - MOST_PHASES, -1)]
 
 
 @pytest.mark.parametrize("chosen", ["hour", "day", "week", "nonsense", ""])

@@ -13,8 +13,7 @@ from typing import Any
 from idempotency import conf
 from idempotency.database import connection
 from idempotency.models import FINISHED
-from idempotency.operations import all_operations
-from idempotency.phases import ForeignPhase
+from idempotency.operations import foreign_points
 
 MOST = 10_000
 
@@ -190,12 +189,7 @@ def standing() -> Standing:
     values: dict[str, Any] = {
         "most": MOST,
         "lock_timeout": conf.current().lock_timeout,
-        "foreign_points": [
-            phase.recovery_point
-            for operation in all_operations()
-            for phase in operation.phases()
-            if isinstance(phase, ForeignPhase)
-        ],
+        "foreign_points": foreign_points(),
     }
     with connection.cursor() as cursor:
 

@@ -70,6 +70,7 @@ class CurlClient(stripe.HTTPClient):
         try:
             curl.perform()
         except pycurl.error as error:
+            note_call(error=f"libcurl {error.args[0]}")
             raise _connection_error(*error.args, is_too_long=body.is_too_long) from error
         status = curl.getinfo(pycurl.RESPONSE_CODE)
         fields: Mapping[str, str] = CaseInsensitiveMapping(head.fields)

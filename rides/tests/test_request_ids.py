@@ -11,6 +11,7 @@ from io import StringIO
 import pytest
 from django.test import Client
 
+from idempotency.console.picture import picture_of
 from idempotency.testing.clock import let_time_pass
 from idempotency.watching.logs import AddContext, hash_of_key
 from rides import operations
@@ -123,6 +124,21 @@ def test_the_answers_of_a_call_that_failed_are_kept_with_the_failure(stand_in):
     [entry] = events("outcome_unknown")
     assert entry["calls"][0]["status"] == 500
     assert entry["calls"][0]["request_id"].startswith("req_")
+    assert entry["phase"] == "charge_rider"
+    assert entry["ms"] > 0
+
+
+def test_a_call_without_an_answer_is_noted_with_how_long_it_was_waited_for(stand_in):
+    stand_in.add_fault("reset_after", times=3, path=CHARGING)
+    assert ask().status_code == 503
+
+    [entry] = events("outcome_unknown")
+    assert entry["calls"]
+    assert all(call["error"].startswith("libcurl ") for call in entry["calls"])
+    assert not any("status" in call for call in entry["calls"])
+    [bar] = [bar for bar in picture_of(the_key()).bars if bar.kind == "failure"]
+    assert "in charge_rider" in bar.said
+    assert "no answer libcurl" in bar.said
 
 
 def test_a_failure_of_a_later_phase_is_not_told_as_stripes(monkeypatch):
@@ -133,7 +149,7 @@ def test_a_failure_of_a_later_phase_is_not_told_as_stripes(monkeypatch):
     assert ask().status_code == 500
 
     [entry] = events("internal_error")
-    assert "calls" not in entry
+    assert not {"calls", "phase"} & set(entry)
 
 
 def test_nothing_of_the_request_goes_to_stripe(stand_in):
