@@ -91,7 +91,10 @@ def django_db_setup(
 
 
 # What migrations fill, and no test changes.
-KEPT = ("django_content_type", "auth_permission", "django_migrations")
+KEPT = (
+    *("django_content_type", "auth_permission", "django_migrations"),
+    "idempotency_foreignkeynamespace",
+)
 
 
 def empty_tables(case: TransactionTestCase) -> None:

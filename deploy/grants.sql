@@ -15,7 +15,7 @@ REVOKE UPDATE, DELETE, TRUNCATE ON rides_auditrecord, idempotency_reviewdecision
 
 -- What `migrate` alone writes.
 REVOKE INSERT, UPDATE, DELETE, TRUNCATE
-  ON django_migrations, django_content_type, auth_permission
+  ON django_migrations, django_content_type, auth_permission, idempotency_foreignkeynamespace
   FROM :"service";
 
 COMMIT;

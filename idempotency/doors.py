@@ -16,6 +16,7 @@ from django.db import Error, OperationalError
 from django.db.models.functions import Now
 
 from idempotency import conf
+from idempotency.cells import IN_CELL, in_cell
 from idempotency.database import connection
 from idempotency.exceptions import DoorsClosed
 from idempotency.models import FINISHED, Doors, IdempotencyKey
@@ -55,15 +56,17 @@ class Watch(threading.Thread):
 
     def __init__(self) -> None:
         super().__init__(name="doors", daemon=True)
+        self.cell = IN_CELL.get()
         self.has_looked = threading.Event()
         self.last: Reading | None = None
         self.error: Exception | None = None
 
     def run(self) -> None:
-        while True:
-            self.look()
-            self.has_looked.set()
-            time.sleep(READ_EVERY.total_seconds())
+        with in_cell(self.cell):
+            while True:
+                self.look()
+                self.has_looked.set()
+                time.sleep(READ_EVERY.total_seconds())
 
     def look(self) -> None:
         try:
@@ -142,26 +145,27 @@ def requests_in_hand() -> int:
     return leased.filter(locked_at__gt=Now() - conf.current().lock_timeout).count()
 
 
-# The process's own watch. A thread does not outlive a fork, so a child has one of its own.
+# The process's own watches, one in each cell that it works in. A thread does not outlive a fork, so
+# a child has its own.
 
-_own: Watch | None = None
+_own: dict[str, Watch] = {}
 _starting = threading.Lock()
 
 
 def _watch() -> Watch:
-    global _own
-    if _own is None:
+    cell = IN_CELL.get()
+    if cell not in _own:
         with _starting:
-            if _own is None:
+            if cell not in _own:
                 watch = Watch()
                 watch.start()
-                _own = watch
-    return _own
+                _own[cell] = watch
+    return _own[cell]
 
 
 def _forget_parents_watch() -> None:
     global _own, _starting
-    _own, _starting = None, threading.Lock()
+    _own, _starting = {}, threading.Lock()
 
 
 os.register_at_fork(after_in_child=_forget_parents_watch)

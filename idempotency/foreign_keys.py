@@ -8,8 +8,12 @@ from typing import Any
 from uuid import UUID, uuid5
 
 from django.core.exceptions import ImproperlyConfigured
+from django.db import connections
 
 from idempotency import conf
+from idempotency.cells import IN_CELL
+from idempotency.database import ALIAS
+from idempotency.models import ForeignKeyNamespace
 from idempotency.phases import ForeignPhase
 
 DRAWN = 4
@@ -49,8 +53,54 @@ def installation_mark() -> str:
     return str(_namespace())
 
 
-def _namespace() -> UUID:
+def know_namespace() -> UUID | None:
+    """Return what foreign keys are derived from in this thread's cell: what the settings say, or,
+    in a process of several cells, what each one's database keeps. That is read once.
+
+    Raises: `ImproperlyConfigured` where the cell has no such row, so it is not migrated yet.
+    """
+    cell = IN_CELL.get()
+    if not cell:
+        return conf.current().foreign_key_namespace
+    if cell not in _of_cells:
+        kept = kept_namespace()
+        if kept is None:
+            raise ImproperlyConfigured(f"The cell {cell!r} has no namespace: migrate it first.")
+        _of_cells[cell] = kept
+    return _of_cells[cell]
+
+
+_of_cells: dict[str, UUID] = {}
+
+
+def kept_namespace() -> UUID | None:
+    """Return the namespace that the database's keys were derived from since it was made; None where
+    none is kept.
+    """
+    return ForeignKeyNamespace.objects.using(ALIAS).values_list("namespace", flat=True).first()
+
+
+def keep_namespace(*, using: str, **_: Any) -> None:
+    """Write down, after the first `migrate`, what this database's foreign keys are derived from:
+    for workers of several cells, and for a check that nobody derives them from another.
+    """
     namespace = conf.current().foreign_key_namespace
+    if using != ALIAS or namespace is None:
+        return
+    table = ForeignKeyNamespace._meta.db_table
+    with connections[using].cursor() as cursor:
+        cursor.execute("SELECT to_regclass(%s) IS NOT NULL", [table])
+        if cursor.fetchone() == (True,):
+            cursor.execute(KEEP_NAMESPACE, [namespace])
+
+
+KEEP_NAMESPACE = """
+INSERT INTO idempotency_foreignkeynamespace (id, namespace) VALUES (1, %s) ON CONFLICT DO NOTHING
+"""
+
+
+def _namespace() -> UUID:
+    namespace = know_namespace()
     if namespace is None:
         raise ImproperlyConfigured(
             "IDEMPOTENCY['FOREIGN_KEY_NAMESPACE'] is not set: without it a request has no foreign "

@@ -263,6 +263,24 @@ class Doors(models.Model):
         return f"closed since {self.closed_at.isoformat()}"
 
 
+class ForeignKeyNamespace(models.Model):
+    """What this database's foreign keys are derived from since it was made; `foreign_keys` keeps
+    it. With another one every retry in flight would ask the foreign system anew.
+    """
+
+    id = models.PositiveSmallIntegerField(primary_key=True, default=1)
+    namespace = models.UUIDField()
+    kept_since = models.DateTimeField(db_default=Now())
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(condition=Q(id=1), name="foreign_key_namespace_is_one_row"),
+        ]
+
+    def __str__(self) -> str:
+        return str(self.namespace)
+
+
 class Job(models.Model):
     """What staged and delivered jobs have in common."""
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from django.conf import settings
 from django.core.checks import CheckMessage, Error, Info, Tags, Warning, register
+from django.db import DEFAULT_DB_ALIAS, connection
 from django.db.utils import ProgrammingError
 
 from rides.clocks import clock_warnings
@@ -42,6 +43,30 @@ def _demo_login(alias: str) -> CheckMessage:
         hint=f"manage.py changepassword {ADMIN_EMAIL}, or remove the user.",
         id=DEMO_LOGIN,
     )
+
+
+@register(Tags.database)
+def check_schema(*, databases: Sequence[str] | None = None, **_: Any) -> list[CheckMessage]:
+    """Refuse a session that is in another schema than `DATABASE_SCHEMA`, as where a pooler has
+    dropped its options: it would serve another cell's riders.
+    """
+    wanted = settings.DATABASE_SCHEMA
+    if not wanted or DEFAULT_DB_ALIAS not in (databases or ()):
+        return []
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT current_schema(), current_setting('search_path')")
+        schema, path = cursor.fetchone()
+    if schema == wanted:
+        return []
+    return [
+        Error(
+            f"DATABASE_SCHEMA is {wanted}, and a session is in {schema or 'no schema'}: its "
+            f"search_path is {path}.",
+            hint="manage.py cell create makes the schema. Behind a PgBouncer, set the search_path "
+            "by role or in its connect_query (docs/scaling.md).",
+            id="rides.E002",
+        )
+    ]
 
 
 @register(deploy=True)

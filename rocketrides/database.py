@@ -76,6 +76,14 @@ def database(url: str) -> dict[str, Any]:
     return {"ENGINE": "django.db.backends.postgresql", **fields, **settings, "OPTIONS": said}
 
 
+def begin_in_schema(settings: dict[str, Any], schema: str) -> None:
+    """Have each session begin in a schema. Where sessions begin without options, since a PgBouncer
+    refuses them, the role or the pooler has to say it; a check looks.
+    """
+    if schema and settings["OPTIONS"]["options"]:
+        settings["OPTIONS"]["options"] += f" -c search_path={schema}"
+
+
 def limits_of_silence(seconds: int) -> dict[str, int]:
     """Return libpq's options that end a connection whose server has not been heard of for so long.
 

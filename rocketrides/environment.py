@@ -5,6 +5,7 @@ without the database that the settings bring up.
 """
 
 import os
+import re
 from collections.abc import Collection
 from pathlib import Path
 from typing import Any, NoReturn
@@ -31,6 +32,7 @@ LOCAL_DIR = (BASE_DIR / env.str("LOCAL_DIR", default=".local")).resolve()
 
 PORTS = range(1, 65_536)
 SECONDS = range(1_000_000_000)
+NAME = re.compile(r"[a-z_][a-z0-9_]{0,62}")
 YES = ("true", "on", "yes", "y", "ok", "1")
 NO = ("false", "off", "no", "n", "0")
 
@@ -110,6 +112,17 @@ def namespace(name: str, *, default: str) -> UUID:
         return UUID(held)
     except ValueError:
         refuse_to_start(f"{name} is {held!r}, which is not a UUID")
+
+
+def schema(name: str) -> str:
+    """Return the name of a schema that the variable holds, or nothing where it holds none.
+
+    Raises: SystemExit, in one line, for what PostgreSQL takes for no name without quotes.
+    """
+    held = text(name)
+    if held and not NAME.fullmatch(held):
+        refuse_to_start(f"{name} is {held!r}, which is no name of a schema such as cell_2")
+    return held
 
 
 def number(name: str, allowed: range, *, default: int = 0) -> int:

@@ -14,7 +14,7 @@ import django
 from corsheaders.defaults import default_headers
 from csp.constants import NONE, SELF, UNSAFE_INLINE
 
-from rocketrides.database import database, limits_of_silence, share_connections
+from rocketrides.database import begin_in_schema, database, limits_of_silence, share_connections
 from rocketrides.environment import (
     LOCAL_DIR,
     PORTS,
@@ -30,6 +30,7 @@ from rocketrides.environment import (
     number,
     one_of,
     refuse_to_start,
+    schema,
     secret,
     text,
     web_address,
@@ -304,6 +305,9 @@ DATABASES["default"]["OPTIONS"] = {
     ),
     **DATABASES["default"].get("OPTIONS", {}),
 }
+# The schema with all tables of this cell. Empty: the one that PostgreSQL takes for everybody.
+DATABASE_SCHEMA = schema("DATABASE_SCHEMA")
+begin_in_schema(DATABASES["default"], DATABASE_SCHEMA)
 if DATABASE_POOL_SIZE := number("DATABASE_POOL_SIZE", range(1025)):
     share_connections(DATABASES["default"], DATABASE_POOL_SIZE)
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"

@@ -1,9 +1,11 @@
-"""`python -m sandbox start | stop | during COMMAND | pooled COMMAND`: what the Makefile calls.
+"""`python -m sandbox start | stop | during COMMAND | pooled COMMAND | cells | move CELL NODE`: what
+the Makefile calls.
 
 `start` runs the demo, `stop` ends a left-over PostgreSQL, and `during` has PostgreSQL running
 while a command runs, ending it afterwards unless the demo uses it. `pooled` does so too, and leads
 the command to it through a PgBouncer. The demo itself calls `watch`, which starts a PostgreSQL
-that exited again; and every program that uses PostgreSQL `end-unused`, in case it is killed.
+that exited again. `cells` runs four cells on Citus, and `move` has one lie on another node. And
+every program that uses PostgreSQL `end-unused`, in case it is killed.
 """
 
 import contextlib
@@ -16,6 +18,7 @@ from pathlib import Path
 
 from rocketrides.environment import LOCAL_DIR, configured_database_url
 from sandbox import pgbouncer, postgres, start, supervisor, watching
+from sandbox.cells.start import move, run_cells
 
 DATA_DIR = LOCAL_DIR / "postgres"
 
@@ -29,6 +32,10 @@ def main() -> None:
             case ["start"]:
                 with postgres_in_use():
                     start.run_demo()
+            case ["cells"]:
+                run_cells()
+            case ["move", cell, node]:
+                move(cell, node)
             case ["stop"]:
                 postgres.stop(DATA_DIR)
             case ["watch"]:

@@ -12,9 +12,11 @@ from zoneinfo import ZoneInfo
 
 from django.conf import settings
 from django.core.checks import CheckMessage, Error, Tags, Warning, register
-from django.db import connections
+from django.db import ProgrammingError, connections
 
+from idempotency import conf
 from idempotency.database import ALIAS, atomic, connection
+from idempotency.foreign_keys import kept_namespace
 
 MONTHS = range(1, 13)
 
@@ -105,6 +107,28 @@ def check_session_limits(*, databases: Sequence[str] | None = None, **_: Any) ->
 
 
 @register(Tags.database)
+def check_namespace(*, databases: Sequence[str] | None = None, **_: Any) -> list[CheckMessage]:
+    """Refuse another namespace than the database's: each retry in flight would be asked anew."""
+    configured = conf.current().foreign_key_namespace
+    if ALIAS not in (databases or []) or configured is None:
+        return []
+    try:
+        kept = kept_namespace()
+    except ProgrammingError:  # the table is not there yet
+        return []
+    if kept in (None, configured):
+        return []
+    return [
+        Error(
+            f"FOREIGN_KEY_NAMESPACE is {configured}, and the foreign keys of the database "
+            f"{ALIAS!r} are derived from {kept}: a retry of what was charged would charge again.",
+            hint=f"Set it to {kept}, or find out whose database this is.",
+            id="idempotency.E057",
+        )
+    ]
+
+
+@register(Tags.database)
 def check_isolation(*, databases: Sequence[str] | None = None, **_: Any) -> list[CheckMessage]:
     """Stricter than READ COMMITTED, claims that meet are refused, and are repeated."""
     if ALIAS not in (databases or []):
@@ -170,11 +194,22 @@ def _silence_is_unlimited(database: dict[str, Any]) -> str | None:
     return None
 
 
+# Where another server than the one that is connected to has the table, as in a cell on Citus, it is
+# the other's setting that counts: a session's own does not reach it.
+LIMIT_WHERE_THE_KEYS_ARE = """
+SELECT current_setting(%s) = '0' FROM (SELECT count(*) FROM idempotency_idempotencykey WHERE id = 0)
+    AS there
+"""
+LIMIT_HERE = "SELECT current_setting(%s) = '0'"
+
+
 def _is_unlimited(alias: str, parameter: str) -> bool:
     with connections[alias].cursor() as cursor:
-        cursor.execute("SELECT setting::int = 0 FROM pg_settings WHERE name = %s", [parameter])
-        row = cursor.fetchone()
-    return row is None or bool(row[0])
+        try:
+            cursor.execute(LIMIT_WHERE_THE_KEYS_ARE, [parameter])
+        except ProgrammingError:  # the table is not there yet
+            cursor.execute(LIMIT_HERE, [parameter])
+        return bool(cursor.fetchone()[0])
 
 
 def _setting_of(databases: Sequence[str] | None, parameter: str) -> str | None:

@@ -1,15 +1,18 @@
-"""What the worker commands have in common: `--once`, the batch size, and the shared loop."""
+"""What the worker commands have in common: `--once`, the batch size, the cells, the shared loop."""
 
 import logging
 from argparse import ArgumentParser, ArgumentTypeError
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 from django.core.management.base import BaseCommand
 
 from idempotency import conf, doors
+from idempotency.cells import in_cell
+from idempotency.foreign_keys import know_namespace
 from idempotency.support.batches import Batch
-from idempotency.workers.loop import run_worker
+from idempotency.workers.loop import run_worker, run_worker_in_cells
 
 logger = logging.getLogger(__name__)
 
@@ -22,8 +25,23 @@ def positive(text: str) -> int:
     return number
 
 
+def add_cells(parser: ArgumentParser) -> None:
+    """Let a worker serve several cells."""
+    parser.add_argument(
+        "--cells",
+        type=lambda text: [cell.strip() for cell in text.split(",") if cell.strip()],
+        default=[],
+        metavar="CELL,CELL",
+        help="The schemas to work in, each in a thread (default: the connection's own).",
+    )
+
+
 class WorkerCommand(BaseCommand):
-    """A subclass says what a batch is (`run_batch`) and how long to pause when idle (`pause`)."""
+    """A subclass says what a batch is (`run_batch`) and how long to pause when idle (`pause`).
+
+    What it remembers from one batch to the next it makes in `begin`: there is one object for each
+    cell.
+    """
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("--once", action="store_true", help="Run one batch and exit.")
@@ -33,17 +51,35 @@ class WorkerCommand(BaseCommand):
             default=conf.current().batch_size,
             help="The most rows that one batch takes (default: %(default)s).",
         )
+        add_cells(parser)
 
-    def handle(self, *, once: bool, batch_size: int, **options: Any) -> None:
+    def handle(self, *, once: bool, batch_size: int, cells: list[str], **options: Any) -> None:
         name = self.__class__.__module__.rpartition(".")[2]
-        if not once:
-            run_worker(name, lambda: self._run_unless_closed(batch_size), pause=self.pause())
-        elif doors.are_closed():
-            self.stdout.write("doors=closed")
+        own = {cell: self._of_its_own(**options) for cell in cells or [""]}
+        if once:
+            for cell, command in own.items():
+                with in_cell(cell):
+                    command.run_once(name, batch_size)
+            return
+        batches = {
+            cell: partial(command.run_unless_closed, batch_size) for cell, command in own.items()
+        }
+        if cells:
+            run_worker_in_cells(name, batches, pause=self.pause())
         else:
-            batch = self.run_batch(batch_size)
-            logger.info("%s: %s", name, batch.logged)
-            self.stdout.write(batch.printed)
+            run_worker(name, batches[""], pause=self.pause())
+
+    def begin(self, **options: Any) -> None:
+        """Make what is remembered from one batch to the next."""
+
+    def run_once(self, name: str, batch_size: int) -> None:
+        if doors.are_closed():
+            self.stdout.write("doors=closed")
+            return
+        know_namespace()
+        batch = self.run_batch(batch_size)
+        logger.info("%s: %s", name, batch.logged)
+        self.stdout.write(batch.printed)
 
     def run_batch(self, limit: int) -> Batch:
         raise NotImplementedError
@@ -51,5 +87,14 @@ class WorkerCommand(BaseCommand):
     def pause(self) -> timedelta:
         return conf.current().idle_pause
 
-    def _run_unless_closed(self, limit: int) -> Batch:
-        return Batch({}) if doors.are_closed() else self.run_batch(limit)
+    def run_unless_closed(self, limit: int) -> Batch:
+        if doors.are_closed():
+            return Batch({})
+        know_namespace()
+        return self.run_batch(limit)
+
+    def _of_its_own(self, **options: Any) -> "WorkerCommand":
+        own = type(self)()
+        own.stdout = self.stdout
+        own.begin(**options)
+        return own

@@ -238,8 +238,8 @@ def test_a_forked_process_watches_for_itself(monkeypatch):
 
     def ask():
         doors.as_last_read()
-        with_own = doors._own
-        grandchild = fork(lambda: doors._own is None, after_fork=lambda: None)
+        with_own = doors._own[""]
+        grandchild = fork(lambda: doors._own == {}, after_fork=lambda: None)
         grandchild.wait()
         return grandchild.result(), with_own.is_alive()
 

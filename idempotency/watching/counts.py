@@ -7,11 +7,13 @@ seconds `pulse` adds it to the rollup. A process that is killed takes its last s
 import bisect
 import os
 import re
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from threading import Lock
 from typing import Any, NamedTuple
 
+from idempotency.cells import IN_CELL
 from idempotency.watched import LIMITS
 
 LIKE_A_STATUS = re.compile(r"[A-Za-z0-9_.-]{1,40}")
@@ -49,27 +51,26 @@ class Tally:
 
 
 class Counts:
-    """The tallies of a process."""
+    """The tallies of a process, of each cell that it works in."""
 
     def __init__(self) -> None:
         self._lock = Lock()
-        self._tallies: dict[Series, Tally] = {}
+        self._tallies: dict[str, dict[Series, Tally]] = defaultdict(lambda: defaultdict(Tally))
 
     def add(self, series: Series, seconds: float = 0.0) -> None:
         with self._lock:
-            self._tallies.setdefault(series, Tally()).add(seconds)
+            self._tallies[IN_CELL.get()][series].add(seconds)
 
     def take(self) -> dict[Series, Tally]:
-        """Return all of it, and begin anew."""
+        """Return all that was counted in this cell, and begin anew."""
         with self._lock:
-            taken, self._tallies = self._tallies, {}
-        return taken
+            return self._tallies.pop(IN_CELL.get(), {})
 
     def put_back(self, taken: Mapping[Series, Tally]) -> None:
         """Have what could not be told be told the next time."""
         with self._lock:
             for series, tally in taken.items():
-                self._tallies.setdefault(series, Tally()).merge(tally)
+                self._tallies[IN_CELL.get()][series].merge(tally)
 
 
 COUNTS = Counts()

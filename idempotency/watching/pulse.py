@@ -16,6 +16,7 @@ from typing import Any
 from django.db import Error
 
 from idempotency import conf
+from idempotency.cells import IN_CELL, in_cell
 from idempotency.database import connection
 from idempotency.support.described import described
 from idempotency.transactions import drop_broken_connection
@@ -51,6 +52,7 @@ class Pulse(threading.Thread):
     def __init__(self, worker: str) -> None:
         super().__init__(name="pulse", daemon=True)
         self.worker = worker
+        self.cell = IN_CELL.get()
         self.last_batch = ""
         self._last_batch_at = time.monotonic()
         self._removed_at = time.monotonic()
@@ -62,10 +64,11 @@ class Pulse(threading.Thread):
 
     def run(self) -> None:
         every = conf.current().pulse
-        while every:
-            self.beat()  # first, so that one that was restarted is not missed
-            if self._ending.wait(every.total_seconds()):
-                return
+        with in_cell(self.cell):
+            while every:
+                self.beat()  # first, so that one that was restarted is not missed
+                if self._ending.wait(every.total_seconds()):
+                    return
 
     def beat(self) -> None:
         """Tell the database; where it can't be told, the next beat tells all."""
@@ -90,13 +93,14 @@ class Pulse(threading.Thread):
         self._ending.set()
         if self.is_alive():
             self.join(END_WITHIN_SECONDS)  # or its last beat would come after this end
-        self.beat()
-        try:
-            self._execute(END)
-        except Error as error:
-            logger.info("a heartbeat was not ended: error=%s", described(error))
-        finally:
-            connection.close()
+        with in_cell(self.cell):
+            self.beat()
+            try:
+                self._execute(END)
+            except Error as error:
+                logger.info("a heartbeat was not ended: error=%s", described(error))
+            finally:
+                connection.close()
 
     def _execute(self, statement: str) -> None:
         values = {
@@ -123,12 +127,12 @@ def _version_of_the_app() -> str:
         return ""
 
 
-# The process's own. A thread does not outlive a fork, so a child has one of its own.
+# The process's own, one in each cell. A thread does not outlive a fork, so a child has its own.
 
 is_on = True
 """Off in a run of tests, whose tables a thread would write to behind their backs."""
 
-_own: Pulse | None = None
+_own: dict[str, Pulse] = {}
 _starting = threading.Lock()
 
 
@@ -136,22 +140,22 @@ def pulse_of(worker: str) -> Pulse | None:
     """Return the process's pulse, begun as `worker`'s where there is none yet; None where `PULSE`
     is None.
     """
-    global _own
-    if _own is None and is_on and conf.current().pulse:
+    cell = IN_CELL.get()
+    if cell not in _own and is_on and conf.current().pulse:
         with _starting:
-            if _own is None:
+            if cell not in _own:
                 pulse = Pulse(worker)
                 pulse.start()
                 atexit.register(pulse.end)
-                _own = pulse
-    return _own
+                _own[cell] = pulse
+    return _own.get(cell)
 
 
 def _forget_parents_pulse() -> None:
     global _own, _starting
-    if _own:
-        atexit.unregister(_own.end)
-    _own, _starting = None, threading.Lock()
+    for pulse in _own.values():
+        atexit.unregister(pulse.end)
+    _own, _starting = {}, threading.Lock()
 
 
 os.register_at_fork(after_in_child=_forget_parents_pulse)

@@ -16,6 +16,7 @@ from django.db import connections
 
 from idempotency import conf, failures
 from idempotency.attempts import Attempt
+from idempotency.cells import IN_CELL, in_cell
 from idempotency.claims import Claim, take_over_next_due_key
 from idempotency.database import connection, reading_where_it_writes
 from idempotency.exceptions import LEAVING, IdempotencyError, NeedsReview
@@ -61,7 +62,8 @@ def complete_due_keys(
     connection.close()  # each thread opens its own
     claims = [claim, *[None] * (concurrency - 1)]
     with ThreadPoolExecutor(concurrency) as threads:
-        running = [threads.submit(_complete_keys_in_thread, each, tickets) for each in claims]
+        cell = IN_CELL.get()
+        running = [threads.submit(_complete_in_thread, each, tickets, cell) for each in claims]
         counted = [thread.result() for thread in running]
     return _batch(sum(counted, Counter()), limit)
 
@@ -169,8 +171,9 @@ class _Pace:
 _pace = _Pace()
 
 
-def _complete_keys_in_thread(claim: Claim | None, tickets: Tickets) -> Counter[Outcome]:
-    try:
-        return _complete_keys(claim or tickets.next_claim(), tickets)
-    finally:
-        connections.close_all()  # those to other databases, which phases have opened, as well
+def _complete_in_thread(claim: Claim | None, tickets: Tickets, cell: str) -> Counter[Outcome]:
+    with in_cell(cell):
+        try:
+            return _complete_keys(claim or tickets.next_claim(), tickets)
+        finally:
+            connections.close_all()  # those to other databases, which phases have opened, as well

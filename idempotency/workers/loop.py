@@ -1,4 +1,4 @@
-"""The loop that every worker command shares.
+"""The loop that every worker command shares, in one cell or in a thread for each of several.
 
 It owns the signals (the first one: finish the batch in hand and leave; the second: leave now),
 the sleep when there is nothing to do, the back-off while the database is away, and the one log
@@ -9,14 +9,16 @@ is, the command says.
 import logging
 import os
 import signal
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import timedelta
 from types import FrameType
 
 from django.db import DatabaseError, InterfaceError, OperationalError
 
 from idempotency import doors
+from idempotency.cells import in_cell
 from idempotency.database import connection
 from idempotency.database_errors import meets_other_tables
 from idempotency.exceptions import LEAVING
@@ -60,6 +62,47 @@ def run_worker(name: str, run_batch: Callable[[], Batch], *, pause: timedelta) -
         pause: how long to sleep after a batch that was not full.
     """
     _install_signal_handlers()
+    _work(name, run_batch, pause)
+    # An alarm that is still set would end the interpreter on its way out, with an error.
+    signal.setitimer(signal.ITIMER_REAL, 0)
+
+
+def run_worker_in_cells(
+    name: str, batches: Mapping[str, Callable[[], Batch]], *, pause: timedelta
+) -> None:
+    """The same in several cells, each in a thread of its own: one that is away, or has much to do,
+    keeps no other waiting.
+
+    Args:
+        batches: what a batch is in each cell.
+
+    Raises: `SystemExit` where a thread ended by itself, since a supervisor starts all of it again.
+    """
+    _install_signal_handlers()
+    threads = [
+        threading.Thread(
+            target=_work_in, args=[cell, name, run_batch, pause], name=f"{name} {cell}"
+        )
+        for cell, run_batch in batches.items()
+    ]
+    for thread in threads:
+        thread.start()
+    while not Stop.asked and all(thread.is_alive() for thread in threads):
+        time.sleep(SLICE_SECONDS)
+    was_asked, Stop.asked = Stop.asked, True
+    for thread in threads:
+        thread.join()
+    signal.setitimer(signal.ITIMER_REAL, 0)
+    if not was_asked:
+        raise SystemExit(f"{name}: a thread has ended, and all with it")
+
+
+def _work_in(cell: str, name: str, run_batch: Callable[[], Batch], pause: timedelta) -> None:
+    with in_cell(cell):
+        _work(name, run_batch, pause)
+
+
+def _work(name: str, run_batch: Callable[[], Batch], pause: timedelta) -> None:
     logger.info("%s: started", name)
     snapshots = SnapshotWatch()
     failures = 0
@@ -82,8 +125,6 @@ def run_worker(name: str, run_batch: Callable[[], Batch], *, pause: timedelta) -
             logger.info("%s: %s", name, batch.logged)
         if not batch.is_full:
             _sleep(pause.total_seconds())
-    # An alarm that is still set would end the interpreter on its way out, with an error.
-    signal.setitimer(signal.ITIMER_REAL, 0)
     logger.info("%s: stopped", name)
 
 

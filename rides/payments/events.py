@@ -40,6 +40,12 @@ class Event:
     metadata: dict[str, Any]
 
     @property
+    def is_anothers(self) -> bool:
+        """Whether the object bears the mark of another installation, such as another cell's."""
+        mark = self.metadata.get("installation")
+        return mark is not None and mark != installation_mark()
+
+    @property
     def foreign_key(self) -> UUID | None:
         """What the request is known by that the object bears; None where it is not of ours."""
         if self.metadata.get("installation") != installation_mark():

@@ -16,6 +16,7 @@ from rocketrides.environment import BASE_DIR
 from sandbox.supervisor import PATIENCE_SECONDS, environment, free_port, start, wait_until
 
 CONFIGURATION = BASE_DIR / "deploy" / "haproxy.cfg"
+CELLS = BASE_DIR / "deploy" / "haproxy-cells.cfg"
 PROGRAM = shutil.which("haproxy", path=f"{os.environ['PATH']}:/usr/sbin:/usr/local/sbin")
 NOTHING: Mapping[str, str] = {}
 UNLIMITED = {
@@ -27,13 +28,19 @@ UNLIMITED = {
 
 @contextlib.contextmanager
 def balancer(
-    folder: Path, ports: tuple[int, int], instead: Mapping[str, str] = NOTHING, **variables: str
+    folder: Path,
+    ports: tuple[int, int],
+    instead: Mapping[str, str] = NOTHING,
+    *,
+    also: Path | None = None,
+    **variables: str,
 ) -> Iterator[str]:
     """HAProxy on a free port before two others, without TLS; yields its address.
 
     Args:
         instead: what is to stand in the place of some words of the configuration, such as a time
             limit that no test can wait for.
+        also: a further file of its configuration.
         variables: for the configuration, which limits nobody unless they say so.
     """
     assert PROGRAM, "there is no haproxy; `make haproxy` installs it"
@@ -45,7 +52,7 @@ def balancer(
     configuration.write_text(text)
     with log.open("w") as lines:
         haproxy = start(
-            [PROGRAM, "-db", "-f", str(configuration)],
+            [PROGRAM, "-db", "-f", str(configuration), *(["-f", str(also)] if also else [])],
             environment(
                 HAPROXY_BIND=f"127.0.0.1:{port}",
                 RIDES_HOST="localhost",
@@ -138,7 +145,7 @@ def front(
     """HAProxy with TLS, by a certificate that is made for it. Its arguments are a `balancer`'s."""
     both, port = make_certificate(folder), free_port()
     tls = {"HAPROXY_TLS_BIND": f"127.0.0.1:{port}", "RIDES_CERTIFICATES": str(both)}
-    with balancer(folder, ports, instead, **variables, **tls) as plain_url:
+    with balancer(folder, ports, instead, also=None, **variables, **tls) as plain_url:
         yield Front(f"https://127.0.0.1:{port}", plain_url, both)
 
 

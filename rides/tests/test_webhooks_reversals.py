@@ -7,7 +7,7 @@ import pytest
 from django.db import connection, transaction
 from django.db.models.functions import Now
 
-from idempotency.models import JobDelivery
+from idempotency.models import JobDelivery, StagedJob
 from idempotency.testing.queue import JobsRun
 from idempotency.workers.completing import complete_due_keys
 from rides import payments
@@ -76,6 +76,22 @@ def test_the_event_of_the_charge_alone_finds_its_refunds(charge, stand_in):
     assert run_jobs().failed == 0
 
     assert set(Refund.objects.values_list("stripe_id", flat=True)) == refunds
+
+
+@pytest.mark.parametrize(
+    ("type_", "kind"), [("refund.updated", "refund"), ("charge.refunded", "charge")]
+)
+def test_what_bears_another_cells_mark_asks_for_nothing(charge, type_, kind):
+    """That cell has an address of its own, and is told there."""
+    of_another = {"installation": "5b1c7a56-2f0c-4df1-8a35-0d3d3ce0a111"}
+    about = {"id": "re_1", "object": kind, "status": "pending", "metadata": of_another}
+    before = StripeEvent.objects.count()
+
+    assert send(event(type_, about)).status_code == 200
+
+    assert StripeEvent.objects.count() == before
+    assert not JobDelivery.objects.exists()
+    assert not StagedJob.objects.exists()
 
 
 def test_a_refund_that_fails_after_all_is_open_at_its_event(charge, stand_in):

@@ -58,8 +58,8 @@ BATCH = 1_000
 def receive(event: Event) -> None:
     """Write an event down and stage what it asks for, once however often it is sent.
 
-    Nothing is written of what asks for nothing: a type that is not listed here, another
-    installation's payment.
+    Nothing is written of what asks for nothing: a type that is not listed here, a payment or a
+    refund of another installation, which may be a cell on the same account.
     """
     if asked := _asked_by(event):
         in_transaction(partial(_write_down, event, asked))
@@ -80,7 +80,7 @@ def remove_old_events() -> int:
 def _asked_by(event: Event) -> Callable[[], None] | None:
     """Return what is to be done in the transaction that writes the event down, or None."""
     object_id, key = event.object_id, event.foreign_key
-    if object_id is None:
+    if object_id is None or event.is_anothers:
         return None
     if event.type in ENDS_OF_PAYMENTS:
         return partial(_go_on_with, key) if key else None

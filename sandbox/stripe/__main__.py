@@ -41,10 +41,10 @@ def main() -> int:
 
 def _serve(arguments: argparse.Namespace) -> None:
     with contextlib.closing(open_store(None if arguments.memory else arguments.data)) as store:
-        endpoint = None
-        if arguments.webhook:
-            endpoint = WebhookEndpoint(url=arguments.webhook, secrets=arguments.webhook_secret)
-        api = StripeAPI(store, latency_seconds=arguments.latency, endpoint=endpoint)
+        endpoints = [
+            WebhookEndpoint(url=url, secrets=arguments.webhook_secret) for url in arguments.webhook
+        ]
+        api = StripeAPI(store, latency_seconds=arguments.latency, endpoints=endpoints)
         serve(api, port=arguments.port, until_stdin_closes=arguments.until_stdin_closes)
 
 
@@ -58,7 +58,13 @@ def _parse_arguments() -> argparse.Namespace:
     parser.add_argument(
         "--latency", type=float, default=0.0, metavar="SECONDS", help="before each call executes"
     )
-    parser.add_argument("--webhook", metavar="URL", help="where events go; by default nowhere")
+    parser.add_argument(
+        "--webhook",
+        action="append",
+        default=[],
+        metavar="URL",
+        help="where events go; by default nowhere, and to each where there are several",
+    )
     parser.add_argument(
         "--webhook-secret",
         action="append",

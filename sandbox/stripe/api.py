@@ -8,6 +8,7 @@ import asyncio
 import json
 import sqlite3
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from email.utils import formatdate
 
@@ -65,26 +66,26 @@ class StripeAPI:
         store: sqlite3.Connection,
         *,
         latency_seconds: float,
-        endpoint: WebhookEndpoint | None = None,
+        endpoints: Sequence[WebhookEndpoint] = (),
     ) -> None:
         self._latency_seconds = latency_seconds
         self.ledger = Ledger(store)
         self.keys = IdempotencyKeys(store)
         self.faults = Faults()
-        self.webhooks = Webhooks(self.faults, endpoint)
-        self.send_events_to(endpoint)
+        self.webhooks = Webhooks(self.faults, endpoints)
+        self.send_events_to(endpoints)
         self.calls: Counter[str] = Counter()
         self.replays = 0
         self.mismatches = 0  # keys that were sent with another question
 
-    def send_events_to(self, endpoint: WebhookEndpoint | None) -> None:
-        self.webhooks.endpoint = endpoint
-        self.ledger.tell = self.webhooks.tell if endpoint else None
+    def send_events_to(self, endpoints: Sequence[WebhookEndpoint]) -> None:
+        self.webhooks.endpoints = endpoints
+        self.ledger.tell = self.webhooks.tell if endpoints else None
 
     def reset(self) -> None:
         """Remove everything."""
         self.webhooks.clear()
-        self.send_events_to(self.webhooks.endpoint)
+        self.send_events_to(self.webhooks.endpoints)
         self.ledger.clear()
         self.keys.clear()
         self.faults.clear()

@@ -176,7 +176,7 @@ class Console:
             endpoint = WebhookEndpoint(**given)
         except TypeError as error:
             raise BadRequest("an endpoint has url, secrets and retry_seconds") from error
-        self._api.send_events_to(endpoint)
+        self._api.send_events_to([endpoint])
         return given
 
     def _events(self, request: Request) -> Reply:

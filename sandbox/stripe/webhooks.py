@@ -1,4 +1,4 @@
-"""Sending events to an endpoint, as Stripe does: signed, and again until it is answered with 2xx.
+"""Sending events as Stripe does: each to each endpoint, signed, and again until that answers 2xx.
 
 Late, twice, out of order, never, or with a wrong signature where a fault asks for that. What is not
 delivered yet is lost with the process.
@@ -41,9 +41,10 @@ class WebhookEndpoint:
 
 @dataclass(kw_only=True, slots=True)
 class Delivery:
-    """An event, and the statuses with which its endpoint has answered so far."""
+    """An event to an endpoint, and the statuses with which that has answered so far."""
 
     event: Resource
+    endpoint: WebhookEndpoint
     answers: list[int] = field(default_factory=list)
 
     @property
@@ -57,43 +58,41 @@ class Delivery:
 
 
 class Webhooks:
-    """The endpoint, if there is one, and what was sent to it lately."""
+    """The endpoints, and what was sent to them lately."""
 
-    def __init__(self, faults: Faults, endpoint: WebhookEndpoint | None) -> None:
+    def __init__(self, faults: Faults, endpoints: Sequence[WebhookEndpoint]) -> None:
         self._faults = faults
-        self._first_endpoint = endpoint
-        self.endpoint = endpoint
+        self._first_endpoints = endpoints
+        self.endpoints = endpoints
         self._deliveries: deque[Delivery] = deque(maxlen=MOST_KEPT)
         self._sending: set[asyncio.Task[None]] = set()
         self._overtaken = asyncio.Event()
 
     def clear(self) -> None:
-        """Send nothing more of what was, and go to the endpoint that was there at the start."""
+        """Send nothing more of what was, and go to the endpoints that were there at the start."""
         for task in self._sending:
             task.cancel()
         self._deliveries.clear()
-        self.endpoint = self._first_endpoint
+        self.endpoints = self._first_endpoints
 
     def described(self) -> list[dict[str, Any]]:
         return [delivery.described() for delivery in self._deliveries]
 
     def tell(self, changes: list[Change]) -> None:
         """Send what has changed, each event by itself: nothing keeps them in their order."""
-        if self.endpoint is None:
-            return
-        for change in changes:
-            for event in events_of(change):
-                delivery = Delivery(event=event)
+        events = [event for change in changes for event in events_of(change)]
+        for event in events:
+            for endpoint in self.endpoints:
+                delivery = Delivery(event=event, endpoint=endpoint)
                 self._deliveries.append(delivery)
                 self._send_as_told(delivery)
 
     def send_again(self, event_id: str) -> bool:
         """Send an event once more, as somebody does in the dashboard; say whether it is known."""
-        for delivery in self._deliveries:
-            if delivery.event["id"] == event_id:
-                self._start(delivery)
-                return True
-        return False
+        known = [each for each in self._deliveries if each.event["id"] == event_id]
+        for delivery in known:
+            self._start(delivery)
+        return bool(known)
 
     def _send_as_told(self, delivery: Delivery) -> None:
         fired = self._faults.fire(ON_EVENT, "EVENT", delivery.event["type"], None)
@@ -104,14 +103,12 @@ class Webhooks:
             self._start(delivery, fired)
 
     def _start(self, delivery: Delivery, fired: dict[FaultKind, Fault] | None = None) -> None:
-        assert self.endpoint is not None
-        task = asyncio.ensure_future(self._send(delivery, self.endpoint, fired or {}))
+        task = asyncio.ensure_future(self._send(delivery, fired or {}))
         self._sending.add(task)
         task.add_done_callback(self._sending.discard)
 
-    async def _send(
-        self, delivery: Delivery, endpoint: WebhookEndpoint, fired: dict[FaultKind, Fault]
-    ) -> None:
+    async def _send(self, delivery: Delivery, fired: dict[FaultKind, Fault]) -> None:
+        endpoint = delivery.endpoint
         if late := fired.get(FaultKind.EVENT_LATE):
             await asyncio.sleep(late.seconds)
         if overtaken := fired.get(FaultKind.EVENT_OUT_OF_ORDER):

@@ -22,10 +22,9 @@ class Command(WorkerCommand):
             "(default: %(default)s).",
         )
 
-    def execute(self, *args: Any, **options: Any) -> str | None:
+    def begin(self, **options: Any) -> None:
         self.concurrency = options["concurrency"]
         self.position = Position()
-        return super().execute(*args, **options)
 
     def run_batch(self, limit: int) -> Batch:
         return complete_due_keys(limit, concurrency=self.concurrency, position=self.position)

@@ -9,9 +9,8 @@ from idempotency.workers.reaping import reap
 class Command(WorkerCommand):
     help = "Remove old finished keys in two steps; send old unfinished ones to review."
 
-    def handle(self, **options: Any) -> None:
+    def begin(self, **options: Any) -> None:
         self.overdue = Overdue()
-        super().handle(**options)
 
     def run_batch(self, limit: int) -> Batch:
         return reap(limit, self.overdue)

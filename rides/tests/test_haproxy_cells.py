@@ -1,0 +1,120 @@
+"""Which cell a request comes to, behind the HAProxy that production has: by its credential, or by
+the name of the host, and without a look-up (`deploy/haproxy-cells.cfg`).
+"""
+
+import contextlib
+import threading
+from collections.abc import Iterator
+from functools import partial
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+import requests
+
+from rides.tests.balancing import CELLS, PROGRAM, balancer
+from sandbox.supervisor import wait_until
+
+pytestmark = pytest.mark.skipif(not PROGRAM, reason="NOT TESTED: there is no haproxy")
+
+SECRET = "0" * 12 + "_" + "0" * 64
+
+
+class Cell(ThreadingHTTPServer):
+    """A server that says which cell it is, and is well."""
+
+    def __init__(self, number: int) -> None:
+        class Answer(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                body = str(number).encode()
+                self.send_response(200)
+                self.send_header("Content-Length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body)
+
+            do_POST = do_GET  # noqa: N815 - as the library calls it
+
+            def log_message(self, *_: object) -> None:
+                """Say nothing."""
+
+        super().__init__(("127.0.0.1", 0), Answer)
+
+
+@pytest.fixture(scope="module")
+def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """HAProxy before four cells."""
+    folder: Path = tmp_path_factory.mktemp("cells")
+    with contextlib.ExitStack() as stack:
+        cells = [stack.enter_context(Cell(number)) for number in (1, 2, 3, 4)]
+        for cell in cells:
+            threading.Thread(target=cell.serve_forever, daemon=True).start()
+            stack.callback(cell.shutdown)
+        first, *further = [cell.server_address[1] for cell in cells]
+        addresses = {
+            f"RIDES_CELL_{number}": f"127.0.0.1:{port}" for number, port in enumerate(further, 2)
+        }
+        where = {"RIDES_CELLS": "1", **addresses}
+        url = stack.enter_context(balancer(folder, (first, first), also=CELLS, **where))
+        for number in (1, 2, 3, 4):
+            wait_until(partial(comes_to, url, number))
+        yield url
+
+
+def comes_to(url: str, number: int) -> bool:
+    return asked(url, f"cell-{number}.example.com") == str(number)
+
+
+def asked(url: str, host: str = "rides.example.com", authorization: str | None = None) -> str:
+    """Return which cell answered, or the status of HAProxy's own answer."""
+    headers = {"Host": host} | ({"Authorization": authorization} if authorization else {})
+    answer = requests.post(f"{url}/rides", data={"a": "b"}, headers=headers, timeout=10)
+    return answer.text if answer.ok else str(answer.status_code)
+
+
+@pytest.mark.parametrize("number", [1, 2, 3, 4])
+@pytest.mark.parametrize("mode", ["test", "live"])
+@pytest.mark.parametrize("scheme", ["Bearer", "bearer"])
+def test_an_api_key_says_its_cell(url, number, mode, scheme):
+    assert asked(url, authorization=f"{scheme} rr_{mode}_{number}_{SECRET}") == str(number)
+
+
+@pytest.mark.parametrize("number", [1, 2, 3, 4])
+def test_a_browser_and_stripes_events_come_by_the_cells_name(url, number):
+    assert asked(url, f"cell-{number}.rides.example.com") == str(number)
+    assert asked(url, f"cell-{number}.rides.example.com:8443") == str(number)
+
+
+def test_a_key_goes_to_its_own_cell_whatever_host_it_is_sent_to(url):
+    assert asked(url, "cell-2.example.com", f"Bearer rr_test_3_{SECRET}") == "3"
+
+
+@pytest.mark.parametrize(
+    "authorization",
+    [
+        pytest.param(f"Bearer rr_test_99_{SECRET}", id="a cell that is not there"),
+        pytest.param(f"Bearer rr_test_02_{SECRET}", id="a number written otherwise"),
+        pytest.param("Bearer rr_test_2", id="no end"),
+        pytest.param("Bearer rr_test__2_", id="no number"),
+        pytest.param(f"Bearer rr_test_2/../3_{SECRET}", id="a path"),
+        pytest.param("Basic cnJfdGVzdF8yXzA6", id="another scheme"),
+        pytest.param("user@example.com", id="the demo's"),
+        pytest.param("Bearer", id="nothing"),
+    ],
+)
+def test_what_names_no_cell_is_the_firsts_where_it_is_a_wrong_credential(url, authorization):
+    assert asked(url, authorization=authorization) == "1"
+
+
+@pytest.mark.parametrize("host", ["cell-99.a.com", "cell-.a.com", "cell-2", "api-2.com"])
+def test_a_host_that_names_no_cell_is_the_firsts(url, host):
+    assert asked(url, host) == "1"
+
+
+def test_without_cells_the_number_in_a_key_says_nothing(tmp_path):
+    with Cell(1) as one:
+        threading.Thread(target=one.serve_forever, daemon=True).start()
+        port = one.server_address[1]
+        with balancer(tmp_path, (port, port)) as url:
+            wait_until(lambda: asked(url) == "1")
+            assert asked(url, "cell-2.example.com", f"Bearer rr_test_2_{SECRET}") == "1"
+        one.shutdown()
