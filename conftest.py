@@ -12,7 +12,7 @@ import pytest
 import pytest_django
 from django.conf import settings
 from django.core.management import call_command
-from django.db import connection
+from django.db import connection, transaction
 from django.test import TransactionTestCase
 
 from idempotency.support import refusals
@@ -90,6 +90,9 @@ def django_db_setup(
             cursor.execute(END_SESSIONS, [pooled])
 
 
+IN_A_CELL = bool(os.environ.get("SUITE_IN_A_CELL"))
+"""Whether the suite runs in a cell on Citus (`make test-cells`)."""
+
 # What migrations fill, and no test changes.
 KEPT = (
     *("django_content_type", "auth_permission", "django_migrations"),
@@ -114,10 +117,15 @@ def empty_tables(case: TransactionTestCase) -> None:
     with connection.cursor() as cursor:
         cursor.execute(" UNION ALL ".join(asked))
         deletions = [f"DELETE FROM {table};" for (table,) in cursor.fetchall()]  # noqa: S608
-        if deletions:
-            alone = "SET LOCAL session_replication_role = replica;"
-            cursor.execute(" ".join([alone, *deletions]))
+        if deletions and IN_A_CELL:  # Citus takes one command at a time
+            with transaction.atomic():
+                for alone in (ALONE, *deletions):
+                    cursor.execute(alone)
+        elif deletions:
+            cursor.execute(" ".join([ALONE, *deletions]))
 
+
+ALONE = "SET LOCAL session_replication_role = replica;"
 
 DJANGOS_OWN_WAY = TransactionTestCase._fixture_teardown
 
@@ -157,6 +165,15 @@ def stripes_client_repeats_at_once() -> Iterator[None]:
         clock = SimpleNamespace(time=time.time, sleep=lambda seconds: None)
         patched.setattr("stripe._http_client.time", clock)
         yield
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Leave out, where the database is a cell on Citus, what a cell has not."""
+    if not IN_A_CELL:
+        return
+    for item in items:
+        if mark := item.get_closest_marker("not_in_a_cell"):
+            item.add_marker(pytest.mark.skip(reason=f"not in a cell: {mark.args[0]}"))
 
 
 def pytest_collection_finish() -> None:

@@ -193,7 +193,7 @@ class Attempt:
         if self.lease.has_expired:
             raise lease_lost()
         give_connection_back()
-        call = CallInHand(phase.name)
+        call = CallInHand(phase)
         CALL.set(call)
         try:
             with call_under_way(operation.key, self.lease, phase):

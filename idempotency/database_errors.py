@@ -3,6 +3,7 @@
 Everything that depends on PostgreSQL's error codes stands here, in one table.
 """
 
+import re
 from dataclasses import dataclass
 from enum import Enum, auto
 
@@ -84,9 +85,16 @@ MEANINGS = {
 }
 
 
+# What Citus says, under the code of a bug, where the server that has the rows went away during a
+# COMMIT: that may have been carried out.
+LOST_ON_ITS_NODE = "could not commit transaction"
+
+
 def meaning_of(error: BaseException) -> Meaning:
     """What an error means, by the table."""
     code = _sqlstate_of(error)
+    if code == "XX000" and str(error).startswith(LOST_ON_ITS_NODE):
+        return LOST
     if code is not None:
         return MEANINGS.get(code) or MEANINGS.get(code[:2], FAILED)
     # psycopg2 has neither a kind nor a code for a server that went without a word.
@@ -125,12 +133,14 @@ def waited_for_an_insert_into(table: str, error: BaseException) -> bool:
     """Whether the lock was held by a transaction that inserted the same unique value.
 
     Locks on a table, or on a row that a foreign key names, look the same but for the context. In
-    any language that has the name of the table, and the SQL of the foreign key's own look.
+    any language that has the name of the table, or of its shard, and the SQL of the foreign key's
+    own look.
     """
     if not waited_too_long_for_a_lock(error):
         return False
     context = getattr(getattr(error.__cause__, "diag", None), "context", None) or ""
-    return f'"{table}"' in context and "FOR KEY SHARE" not in context
+    names_table = re.search(rf'"{table}(_[0-9]+)?"', context)
+    return bool(names_table) and "FOR KEY SHARE" not in context
 
 
 def database_is_away(error: BaseException) -> bool:

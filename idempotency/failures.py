@@ -213,6 +213,6 @@ def _journal_entry(answer: IdempotencyError, error: BaseException) -> JournalEnt
     if isinstance(answer, ForeignRefusal):
         entry["refused"] = True
     if call := CALL.get():
-        entry |= {"phase": call.phase, **call.ended()}
+        entry |= {"phase": call.phase.name, **call.ended()}
         CALL.set(None)
     return entry

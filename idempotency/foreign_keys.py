@@ -53,21 +53,18 @@ def installation_mark() -> str:
     return str(_namespace())
 
 
-def know_namespace() -> UUID | None:
-    """Return what foreign keys are derived from in this thread's cell: what the settings say, or,
-    in a process of several cells, what each one's database keeps. That is read once.
+def know_namespace() -> None:
+    """Read, once, what the foreign keys of this thread's cell are derived from, where the process
+    works in several. To be called before anything is derived.
 
     Raises: `ImproperlyConfigured` where the cell has no such row, so it is not migrated yet.
     """
     cell = IN_CELL.get()
-    if not cell:
-        return conf.current().foreign_key_namespace
-    if cell not in _of_cells:
+    if cell and cell not in _of_cells:
         kept = kept_namespace()
         if kept is None:
             raise ImproperlyConfigured(f"The cell {cell!r} has no namespace: migrate it first.")
         _of_cells[cell] = kept
-    return _of_cells[cell]
 
 
 _of_cells: dict[str, UUID] = {}
@@ -100,7 +97,9 @@ INSERT INTO idempotency_foreignkeynamespace (id, namespace) VALUES (1, %s) ON CO
 
 
 def _namespace() -> UUID:
-    namespace = know_namespace()
+    """What the settings say; in a process of several cells, what each one's database keeps."""
+    cell = IN_CELL.get()
+    namespace = _of_cells[cell] if cell else conf.current().foreign_key_namespace
     if namespace is None:
         raise ImproperlyConfigured(
             "IDEMPOTENCY['FOREIGN_KEY_NAMESPACE'] is not set: without it a request has no foreign "

@@ -10,6 +10,7 @@ from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
+from datetime import timedelta
 from functools import partial, wraps
 from inspect import iscoroutinefunction
 from typing import Any
@@ -298,9 +299,10 @@ def _new_key(request: HttpRequest, user: Any, key: str, sent: str) -> NewKey:
 
 
 # The lock timeout of the claim alone: a duplicate waits for the first's transaction, with a
-# connection in hand. The view then has the project's own.
-SET_WAIT = "SELECT current_setting('lock_timeout'), set_config('lock_timeout', %s, true)"
-END_WAIT = "SELECT set_config('lock_timeout', %s, true)"
+# connection in hand. The view then has the session's own. By SET LOCAL, which Citus hands on to the
+# server that has the key, where `citus.propagate_set_commands` says so.
+SET_WAIT = "SET LOCAL lock_timeout = {milliseconds:d}"
+END_WAIT = "SET LOCAL lock_timeout TO DEFAULT"
 
 
 def _claim(new_key: NewKey) -> Claim | None:
@@ -308,10 +310,9 @@ def _claim(new_key: NewKey) -> Claim | None:
 
     Raises: `RequestInProgress` where the first still has it after `DUPLICATE_WAIT`.
     """
-    wait = conf.current().duplicate_wait.total_seconds() * 1000
+    wait = conf.current().duplicate_wait / timedelta(milliseconds=1)
     with connection.cursor() as cursor:
-        cursor.execute(SET_WAIT, [f"{wait:.0f}ms"])
-        [usual, _] = cursor.fetchone()
+        cursor.execute(SET_WAIT.format(milliseconds=round(wait)))
         try:
             claim = insert_key(new_key, begins_foreign_phase=False)
         except OperationalError as error:
@@ -319,5 +320,5 @@ def _claim(new_key: NewKey) -> Claim | None:
                 raise
             # Where sessions are stricter than READ COMMITTED: somebody else has committed it.
             raise request_in_progress(retry_after_seconds=1) from error
-        cursor.execute(END_WAIT, [usual])
+        cursor.execute(END_WAIT)
     return claim

@@ -16,7 +16,7 @@ REQUEST_ID: ContextVar[str] = ContextVar("request_id", default="")
 class CallInHand:
     """A foreign phase that is calling out: which, since when, and what was noted of its calls."""
 
-    phase: str
+    phase: Any
     began_at: float = field(default_factory=time.monotonic)
     noted: list[dict[str, Any]] = field(default_factory=list)
 

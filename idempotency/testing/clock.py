@@ -3,7 +3,7 @@
 from datetime import timedelta
 from typing import Any
 
-from django.db.models import F, QuerySet
+from django.db.models import DateTimeField, F, Func, QuerySet, Value
 
 from idempotency import conf
 from idempotency.models import IdempotencyKey, JobDelivery, ReaperPosition, StagedJob
@@ -46,4 +46,19 @@ def _let_keys_age(keys: "QuerySet[IdempotencyKey]", by: timedelta) -> None:
 
 
 def _move(rows: "QuerySet[Any]", by: timedelta, *columns: str) -> None:
-    rows.update(**{column: F(column) - by for column in columns})
+    rows.update(**{column: earlier(column, by) for column in columns})
+
+
+def earlier(column: str, by: timedelta) -> Func:
+    """Return a column's time, so much earlier, as something to update it to.
+
+    In UTC, where a day has 24 hours whatever the session's zone: so PostgreSQL knows that it always
+    comes to the same, without which a distributed one takes no computed time.
+    """
+    return Func(
+        F(column),
+        Value(by),
+        arg_joiner=" AT TIME ZONE 'UTC' - ",
+        template="(%(expressions)s) AT TIME ZONE 'UTC'",
+        output_field=DateTimeField(),
+    )

@@ -7,12 +7,11 @@ clock wrote while it was ahead is had by moving the rows' times.
 from datetime import timedelta
 
 import pytest
-from django.db.models import F
 from django.db.models.functions import Now
 
 from idempotency.claims import take_over_key, take_over_next_due_key
 from idempotency.models import IdempotencyKey, ReaperPosition
-from idempotency.testing.clock import let_time_pass
+from idempotency.testing.clock import earlier, let_time_pass
 from idempotency.tests.bookshop import Death, counted
 from idempotency.workers.completing import complete_due_keys
 from idempotency.workers.overdue import Overdue
@@ -109,7 +108,7 @@ def test_a_window_is_not_lost_by_a_clock_that_is_ahead_by_less_than_the_toleranc
 def test_the_reaper_puts_a_request_before_a_person_whatever_its_lease_says(died, stored):
     died(timedelta(0))
     IdempotencyKey.objects.update(
-        created_at=F("created_at") - timedelta(days=4), locked_at=Now() + A_DAY
+        created_at=earlier("created_at", timedelta(days=4)), locked_at=Now() + A_DAY
     )
 
     assert send_overdue_keys_to_review(10) == 1

@@ -4,7 +4,6 @@ from datetime import timedelta
 
 import pytest
 from django.db import transaction
-from django.db.models import F
 from django.db.models.functions import Now
 
 from idempotency import complete_soon
@@ -12,7 +11,7 @@ from idempotency.claims import take_over_key, take_over_next_due_key
 from idempotency.exceptions import StagedOutsideTransaction
 from idempotency.jobs.enqueuing import Lookout
 from idempotency.models import IdempotencyKey, StagedJob
-from idempotency.testing.clock import let_deliveries_age, let_key_age, let_time_pass
+from idempotency.testing.clock import earlier, let_deliveries_age, let_key_age, let_time_pass
 from idempotency.testing.queue import JobsRun, run_queued_jobs
 from idempotency.tests.bookshop import Death, counted
 from idempotency.workers.completing import complete_due_keys
@@ -142,7 +141,7 @@ def test_a_time_is_never_put_off(let_go, stored):
 
 
 def test_a_lease_of_a_clock_that_was_ahead_puts_nothing_off(in_hand, stored):
-    IdempotencyKey.objects.update(locked_at=F("locked_at") + timedelta(days=1))
+    IdempotencyKey.objects.update(locked_at=earlier("locked_at", timedelta(days=-1)))
 
     tell(in_hand)
 

@@ -163,6 +163,7 @@ def test_the_last_reading_stays_where_the_row_cannot_be_read(watch, monkeypatch)
     assert watch.last == doors.Reading(are_closed=False)
 
 
+@pytest.mark.not_in_a_cell("it alters the database")
 def test_a_server_that_takes_no_writes_is_not_believed(watch):
     """Such as the primary of yesterday, which has turned read-only and knows of no closed doors."""
     command("close")

@@ -113,6 +113,7 @@ def looks(monkeypatch):
 # Looks.
 
 
+@pytest.mark.not_in_a_cell("the plan is the node's")
 def test_a_look_reads_no_more_under_an_old_snapshot(dead_rows, looks):
     lookout = Lookout()
 
@@ -125,6 +126,7 @@ def test_a_look_reads_no_more_under_an_old_snapshot(dead_rows, looks):
     assert everything > 5 * max(usual)
 
 
+@pytest.mark.not_in_a_cell("the plan is the node's")
 def test_a_batch_under_an_old_snapshot_begins_where_the_look_found_something(dead_rows):
     execute(STAGE_MANY, BATCH)
     first_id = StagedJob.objects.order_by("id").values_list("id", flat=True)[0]
@@ -137,6 +139,7 @@ def test_a_batch_under_an_old_snapshot_begins_where_the_look_found_something(dea
     )
 
 
+@pytest.mark.not_in_a_cell("the plan is the node's")
 def test_a_batch_of_jobs_for_later_begins_where_the_look_found_the_first(dead_rows):
     drain = delivering.DRAIN_JOBS_WHOSE_TIME_HAS_COME
     execute(STAGE_MANY_FOR_LATER, timedelta(0), BATCH)
@@ -248,6 +251,7 @@ def rows_of(plan, *kinds):
     )
 
 
+@pytest.mark.not_in_a_cell("the plan is the node's")
 def test_a_drain_takes_its_limit_under_the_worst_plan(statistics_of_empty_tables):
     execute(STAGE_MANY, STAGED)
 

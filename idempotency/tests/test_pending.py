@@ -8,7 +8,6 @@ import pytest
 from django.contrib.sessions.models import Session
 from django.core.management import call_command
 from django.db import IntegrityError, connection
-from django.db.models import F
 from django.test.utils import CaptureQueriesContext
 from django.urls import path
 from django.utils import timezone
@@ -31,6 +30,7 @@ from idempotency.models import IdempotencyKey
 from idempotency.review import decisions
 from idempotency.review.decisions import Decision
 from idempotency.support.positions import Position
+from idempotency.testing.clock import earlier
 from idempotency.tests import bookshop
 from idempotency.tests import ledger as provider
 from idempotency.tests.ledger import Fault
@@ -190,7 +190,7 @@ def pending(send, stored):
 def let_pass(time):
     """Have everything that the key has been through be so much longer ago."""
     times = ("run_after", "pending_since", "gives_up_at", "created_at", "foreign_sent_at")
-    IdempotencyKey.objects.update(**{name: F(name) - time for name in times})
+    IdempotencyKey.objects.update(**{name: earlier(name, time) for name in times})
 
 
 def test_the_client_gets_what_it_needs_to_go_on(send):

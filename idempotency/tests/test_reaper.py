@@ -105,6 +105,7 @@ def test_a_reaper_that_does_not_know_where_it_was_begins_anew(customer, key, led
     assert reap_finished_keys(10) == 1
 
 
+@pytest.mark.not_in_a_cell("the statistics are the node's")
 def test_a_key_keeps_its_place_in_every_index_when_its_answer_goes(customer, key, ledger):
     """So a batch costs the same in a table of any size."""
     for n in range(12):

@@ -198,6 +198,7 @@ def test_a_phase_that_leads_elsewhere_each_time_does_not_run_for_ever(customer, 
     assert [entry["event"] for entry in row.journal] == ["claimed", "begin", "internal_error"]
 
 
+@pytest.mark.not_in_a_cell("a trigger")
 def test_what_a_phase_wrote_that_has_to_wait_is_kept_after_a_conflict(customer, key, monkeypatch):
     monkeypatch.setattr(Waiting, "conflicts", [CONFLICT_AT_COMMIT])
 
@@ -207,6 +208,7 @@ def test_what_a_phase_wrote_that_has_to_wait_is_kept_after_a_conflict(customer, 
     assert groups() == ["waited"]
 
 
+@pytest.mark.not_in_a_cell("a trigger")
 def test_a_claim_that_was_rolled_back_and_then_lost_is_another_requests(
     customer, key, trouble, elsewhere, monkeypatch
 ):

@@ -171,6 +171,7 @@ def test_of_an_error_of_ours_the_message_is_kept() -> None:
     )
 
 
+@pytest.mark.not_in_a_cell("an error names the shard")
 def test_of_an_error_of_the_database_no_value_and_no_statement_is_kept() -> None:
     """DETAIL repeats the row, the excerpt the statement, and a message of class 22 the value."""
     said = {}

@@ -175,6 +175,7 @@ def test_a_hook_of_a_job_that_fails_leaves_the_job_done(stage, ledger, monkeypat
 # What COMMIT refuses.
 
 
+@pytest.mark.not_in_a_cell("a trigger")
 @pytest.mark.parametrize("what", REFUSED_AT_COMMIT.values(), ids=REFUSED_AT_COMMIT)
 def test_what_was_answered_is_kept_when_a_later_phase_is_refused_at_commit(
     customer, key, stored, settings, trouble, refused_at_commit, what

@@ -197,6 +197,26 @@ def test_a_deadlock_is_run_again_on_the_same_connection(session, other, groups):
     assert may_succeed_when_repeated(error)
 
 
+RAISED = """
+DO $$ BEGIN RAISE EXCEPTION '{said}' USING ERRCODE = 'XX000'; END $$
+"""
+
+
+@pytest.mark.parametrize(
+    ("said", "meaning"),
+    [
+        ("could not commit transaction for shard 102023 on at least one active node", LOST),
+        ("could not open relation with OID 16384", FAILED),
+    ],
+)
+def test_a_commit_whose_server_went_away_may_have_been_carried_out(session, said, meaning):
+    """Citus says so under the code of a bug, in a session that goes on."""
+    with pytest.raises(Error) as error:
+        run(session, RAISED.format(said=said))
+    assert meaning_of(error.value) is meaning
+
+
+@pytest.mark.not_in_a_cell("a session's own lock_timeout does not reach the node")
 def test_a_lock_that_another_transaction_keeps_is_no_outage(session, other, groups):
     other.set_autocommit(False)
     run(other, update(groups[0]))

@@ -53,7 +53,8 @@ def record(kind: type[Reversal], sightings: Sequence[Sighting]) -> list[Reversal
                 changed.append(row)
         # Of two processes that see it for the first time, one writes it down.
         kind._default_manager.bulk_create(made, ignore_conflicts=True)
-        kind._default_manager.bulk_update(changed, CHANGED)
+        for row in changed:  # few, and a statement of all would have a time in a CASE
+            row.save(update_fields=CHANGED)
     return [*made, *known.values()]
 
 

@@ -92,6 +92,6 @@ def lock(key: IdempotencyKey, *, seconds_ago: int) -> None:
     with connection.cursor() as cursor:
         cursor.execute(
             "UPDATE idempotency_idempotencykey"
-            " SET locked_at = clock_timestamp() - make_interval(secs => %s) WHERE id = %s",
+            " SET locked_at = statement_timestamp() - %s * INTERVAL '1 second' WHERE id = %s",
             [seconds_ago, key.pk],
         )

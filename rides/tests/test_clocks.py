@@ -54,6 +54,7 @@ def test_stripes_clock_is_compared(stand_in, ahead_seconds):
     assert re.match(rf"Stripe's clock is \d:\d\d:\d\d {said} the database's", warning)
 
 
+@pytest.mark.not_in_a_cell("a function in another schema")
 @pytest.mark.parametrize(("ahead_seconds", "said"), [(600, "ahead of"), (-600, "behind")])
 def test_the_databases_clock_is_compared_with_the_process_and_with_stripe(
     stand_in, set_database_clock, ahead_seconds, said
@@ -66,6 +67,7 @@ def test_the_databases_clock_is_compared_with_the_process_and_with_stripe(
     assert of_stripe.startswith("Stripe's clock is")
 
 
+@pytest.mark.not_in_a_cell("a function in another schema")
 def test_a_few_seconds_at_stripe_and_in_the_database_are_no_warning(stand_in, set_database_clock):
     stand_in.set_clock(30)
     set_database_clock(3)

@@ -9,12 +9,11 @@ from urllib.parse import urlencode
 
 import pytest
 from django.core.management import CommandError, call_command
-from django.db.models import F
 from django.test import Client
 
 from idempotency import conf
 from idempotency.models import Doors, IdempotencyKey
-from idempotency.testing.clock import let_time_pass
+from idempotency.testing.clock import earlier, let_time_pass
 from idempotency.testing.losses import Kept, lose_commits_since, what_is_kept
 from idempotency.workers.reaping import reap
 from rides import payments
@@ -284,7 +283,7 @@ def test_of_a_key_that_is_used_again_on_day_31_the_new_payment_is_looked_up(stan
     assert book().status_code == 201
     a_month = conf.current().tombstone_retention + timedelta(days=1)
     let_time_pass(a_month)
-    Ride.objects.update(created_at=F("created_at") - a_month)
+    Ride.objects.update(created_at=earlier("created_at", a_month))
     stand_in.let_time_pass(round(a_month.total_seconds()))
     for _ in range(2):  # first the answer goes, then the row
         reap(MOST_KEYS)

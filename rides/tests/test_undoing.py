@@ -12,12 +12,11 @@ from uuid import uuid4
 
 import pytest
 from django.core.management import CommandError
-from django.db.models import F
 from django.db.models.functions import Now
 
 from idempotency.exceptions import Indeterminate, NeedsReview
 from idempotency.models import IdempotencyKey
-from idempotency.testing.clock import let_time_pass
+from idempotency.testing.clock import earlier, let_time_pass
 from idempotency.workers.completing import complete_due_keys
 from rides import payments
 from rides.models import AuditRecord, ReconciledUntil, Ride, User
@@ -98,7 +97,7 @@ def put_on_the_list_with_its_charge() -> None:
 def until_past_the_window(stand_in: StandIn) -> None:
     """The rest of a day passes, on both sides, and the request is put before a person."""
     let_time_pass(PAST_THE_WINDOW)
-    Ride.objects.update(created_at=F("created_at") - PAST_THE_WINDOW)
+    Ride.objects.update(created_at=earlier("created_at", PAST_THE_WINDOW))
     stand_in.let_time_pass(round(PAST_THE_WINDOW.total_seconds()))
     put_on_the_list()
 
@@ -191,7 +190,7 @@ def crowd(stand_in, monkeypatch) -> Callable[..., None]:
     def let_days_go_by(days: int = 2) -> None:
         until_past_the_window(stand_in)
         let_time_pass(days * A_DAY)
-        Ride.objects.update(created_at=F("created_at") - days * A_DAY)
+        Ride.objects.update(created_at=earlier("created_at", days * A_DAY))
         stand_in.let_time_pass(days * 24 * HOUR)
         pay_for_much_else()
         stand_in.add_fault("latency", path=LISTING, seconds=0.2)
@@ -232,7 +231,7 @@ def test_what_an_undo_had_no_time_to_look_at_is_found_in_the_night_after(stand_i
     lose_the_answer(stand_in)
     reconciled("--since-last")
     crowd()
-    ReconciledUntil.objects.update(until=F("until") - 2 * A_DAY - PAST_THE_WINDOW)
+    ReconciledUntil.objects.update(until=earlier("until", 2 * A_DAY + PAST_THE_WINDOW))
     reconciled("--since-last")
     by_hand = client().v1.payment_intents.create(
         charging.wanted(Ride.objects.get()), {"idempotency_key": "by hand"}

@@ -119,6 +119,7 @@ def mortal_api(stand_in, tmp_path) -> Iterator[Api]:
         yield api
 
 
+@pytest.mark.not_in_a_cell("it looks for a waiting session, which is the node's")
 def test_an_event_whose_receiver_is_killed_comes_again(stand_in, mortal_api):
     assert ask(rider="user-3ds@example.com").status_code == 202
     stand_in.send_events_to(f"{mortal_api.url}{WEBHOOK}", WEBHOOK_SECRET)

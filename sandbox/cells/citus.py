@@ -40,6 +40,7 @@ citus.node_conninfo = 'sslmode=disable'  # by a socket
 citus.local_hostname = '{host}'
 citus.enable_schema_based_sharding = on
 citus.enable_stat_counters = on
+citus.propagate_set_commands = 'local'   # the wait of a claim's own statement
 citus.enable_statistics_collection = off
 # What limits a statement reaches the node that has the cell only so: a session's own does not.
 lock_timeout = '10s'

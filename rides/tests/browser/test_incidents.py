@@ -5,11 +5,10 @@ clicks, and repaired by clicks only.
 from datetime import timedelta
 
 import pytest
-from django.db.models import F
 from playwright.sync_api import expect
 
 from idempotency.models import Heartbeat, JobDelivery
-from idempotency.testing.clock import let_deliveries_age
+from idempotency.testing.clock import earlier, let_deliveries_age
 from rides.models import AuditRecord, Ride
 from rides.payments import charging
 from rides.payments.client import client
@@ -70,7 +69,9 @@ def test_jobs_that_a_dead_worker_left_are_put_back(
     wait_until(lambda: receipts() == 1)
     wait_until(lambda: Heartbeat.objects.filter(worker="worker").exists())
     steady_workers["worker"].kill()
-    Heartbeat.objects.filter(worker="worker").update(seen_at=F("seen_at") - timedelta(hours=18))
+    Heartbeat.objects.filter(worker="worker").update(
+        seen_at=earlier("seen_at", timedelta(hours=18))
+    )
     book(api.url, "booked-while-the-worker-was-dead")
     wait_until(JobDelivery.objects.exists)
     JobDelivery.objects.update(deliveries=10)
