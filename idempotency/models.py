@@ -167,7 +167,8 @@ class IdempotencyKey(models.Model):
         ]
 
     def __str__(self) -> str:
-        return f"{self.request_method} {self.request_path} {self.idempotency_key}"
+        # Without the path: its arguments may be personal, and this stands on every page.
+        return f"{self.request_method} {self.operation} {self.idempotency_key}"
 
     @property
     def is_finished(self) -> bool:

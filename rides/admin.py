@@ -212,6 +212,7 @@ class AuditRecordAdmin(MasksPersonalData, ReadOnlyAdmin):
 
     list_display = ("created", "action", "resource", "user")
     list_filter = (ActionFilter, AgeFilter)
+    linked_by = ("resource_type", "resource_id")
     list_select_related = ("user",)
     search_help_text = "A user's whole e-mail address, or a ride's number"
     fields = ("created", "action", "resource", "user", "data")

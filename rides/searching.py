@@ -1,4 +1,4 @@
-"""How a request is found by its ride: by the ride's number or public id, or by what paid for it."""
+"""How a request is found by its ride: by the ride's public id, or by what paid for it."""
 
 from django.db.models import Q
 

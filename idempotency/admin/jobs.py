@@ -11,6 +11,7 @@ from django.db.models import Q
 from idempotency.admin.lists import AgeFilter, ReadOnlyAdmin, choices, moment_of
 from idempotency.console.acting import PUT_BACK
 from idempotency.console.acts import ActPages
+from idempotency.console.personal import MasksPersonalData, stand_in_for
 from idempotency.models import (
     IS_FOR_NOW,
     Job,
@@ -19,9 +20,11 @@ from idempotency.models import (
 )
 
 
-class JobAdmin(ReadOnlyAdmin):
+class JobAdmin(MasksPersonalData, ReadOnlyAdmin):
     """What staged and delivered jobs have in common."""
 
+    personal = {"job_args": "masked_arguments"}
+    masked_arguments = stand_in_for("job_args")
     search_help_text = "A job's id, or its number"
     not_before = moment_of("run_after")
 

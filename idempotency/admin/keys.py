@@ -45,6 +45,7 @@ from idempotency.models import (
 from idempotency.parameters import readable_parameters
 from idempotency.review.pages import ReviewPages
 from idempotency.review.row_pages import RowPages
+from idempotency.support.permissions import may_see_personal_data
 
 BEGINNING = 16
 """How many characters of a key the index `idempotency_key_beginning` has."""
@@ -61,9 +62,11 @@ class IdempotencyKeyAdmin(MasksPersonalData, ActPages, ReviewPages, ReadOnlyAdmi
     personal = {
         **{"user": "user_number", "origin_ip": "masked_origin_ip"},
         **{name: f"masked_{name}" for name in ("arguments", "parameters", "answer")},
+        "request_path": "masked_request_path",  # the arguments stand in it
     }
     user_number = number_of("user")
     masked_origin_ip = stand_in_for("origin_ip")
+    masked_request_path = stand_in_for("request_path")
     masked_arguments = stand_in_for("of the address")
     masked_parameters = stand_in_for("parameters")
     masked_answer = stand_in_for("answer")
@@ -74,6 +77,7 @@ class IdempotencyKeyAdmin(MasksPersonalData, ActPages, ReviewPages, ReadOnlyAdmi
         *(OutcomeFilter, FoundFilter, KeyAgeFilter),
     )
     list_select_related = ("user",)
+    linked_by = ("user", "id__gte")
     last_run = moment_of("last_run_at")
     due = moment_of("run_after")
     locked = moment_of("locked_at")
@@ -125,9 +129,12 @@ class IdempotencyKeyAdmin(MasksPersonalData, ActPages, ReviewPages, ReadOnlyAdmi
         keys = super().get_queryset(request)
         return keys.annotate(current_state=Case(*cases, output_field=CharField()))
 
-    def matching(self, term: str) -> Q:
+    def matching_for(self, request: HttpRequest, term: str) -> Q:
+        """Find a user by the beginning of a name for whoever may see names. To others it would tell
+        them, letter by letter: they have to know the whole one.
+        """
         by_number = Q(pk=term) if is_id(term) else Q()
-        users = users_named(term)
+        users = users_named(term, whole=not may_see_personal_data(request.user))
         by_user = Q(user__in=users) if users else Q()
         found = searching.ids_of(term)
         by_rows = Q(pk__in=found) if found else Q()
@@ -196,9 +203,9 @@ def beginning_with(term: str) -> Q:
     return begins & Q(idempotency_key__startswith=term) if len(term) > BEGINNING else begins
 
 
-def users_named(term: str) -> list[Any]:
+def users_named(term: str, *, whole: bool = False) -> list[Any]:
     """Return the ids of the users whose name, or whose e-mail address, begins as the search term
-    does.
+    does, or is the term.
 
     They are read first, so that the keys are then found by the index that begins with the user.
     """
@@ -206,9 +213,9 @@ def users_named(term: str) -> list[Any]:
         return []
     model = get_user_model()
     names = {model.USERNAME_FIELD, model.get_email_field_name()}
-    named = Q()
+    named, how = Q(), "exact" if whole else "startswith"
     for name in names & {field.name for field in model._meta.fields}:
-        named |= Q(**{f"{name}__startswith": term}) | Q(**{f"{name}__startswith": term.lower()})
+        named |= Q(**{f"{name}__{how}": term}) | Q(**{f"{name}__{how}": term.lower()})
     return list(model._default_manager.filter(named).values_list("pk", flat=True)[:MOST_USERS])
 
 
@@ -232,7 +239,7 @@ class RequestUnderReviewAdmin(MasksPersonalData, RowPages, ActPages, ReadOnlyAdm
     list_select_related = ("user",)
     search_help_text = "As among all requests"
     since = moment_of("needs_review_at")
-    matching = IdempotencyKeyAdmin.matching
+    matching_for = IdempotencyKeyAdmin.matching_for
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[RequestUnderReview]:
         return super().get_queryset(request).filter(UNDER_REVIEW)

@@ -2,15 +2,20 @@
 
 Each act first says how many it would concern and which, asks for a reason, and has a limit. It is
 carried out row by row, each through the function that a command would call; one that is refused
-does not stop the rest.
+does not stop the rest. What the page has not shown is left alone, whatever the filter shows then.
 """
 
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
+from uuid import UUID
 
 from django import forms
 from django.contrib import admin, messages
+from django.contrib.admin.options import IncorrectLookupParameters
+from django.contrib.admin.views.main import ERROR_FLAG
 from django.core.exceptions import PermissionDenied
 from django.db.models import Model, Q, QuerySet
 from django.http import Http404, HttpRequest, HttpResponse
@@ -26,7 +31,12 @@ MOST_AT_ONCE = 1000
 MOST_NAMED = 20
 """Of how many the page says which they are."""
 
+LONGEST = timedelta(seconds=30)
+"""After that no further row is begun: whoever waits for the page, a proxy among them, gives up."""
+
 CHOSEN = "chosen"
+SHOWN = "shown"
+"""What the form carries of each row that it has shown: its number and its lease's token."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,10 +124,15 @@ class ActPages(admin.ModelAdmin):
         [act] = found
         if not request.user.has_perm(act.permission):
             raise PermissionDenied
-        rows = self._rows(request).filter(act.concerns())
+        try:
+            rows = self._rows(request).filter(act.concerns())
+        except IncorrectLookupParameters:  # as the list itself answers it
+            return redirect(f"{self._list_url()}?{ERROR_FLAG}=1")
         form = (act.form or ActForm)(request.POST or None)
-        if form.is_valid():
-            self._act_on(request, act, list(rows[: form.cleaned_data["limit"]]), form)
+        shown = dict(_read(request.POST.get(SHOWN, "")))
+        if shown and form.is_valid():
+            there = rows.filter(pk__in=shown)[: form.cleaned_data["limit"]]
+            self._act_on(request, act, [_as_shown(row, shown) for row in there], form)
             return redirect(self._list_url(request))
         return self._act_page(request, act, rows, form)
 
@@ -133,14 +148,20 @@ class ActPages(admin.ModelAdmin):
     def _act_on(self, request: HttpRequest, act: Act, rows: Sequence[Model], form: ActForm) -> None:
         done, refused = 0, []
         who = request.user.get_username()
+        until = time.monotonic() + LONGEST.total_seconds()
         for row, is_done, said in _each(act, rows, who, form.cleaned_data):
             done += is_done
             if is_done:
                 self.log_change(request, row, f"{act.title}: {form.cleaned_data['reason']}")
             else:
                 refused.append(f"{row.pk}: {said}")
-        level = messages.WARNING if refused else messages.SUCCESS
+            if time.monotonic() > until:
+                break
+        left = len(rows) - done - len(refused)
+        level = messages.WARNING if refused or left else messages.SUCCESS
         told = f"{act.title}: {done} done, {len(refused)} refused."
+        if left:
+            told += f" {left} not begun, for want of time: do it again for these."
         self.message_user(request, " ".join([told, *refused[:MOST_NAMED]]), level)
 
     def _act_page(
@@ -158,6 +179,7 @@ class ActPages(admin.ModelAdmin):
             "count": all_of_them,
             "named": named[:MOST_NAMED],
             "more": max(0, len(named) - MOST_NAMED),
+            SHOWN: ",".join(map(_written, named[:MOST_AT_ONCE])),
             "are_chosen": CHOSEN in request.GET,
             "list_url": self._list_url(request),
         }
@@ -167,11 +189,37 @@ class ActPages(admin.ModelAdmin):
         name = f"admin:{self.opts.app_label}_{self.opts.model_name}_act"
         return f"{reverse(name, args=[act.slug])}?{query}"
 
-    def _list_url(self, request: HttpRequest) -> str:
+    def _list_url(self, request: HttpRequest | None = None) -> str:
+        """Return the list's address, with the filter of a request."""
         url = reverse(f"admin:{self.opts.app_label}_{self.opts.model_name}_changelist")
+        if request is None:
+            return url
         shown = request.GET.copy()
         shown.pop(CHOSEN, None)
         return f"{url}?{shown.urlencode()}" if shown else url
+
+
+def _written(row: Model) -> str:
+    return f"{row.pk}:{getattr(row, 'lease_token', '')}"
+
+
+def _read(shown: str) -> Iterator[tuple[int, str]]:
+    for each in shown.split(",")[:MOST_AT_ONCE]:
+        pk, _, token = each.partition(":")
+        if is_id(pk):
+            yield int(pk), token
+
+
+def _as_shown(row: Any, shown: dict[int, str]) -> Any:
+    """Give the row back the token that the page has shown, so that a decision is about what was
+    seen, and refused once somebody has worked on it.
+    """
+    if hasattr(row, "lease_token"):
+        try:
+            row.lease_token = UUID(shown[row.pk])
+        except ValueError:
+            row.lease_token = None  # of no row
+    return row
 
 
 def _each(

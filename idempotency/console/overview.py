@@ -12,10 +12,10 @@ from typing import Any
 
 from django.contrib import admin
 from django.core.exceptions import PermissionDenied
+from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 from django.urls import NoReverseMatch, reverse
-from django.utils import timezone
 
 from idempotency.admin.lists import ReadOnlyAdmin
 from idempotency.console.charts import Chart, bars, lines
@@ -67,13 +67,17 @@ class LinkedTile:
 class OverviewAdmin(ReadOnlyAdmin):
     """The first page behind the admin's index. It has no rows of its own."""
 
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Overview]:
+        """Return none: its model is the keys' own, whose page masks what this one would show."""
+        return super().get_queryset(request).none()
+
     def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:
         """Show the overview; with `part=1` only what is refreshed of it."""
         if not self.has_view_permission(request):
             raise PermissionDenied
         chosen = request.GET.get("range", "hour")
         lasts = RANGES.get(chosen, RANGES["hour"])
-        now = standing()
+        at, now = datetime.now(UTC), standing()
         counted = read_rollup(lasts, *READ)
         context = {
             **self.admin_site.each_context(request),
@@ -83,11 +87,11 @@ class OverviewAdmin(ReadOnlyAdmin):
             "tiles": linked(now),
             "workers": now.workers,
             "alarms": now.alarms,
-            "charts": charts_of(counted, lasts, timezone.now()),
+            "charts": charts_of(counted, lasts, at),
             "ranges": RANGES,
             "chosen": chosen if chosen in RANGES else "hour",
             "has_traffic": bool(counted),
-            "read_at": timezone.now(),
+            "read_at": at,
         }
         page = "overview_part" if request.GET.get("part") else "overview"
         return TemplateResponse(request, f"idempotency/{page}.html", context)

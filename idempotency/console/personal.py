@@ -7,10 +7,9 @@ from django.contrib import admin
 from django.db.models import Model
 from django.http import HttpRequest, HttpResponse
 
-from idempotency.support.permissions import may_see_personal_data
+from idempotency.support.permissions import LOOKED, may_see_personal_data
 
 MASKED = "masked"
-LOOKED = "Looked at personal data."
 
 
 class MasksPersonalData(admin.ModelAdmin):

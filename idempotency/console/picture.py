@@ -17,6 +17,8 @@ LABEL = 150.0
 """How much of the width is left of the lanes, for their names."""
 BREAK = 46.0
 SHORTEST_BAR = 3.0
+LEAST_ROOM = 200.0
+"""What is left for the work, however many breaks there are: with more the picture is wider."""
 
 LONGEST_DRAWN_PAUSE = timedelta(seconds=2)
 """A pause is drawn to scale up to this, or up to the time that was worked."""
@@ -114,6 +116,11 @@ class Picture:
     width: float = WIDTH
 
     @property
+    def is_wide(self) -> bool:
+        """Whether it is scrolled, and not made to fit."""
+        return self.width > WIDTH
+
+    @property
     def foot(self) -> float:
         return self.height + 14
 
@@ -126,7 +133,8 @@ def picture_of(key: IdempotencyKey) -> Picture | None:
     scale = Scale.of(spans)
     attempts = sorted({span.attempt for span in spans})
     tops = {attempt: number * LANE for number, attempt in enumerate(attempts)}
-    began, ended = spans[0].began_at, max(span.ended_at for span in spans)
+    # A clock that was set back in between has later entries begin before the first.
+    began, ended = min(s.began_at for s in spans), max(s.ended_at for s in spans)
     return Picture(
         lanes=[
             Lane(y=tops[attempt], name=f"attempt {attempt}", who=_who(attempt, key.journal))
@@ -138,6 +146,7 @@ def picture_of(key: IdempotencyKey) -> Picture | None:
         began=f"{began:%Y-%m-%d %H:%M:%S} UTC",
         ended=f"{ended:%H:%M:%S} UTC",
         lasted=length_of(ended - began),
+        width=scale.width,
     )
 
 
@@ -205,6 +214,7 @@ class Scale:
 
     stretches: list[tuple[datetime, datetime]]
     per_second: float = 0.0
+    width: float = WIDTH
     _begins: list[float] = field(default_factory=list)
 
     @classmethod
@@ -222,8 +232,10 @@ class Scale:
 
     def __post_init__(self) -> None:
         drawn = sum((end - begin).total_seconds() for begin, end in self.stretches)
-        room = WIDTH - LABEL - BREAK * (len(self.stretches) - 1) - SHORTEST_BAR
-        self.per_second = max(room, SHORTEST_BAR) / drawn if drawn else 0.0
+        taken = LABEL + BREAK * (len(self.stretches) - 1) + SHORTEST_BAR
+        room = max(WIDTH - taken, LEAST_ROOM)
+        self.width = taken + room
+        self.per_second = room / drawn if drawn else 0.0
         x = LABEL
         for begin, end in self.stretches:
             self._begins.append(x)

@@ -16,7 +16,7 @@ from idempotency.review import decisions
 from idempotency.review.decisions import Decision, said_of
 from idempotency.review.forms import DECISIONS, DecisionForm
 from idempotency.support.described import described
-from idempotency.support.permissions import may_see_personal_data
+from idempotency.support.permissions import LOOKED, may_see_personal_data
 
 
 class ReviewPages(admin.ModelAdmin):
@@ -81,6 +81,8 @@ class ReviewPages(admin.ModelAdmin):
     def _page(
         self, request: HttpRequest, key: IdempotencyKey, context: dict[str, Any]
     ) -> TemplateResponse:
+        if may_see_personal_data(request.user):
+            self.log_change(request, key, LOOKED)
         everywhere = {
             **self.admin_site.each_context(request),
             "opts": self.opts,

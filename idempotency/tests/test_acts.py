@@ -2,7 +2,9 @@
 done; and nothing is done to a key but through the fenced functions.
 """
 
+import re
 from datetime import timedelta
+from typing import Any
 from uuid import uuid4
 
 import pytest
@@ -36,6 +38,7 @@ KEYS = "/admin/idempotency/idempotencykey/"
 REVIEW = "/admin/idempotency/requestunderreview/"
 WHY = "The ledger is well again."
 SAID = {"reason": WHY, "limit": 100}
+SHOWN = re.compile(r'name="shown" value="([^"]*)"')
 
 
 @pytest.fixture
@@ -80,6 +83,12 @@ def chosen(*keys: IdempotencyKey) -> str:
     return ",".join(str(key.pk) for key in keys)
 
 
+def submit(client: Client, address: str, said: dict[str, Any], **options: Any) -> Any:
+    """Send the form of the page that stands at the address."""
+    found = SHOWN.search(client.get(address).content.decode())
+    return client.post(address, {**said, "shown": found[1] if found else ""}, **options)
+
+
 def decision(key: IdempotencyKey, **changes: object) -> Decision:
     said = {"key_id": key.pk, "lease_token": key.lease_token, "reviewer": "ann", "reason": WHY}
     return Decision(**{**said, **changes})
@@ -105,9 +114,9 @@ def test_all_that_the_filter_shows_is_gone_on_with_and_nothing_else(operator, un
     other.update(created_at=Now() - timedelta(hours=1))
     assert complete_due_keys(10).total == 0
 
-    operator.post(f"{KEYS}act/run-now/?saved=stuck", SAID)
+    submit(operator, f"{KEYS}act/run-now/?saved=stuck", SAID)
     assert complete_due_keys(10).counts["succeeded"] == 1
-    operator.post(f"{KEYS}act/run-now/?saved=unfinished", SAID)
+    submit(operator, f"{KEYS}act/run-now/?saved=unfinished", SAID)
     assert complete_due_keys(10).counts["succeeded"] == 2
 
 
@@ -117,16 +126,59 @@ def test_those_that_are_ticked_are_led_to_the_same_page(operator, unfinished):
     led = operator.post(KEYS, ticked)
 
     assert f"chosen={second.pk}" in led.headers["Location"] or led.status_code == 302
-    answer = operator.post(led.headers["Location"], SAID, follow=True)
+    answer = submit(operator, led.headers["Location"], SAID, follow=True)
     assert "Run now: 2 done, 0 refused." in answer.content.decode()
     assert complete_due_keys(10).counts["succeeded"] == 2
 
 
 def test_a_limit_is_one(operator, unfinished):
     unfinished(3)
-    operator.post(f"{KEYS}act/run-now/?saved=unfinished", {**SAID, "limit": 2})
+    submit(operator, f"{KEYS}act/run-now/?saved=unfinished", {**SAID, "limit": 2})
 
     assert complete_due_keys(10).counts["succeeded"] == 2
+
+
+def test_what_comes_to_the_list_after_the_page_was_shown_is_left_alone(operator, reviewed):
+    [first] = reviewed(1)
+    page = operator.get(f"{REVIEW}act/undo/").content.decode()
+    reviewed(1)
+    operator.post(f"{REVIEW}act/undo/", {**SAID, "shown": SHOWN.search(page)[1]})
+
+    assert ReviewDecision.objects.get().idempotency_key_id == first.pk
+
+
+def test_what_somebody_has_worked_on_since_the_page_was_shown_is_refused(operator, reviewed):
+    [key] = reviewed(1)
+    page = operator.get(f"{REVIEW}act/undo/").content.decode()
+    IdempotencyKey.objects.filter(pk=key.pk).update(lease_token=uuid4())
+    shown = {**SAID, "shown": SHOWN.search(page)[1]}
+    answer = operator.post(f"{REVIEW}act/undo/", shown, follow=True).content.decode()
+
+    assert "0 done, 1 refused" in answer
+    assert not ReviewDecision.objects.exists()
+
+
+@pytest.mark.parametrize("shown", ["", "abc", ",:,", "1", "999999999999999999999:x", "²:"])
+def test_who_has_been_shown_nothing_does_nothing(operator, unfinished, shown):
+    unfinished(1)
+    operator.post(f"{KEYS}act/run-now/?saved=unfinished", {**SAID, "shown": shown})
+
+    assert not ReviewDecision.objects.exists()
+
+
+def test_what_there_was_no_time_for_is_said(operator, unfinished, monkeypatch):
+    unfinished(3)
+    monkeypatch.setattr(acts, "LONGEST", timedelta(0))
+    answer = submit(operator, f"{KEYS}act/run-now/?saved=unfinished", SAID, follow=True)
+
+    assert "1 done, 0 refused. 2 not begun" in answer.content.decode()
+    assert ReviewDecision.objects.count() == 1
+
+
+@pytest.mark.parametrize("query", ["id__lt=abc", "user=abc"])
+def test_an_address_that_the_list_does_not_understand_leads_to_the_list(operator, query):
+    answer = operator.get(f"{KEYS}act/run-now/?{query}")
+    assert (answer.status_code, answer.headers["Location"]) == (302, f"{KEYS}?e=1")
 
 
 @pytest.mark.parametrize(
@@ -134,7 +186,7 @@ def test_a_limit_is_one(operator, unfinished):
 )
 def test_without_a_reason_or_with_no_limit_nothing_is_done(operator, unfinished, said):
     unfinished(1)
-    assert operator.post(f"{KEYS}act/run-now/?saved=unfinished", said).status_code == 200
+    assert submit(operator, f"{KEYS}act/run-now/?saved=unfinished", said).status_code == 200
 
     assert complete_due_keys(10).total == 0
     assert not ReviewDecision.objects.exists()
@@ -142,7 +194,7 @@ def test_without_a_reason_or_with_no_limit_nothing_is_done(operator, unfinished,
 
 def test_each_is_recorded_with_who_and_why(operator, unfinished):
     keys = unfinished(2)
-    operator.post(f"{KEYS}act/run-now/?saved=unfinished", SAID)
+    submit(operator, f"{KEYS}act/run-now/?saved=unfinished", SAID)
 
     kept = ReviewDecision.objects.order_by("idempotency_key_id")
     assert [row.idempotency_key_id for row in kept] == sorted(key.pk for key in keys)
@@ -163,7 +215,7 @@ def test_what_is_finished_meanwhile_is_refused_and_stops_nobody_else(
         return carry_out(*arguments)
 
     monkeypatch.setattr(acts, "_each", after_the_client_came)
-    answer = operator.post(f"{KEYS}act/run-now/?saved=unfinished", SAID, follow=True)
+    answer = submit(operator, f"{KEYS}act/run-now/?saved=unfinished", SAID, follow=True)
 
     page = answer.content.decode()
     assert "1 done, 1 refused" in page
@@ -212,7 +264,7 @@ def test_a_keys_own_page_offers_what_can_be_done_to_it_as_it_stands(operator, un
 
 def test_a_decision_is_taken_on_all_that_is_listed(operator, reviewed, ledger):
     reviewed(3)
-    answer = operator.post(f"{REVIEW}act/run-again/", SAID, follow=True)
+    answer = submit(operator, f"{REVIEW}act/run-again/", SAID, follow=True)
 
     assert "Run again: " in answer.content.decode()
     assert ReviewDecision.objects.filter(action="run_again").count() == 3
@@ -221,10 +273,10 @@ def test_a_decision_is_taken_on_all_that_is_listed(operator, reviewed, ledger):
 def test_many_are_closed_with_one_answer(operator, reviewed, customer):
     keys = reviewed(2)
     said = {**SAID, "status": 410, "message": "Too late."}
-    assert operator.post(f"{REVIEW}act/close/", SAID).status_code == 200  # without the answer
+    assert submit(operator, f"{REVIEW}act/close/", SAID).status_code == 200  # without the answer
     assert not ReviewDecision.objects.exists()
 
-    operator.post(f"{REVIEW}act/close/", said)
+    submit(operator, f"{REVIEW}act/close/", said)
 
     for key in keys:
         replayed = customer.send(key.idempotency_key, to="/reviewed")
@@ -239,7 +291,7 @@ def test_jobs_that_were_set_aside_are_put_back_together(operator, stage):
     address = "/admin/idempotency/jobdelivery/act/put-back/?state=set-aside"
     assert "<strong>2</strong>" in operator.get(address).content.decode()
 
-    operator.post(address, SAID)
+    submit(operator, address, SAID)
 
     assert not JobDelivery.objects.filter(set_aside_at__isnull=False).exists()
 

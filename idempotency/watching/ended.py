@@ -53,7 +53,10 @@ def add_up_ended(folder: Path) -> None:
     for path in sorted(folder.iterdir()):
         found = OF_A_PROCESS.fullmatch(path.name)
         if found and not _is_there(int(found[2])):
-            ended[found[1]].append(path)
+            if path.stat().st_size:
+                ended[found[1]].append(path)
+            else:
+                path.unlink()  # of one that was killed before it had counted anything
     for kind, paths in ended.items():
         _add_up(paths, folder / f"{kind}_ended.db")
 

@@ -35,6 +35,7 @@ SELECT %(worker)s, %(host)s, %(pid)s, %(version)s, %(last_batch)s,
        statement_timestamp() - %(seconds_ago)s * INTERVAL '1 second'
     ON CONFLICT (worker, host, pid) DO UPDATE
    SET seen_at       = EXCLUDED.seen_at,
+       version       = EXCLUDED.version,
        last_batch    = EXCLUDED.last_batch,
        last_batch_at = EXCLUDED.last_batch_at
 """
@@ -43,6 +44,11 @@ END = """
 DELETE FROM idempotency_heartbeat
  WHERE (worker = %(worker)s AND host = %(host)s AND pid = %(pid)s)
     OR seen_at < statement_timestamp() - INTERVAL '1 day'
+"""
+
+# Of those that were killed, and have no successor of their host's name and pid.
+REMOVE_OLD_BEATS = """
+DELETE FROM idempotency_heartbeat WHERE seen_at < statement_timestamp() - INTERVAL '1 day'
 """
 
 
@@ -80,6 +86,7 @@ class Pulse(threading.Thread):
             if time.monotonic() - self._removed_at > REMOVE_EVERY_SECONDS:
                 self._removed_at = time.monotonic()
                 remove_old_rollups()
+                self._execute(REMOVE_OLD_BEATS)
         except Exception as error:  # whatever it was, the thread lives on
             counts.COUNTS.put_back(taken)
             if isinstance(error, Error):

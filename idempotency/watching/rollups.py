@@ -6,7 +6,7 @@ chart of any of these lengths is drawn of some hundred moments.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from idempotency.database import connection
@@ -37,6 +37,9 @@ KEPT_FOR = {
     "ten": timedelta(hours=36),
     "hour": timedelta(days=35),
 }
+LONGEST = (20, 255, 255, 100)
+"""What the columns take of a series' names, in their order."""
+
 TIMED = ("request", "phase")
 """What is read with its buckets."""
 
@@ -45,7 +48,7 @@ STEPS = {"minute": timedelta(minutes=1), "ten": timedelta(minutes=10), "hour": t
 # By the unique index, from the beginning of the time that is looked at. Reading an array takes a
 # driver longer than the database, so only those come that a length of time is drawn of.
 READ_ROLLUP = """
-SELECT at, what, operation, name, outcome, count, seconds,
+SELECT at AT TIME ZONE 'UTC', what, operation, name, outcome, count, seconds,
        CASE WHEN what = ANY(%(timed)s) THEN buckets END
   FROM idempotency_rollup
  WHERE span = %(span)s
@@ -67,18 +70,25 @@ def add_to_rollup(counts: Mapping[Series, Tally]) -> None:
     """Add what a process has counted, in one statement."""
     if not counts:
         return
-    tallies = list(counts.values())
+    fitting: dict[Series, Tally] = {}
+    for series, tally in counts.items():
+        fitting.setdefault(_fitting(series), Tally()).merge(tally)
+    tallies = list(fitting.values())
     values: dict[str, Any] = {
-        **{
-            name: [getattr(series, name)[:limit] for series in counts]
-            for name, limit in (("what", 20), ("operation", 255), ("name", 255), ("outcome", 100))
-        },
+        **{name: [getattr(series, name) for series in fitting] for name in Series._fields},
         "count": [tally.count for tally in tallies],
         "seconds": [tally.seconds for tally in tallies],
         "buckets": ["{" + ",".join(map(str, tally.buckets)) + "}" for tally in tallies],
     }
     with connection.cursor() as cursor:
         cursor.execute(ADD_TO_ROLLUP, values)
+
+
+def _fitting(series: Series) -> Series:
+    """Return the series with its names as the columns take them. Two that are alike then are one: a
+    statement that had both would fail, and with it everything that is to be told from then on.
+    """
+    return Series(*(name.replace("\0", "")[:n] for name, n in zip(series, LONGEST, strict=True)))
 
 
 def remove_old_rollups() -> None:
@@ -109,7 +119,11 @@ def read_rollup(lasts: timedelta, *whats: str) -> Sequence[Counted]:
         cursor.execute(READ_ROLLUP, values)
         rows = cursor.fetchall()
     return [
-        Counted(at, Series(*series), Tally(count, seconds, buckets or [0] * (len(LIMITS) + 1)))
+        Counted(
+            at.replace(tzinfo=UTC),  # with `USE_TZ` off a driver gives times without a zone
+            Series(*series),
+            Tally(count, seconds, buckets or [0] * (len(LIMITS) + 1)),
+        )
         for at, *series, count, seconds, buckets in rows
     ]
 

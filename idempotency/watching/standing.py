@@ -20,6 +20,9 @@ MOST = 10_000
 DEAD_AFTER = timedelta(seconds=45)
 """Three pulses and a half without one: the process is gone, or stands still."""
 
+MOST_PROCESSES = 1_000
+"""A process that is killed leaves its row for a day, and each restart of a container has one."""
+
 WORKERS = ("completer", "enqueuer", "reaper", "worker")
 
 # How old the oldest may be before somebody should look.
@@ -83,7 +86,7 @@ SELECT worker, host, pid, version, last_batch,
        EXTRACT(EPOCH FROM statement_timestamp() - seen_at),
        EXTRACT(EPOCH FROM statement_timestamp() - last_batch_at)
   FROM idempotency_heartbeat
- ORDER BY worker, seen_at DESC
+ ORDER BY seen_at DESC LIMIT %(most_processes)s
 """
 
 
@@ -127,7 +130,8 @@ class Process:
 
     @property
     def is_alive(self) -> bool:
-        return self.seen_seconds_ago <= DEAD_AFTER.total_seconds()
+        # Seen in the future: by a database whose clock was ahead, before it was set right.
+        return abs(self.seen_seconds_ago) <= DEAD_AFTER.total_seconds()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -188,6 +192,7 @@ def standing() -> Standing:
     """Read how the service stands."""
     values: dict[str, Any] = {
         "most": MOST,
+        "most_processes": MOST_PROCESSES,
         "lock_timeout": conf.current().lock_timeout,
         "foreign_points": foreign_points(),
     }

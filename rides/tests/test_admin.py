@@ -299,7 +299,7 @@ def test_a_job_that_was_set_aside_is_put_back_with_a_reason(operator):
     aside.refresh_from_db()
     assert aside.set_aside_at is not None
 
-    said = {"reason": "The disk is larger.", "limit": 10}
+    said = {"reason": "The disk is larger.", "limit": 10, "shown": f"{aside.pk}:"}
     answer = operator.post(address, said, follow=True)
 
     assert "Put back: 1 done, 0 refused." in answer.content.decode()

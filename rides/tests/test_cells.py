@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Iterator
+from datetime import timedelta
 from uuid import UUID, uuid4
 
 import pytest
@@ -178,7 +179,8 @@ def test_each_cell_counts_for_itself():
     assert counts.take() == {}
 
 
-def test_a_pulse_beats_in_the_cell_that_it_began_in():
+def test_a_pulse_beats_in_the_cell_that_it_began_in(settings):
+    settings.IDEMPOTENCY = {**settings.IDEMPOTENCY, "PULSE": timedelta(seconds=10)}
     with in_cell("cell_a"):
         pulse = Pulse("completer")
     pulse.start()

@@ -12,9 +12,9 @@ from django.db.models.functions import Now
 from django.test import Client
 from django.urls import get_resolver
 
-from idempotency.console.personal import LOOKED
 from idempotency.console.roles import make_roles
 from idempotency.models import IdempotencyKey, JobDelivery, ReviewDecision, StagedJob
+from idempotency.support.permissions import LOOKED
 from rides.apikeys.keys import issue_key
 from rides.models import User
 from rides.tests.booking import every_row

@@ -4,6 +4,8 @@
 const EVERY_MS = 10000;
 const part = document.getElementById("refreshed");
 const pause = document.getElementById("pause");
+const stale = document.getElementById("stale");
+let isAsking = false;
 
 const isPaused = () => pause.getAttribute("aria-pressed") === "true";
 
@@ -12,9 +14,22 @@ async function refresh() {
   if (isPaused() || document.hidden || part.matches(":hover") || part.contains(document.activeElement)) {
     return;
   }
-  const answer = await fetch(part.dataset.url, { redirect: "error" });
-  if (answer.ok) {
-    part.innerHTML = await answer.text();
+  // One at a time: a service that is slow is not to have a heap of them.
+  if (isAsking) {
+    return;
+  }
+  isAsking = true;
+  try {
+    const limits = { redirect: "error", signal: AbortSignal.timeout(EVERY_MS) };
+    const answer = await fetch(part.dataset.url, limits);
+    stale.hidden = answer.ok;
+    if (answer.ok) {
+      part.innerHTML = await answer.text();
+    }
+  } catch {
+    stale.hidden = false; // or "All is well" would stand there while nothing answers
+  } finally {
+    isAsking = false;
   }
 }
 
@@ -25,4 +40,4 @@ pause.addEventListener("click", () => {
   pause.textContent = paused ? "Go on" : "Pause";
 });
 
-setInterval(() => refresh().catch(() => {}), EVERY_MS);
+setInterval(refresh, EVERY_MS);
