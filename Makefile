@@ -32,13 +32,16 @@ unexport $(filter PG% PYTHON% DJANGO_% PIP_USER PIP_TARGET PIP_PREFIX GRANIAN_% 
 	test-failover chaos fuzz bugs evidence bench compare bench-draining bench-growth bench-profile rolling-restarts \
 	stop checks static specification app-specification explorations practice on-this-driver brokers pgbouncer \
 	debian-postgres haproxy prometheus ha-programs load-generator test-docs installed pages docs site test-examples example-wheel \
-	lock audit production test-browser screenshots chromium in-chromium
+	lock audit production test-browser screenshots chromium in-chromium cells test-cells
 
 help:  ## say what there is
 	@sed -n 's/^\([a-z-]*\):.*## /make \1	/p' Makefile | expand -t 22
 
 start: $(STAMP)  ## run the demo until Ctrl-C; .env.example says what can be set
 	@$(RUN) sandbox start
+
+cells: $(STAMP) haproxy  ## four cells on three nodes of Citus, behind HAProxy, until Ctrl-C; CITUS=folder is a build of it
+	@$(RUN) sandbox cells
 
 test: $(STAMP)  ## lint, type-check, and run the specification
 	@$(RUN) sandbox during $(MAKE) --no-print-directory checks
@@ -57,6 +60,7 @@ ci:  ## what the build server runs
 	@$(MAKE) --no-print-directory test-matrix CORNER=3.13-6.1-psycopg-debian
 	@$(MAKE) --no-print-directory test-examples SHORT=1
 	@$(MAKE) --no-print-directory test-browser SHORT=1
+	@$(MAKE) --no-print-directory test-cells SHORT=1
 
 NEWEST := $(foreach minor,13 14 12,python3.$(minor) $(wildcard $(HOME)/.pyenv/versions/3.$(minor).*/bin/python))
 test-newest: PYTHON = $(call python_from,12,$(NEWEST))
@@ -108,6 +112,12 @@ test-failover: $(STAMP) $(VENV_PATRONI)/installed ha-programs  ## PostgreSQL swi
 	@echo hosts: && $(RUN) proof.failover --way hosts --switchovers $(SWITCHOVERS)
 	@echo patroni: && $(RUN) proof.failover --way patroni --switchovers 3
 	@echo "lost commits:" && $(RUN) proof.losses --losses $(SWITCHOVERS)
+
+test-cells: $(STAMP) haproxy  ## the tests in a cell on Citus, then cells under load: moved, killed, added to, promoted; SHORT=1 for a build server
+	@test -n "$(CITUS)" || { echo "NOT TESTED below: cells; CITUS=folder names a build of Citus, which takes half" \
+		"a minute (docs/scaling.md)" >&2; exit 0; }; \
+	$(RUN) proof.cells.suite $(if $(SHORT),--short,$(call ignoring,$(EXPLORATIONS) $(DRILLS) $(BY_THEMSELVES))) && \
+	$(RUN) proof.cells $(if $(SHORT),--short)
 
 test-examples: EXAMPLES ?= $(EXAMPLE_PROJECTS)
 test-examples: example-wheel $(VENV_EXAMPLES)/installed  ## the projects of examples/, each from a copy with the built wheel; EXAMPLES=hotel is one, SHORT=1 for a build server

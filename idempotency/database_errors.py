@@ -85,9 +85,9 @@ MEANINGS = {
 }
 
 
-# What Citus says, under the code of a bug, where the server that has the rows went away during a
-# COMMIT: that may have been carried out.
-LOST_ON_ITS_NODE = "could not commit transaction"
+# What Citus says, under the code of a bug, where the server that has the rows went away: during a
+# COMMIT, which may have been carried out, or before.
+LOST_ON_ITS_NODE = ("could not commit transaction", "failure on connection marked as essential")
 
 
 def meaning_of(error: BaseException) -> Meaning:

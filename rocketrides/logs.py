@@ -19,7 +19,7 @@ MESSAGE_LIMIT = 8_000
 TRACEBACK_LIMIT = 32_000
 
 FIELDS = (
-    *("request_id", "key", "operation", "recovery_point", "attempt"),
+    *("cell", "request_id", "key", "operation", "recovery_point", "attempt"),
     *("outcome", "source", "ms"),
 )
 """What a record may have besides (`idempotency.watching.logs`). Nothing else that somebody has

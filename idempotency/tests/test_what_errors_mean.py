@@ -206,10 +206,13 @@ DO $$ BEGIN RAISE EXCEPTION '{said}' USING ERRCODE = 'XX000'; END $$
     ("said", "meaning"),
     [
         ("could not commit transaction for shard 102023 on at least one active node", LOST),
+        ("failure on connection marked as essential: 10.0.0.7:5432", LOST),
         ("could not open relation with OID 16384", FAILED),
     ],
 )
-def test_a_commit_whose_server_went_away_may_have_been_carried_out(session, said, meaning):
+def test_where_the_server_behind_the_server_went_away_the_outcome_is_unknown(
+    session, said, meaning
+):
     """Citus says so under the code of a bug, in a session that goes on."""
     with pytest.raises(Error) as error:
         run(session, RAISED.format(said=said))

@@ -9,6 +9,7 @@ import hashlib
 import logging
 from typing import Any
 
+from idempotency.cells import IN_CELL
 from idempotency.support.context import IN_HAND, REQUEST_ID
 
 logger = logging.getLogger("idempotency.requests")
@@ -23,10 +24,12 @@ def hash_of_key(idempotency_key: str) -> str:
 
 class AddContext(logging.Filter):
     """A filter of a handler that adds to each record whose request it is about: `request_id`, `key`
-    (a hash), `operation`, `recovery_point`, `attempt`.
+    (a hash), `operation`, `recovery_point`, `attempt`; and `cell`, in a process of several.
     """
 
     def filter(self, record: logging.LogRecord) -> bool:
+        if cell := IN_CELL.get():
+            record.cell = cell
         if request_id := REQUEST_ID.get():
             record.request_id = request_id
         if attempt := IN_HAND.get():

@@ -61,6 +61,7 @@ class Node:
     """A server, known to the others by the folder of its socket."""
 
     folder: Path
+    database: str = postgres.DATABASE
 
     @property
     def name(self) -> str:
@@ -72,7 +73,7 @@ class Node:
 
     @property
     def url(self) -> str:
-        return postgres.url(self.folder.resolve(), postgres.DATABASE)
+        return postgres.url(self.folder.resolve(), self.database)
 
     def prepare(self, citus: Path) -> None:
         """Make its data, if it has none yet."""
@@ -87,8 +88,12 @@ class Node:
             configuration.write(lines)
 
     def start(self) -> None:
+        """Start it with the data that it has."""
         with libraries_of_the_wheel():
-            postgres.database_url(self.folder)
+            postgres.start(self.folder)
+
+    def stop(self) -> None:
+        postgres.stop(self.folder)
 
     @contextlib.contextmanager
     def in_use(self) -> Iterator[None]:
@@ -96,8 +101,15 @@ class Node:
         with contextlib.ExitStack() as stack:
             with libraries_of_the_wheel():
                 stack.enter_context(postgres.in_use(self.folder))
+            if self.database != postgres.DATABASE:
+                self._make_database()
             self.ask("CREATE EXTENSION IF NOT EXISTS citus")
             yield
+
+    def _make_database(self) -> None:
+        usual = Node(self.folder)
+        if not usual.ask("SELECT 1 FROM pg_database WHERE datname = %s", self.database):
+            usual.ask(f"CREATE DATABASE {self.database}")
 
     def kill(self) -> None:
         """End it and all its processes at once, as a power cut would."""

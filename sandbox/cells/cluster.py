@@ -57,11 +57,19 @@ class Cell:
 class Cluster:
     """A coordinator, and the nodes on which the cells lie."""
 
-    def __init__(self, folder: Path, names: Sequence[str] = NODES) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        names: Sequence[str] = NODES,
+        *,
+        numbers: Sequence[int] = NUMBERS,
+        database: str = postgres.DATABASE,
+    ) -> None:
         self.folder = folder
-        self.coordinator = Node(folder / COORDINATOR)
-        self.nodes = [Node(folder / name) for name in names]
-        self.cells = [Cell(number) for number in NUMBERS]
+        self.database = database
+        self.coordinator = Node(folder / COORDINATOR, database)
+        self.nodes = [Node(folder / name, database) for name in names]
+        self.cells = [Cell(number) for number in numbers]
 
     @contextlib.contextmanager
     def running(self) -> Iterator[None]:
@@ -85,16 +93,26 @@ class Cluster:
     def make_cells(self, variables: dict[str, str]) -> None:
         """Make what is missing of the cells, and have as many on each node."""
         for cell in self.cells:
-            own = cell.environment() | variables | {"DATABASE_URL": self.coordinator.url}
-            subprocess.run(
-                [sys.executable, "manage.py", "cell", "create"],
-                cwd=BASE_DIR,
-                env=supervisor.environment(**own),
-                stdout=subprocess.DEVNULL,
-                check=True,
-            )
+            self.make(cell, variables)
         for place, cell in enumerate(self.cells):
             self.move(cell, self.nodes[place % len(self.nodes)])
+
+    def make(self, cell: Cell, variables: dict[str, str]) -> None:
+        own = cell.environment() | variables | {"DATABASE_URL": self.coordinator.url}
+        subprocess.run(
+            [sys.executable, "manage.py", "cell", "create"],
+            cwd=BASE_DIR,
+            env=supervisor.environment(**own),
+            stdout=subprocess.DEVNULL,
+            check=True,
+        )
+
+    def add(self, node: Node, variables: dict[str, str]) -> None:
+        """Have a node that runs take cells."""
+        self.coordinator.ask("SELECT citus_add_node(%s, %s)", node.host, PORT)
+        self.nodes.append(node)
+        for cell in self.cells:
+            self.make(cell, variables)  # for its range of ids
 
     def node_of(self, cell: Cell) -> Node:
         where = self.coordinator.ask(WHERE, f"{cell.schema}.idempotency_idempotencykey")
@@ -116,7 +134,7 @@ class Cluster:
         others = [other for other in (*self.nodes, self.coordinator) if other != node]
         hosts = ",".join(each.host for each in (node, *others))
         place = urlencode({"host": hosts, "port": PORT}, quote_via=quote)
-        return f"postgresql://postgres@/{postgres.DATABASE}?{place}"
+        return f"postgresql://postgres@/{self.database}?{place}"
 
     def environment(self, cell: Cell) -> dict[str, str]:
         return cell.environment() | {"DATABASE_URL": self.url_by_way_of(self.node_of(cell))}

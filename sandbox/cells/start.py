@@ -51,19 +51,16 @@ def run_cells() -> None:
     port = number("PORT", PORTS, default=5000)
     start.refuse_a_taken_port(port)
     stripe_port = number("SANDBOX_STRIPE_PORT", PORTS, default=12111)
-    common = {
-        "SANDBOX_STRIPE_PORT": str(stripe_port),
-        "DJANGO_SETTINGS_MODULE": "rocketrides.settings",
-    }
+    variables = common(stripe_port)
     with cluster.running():
-        cluster.make_cells(common)
+        cluster.make_cells(variables)
         with running_stand_in(FOLDER / "stripe", stripe_port):
-            keys = {cell: key_of(cluster, cell, common) for cell in cluster.cells}
+            keys = {cell: key_of(cluster, cell, variables) for cell in cluster.cells}
         ports = {cell: free_port() for cell in cluster.cells}
         commands = {
             "stripe": stripe(ports, stripe_port),
             "haproxy": balancer(port, ports),
-            **processes(cluster, ports, common),
+            **processes(cluster, ports, variables),
         }
 
         def welcome() -> str:
@@ -77,8 +74,16 @@ def run_cells() -> None:
                 data=FOLDER,
             )
 
-        env = supervisor.environment(**start.DEMO_PACE, **common)
+        env = supervisor.environment(**start.DEMO_PACE, **variables)
         run_processes(commands, env, welcome, lambda: start.Interrupted.asked)
+
+
+def common(stripe_port: int) -> dict[str, str]:
+    """Return what all processes have alike."""
+    return {
+        "SANDBOX_STRIPE_PORT": str(stripe_port),
+        "DJANGO_SETTINGS_MODULE": "rocketrides.settings",
+    }
 
 
 def answers(port: int) -> bool:
@@ -88,14 +93,14 @@ def answers(port: int) -> bool:
     return False
 
 
-def key_of(cluster: Cluster, cell: Cell, common: Mapping[str, str]) -> str:
+def key_of(cluster: Cluster, cell: Cell, variables: Mapping[str, str]) -> str:
     """Return an API key of the cell's rider: that of the last time, or a new one."""
-    kept = FOLDER / f"key-{cell.number}"
+    kept = cluster.folder / f"key-{cell.number}"
     if not kept.exists():
         made = subprocess.run(
             [sys.executable, "-m", "sandbox.cells.people"],
             cwd=BASE_DIR,
-            env=supervisor.environment(**cluster.environment(cell), **common),
+            env=supervisor.environment(**cluster.environment(cell), **variables),
             stdout=subprocess.PIPE,
             text=True,
             check=True,
@@ -111,17 +116,17 @@ def with_variables(variables: Mapping[str, str], command: str) -> str:
 
 
 def processes(
-    cluster: Cluster, ports: Mapping[Cell, int], common: Mapping[str, str]
+    cluster: Cluster, ports: Mapping[Cell, int], variables: Mapping[str, str]
 ) -> dict[str, str]:
     """Return the commands of each cell's API and of each node's workers."""
     from_procfile = supervisor.commands()
     named = {}
     for cell, port in ports.items():
-        own = cluster.environment(cell) | {"PORT": str(port)} | dict(common)
+        own = cluster.environment(cell) | {"PORT": str(port)} | dict(variables)
         named[f"api-{cell.number}"] = with_variables(own, from_procfile["api"])
     for node in cluster.nodes:
         schemas = [cell.schema for cell in cluster.cells if cluster.node_of(cell) == node]
-        own = {"DATABASE_URL": cluster.url_by_way_of(node)} | dict(common)
+        own = {"DATABASE_URL": cluster.url_by_way_of(node)} | dict(variables)
         for worker in WORKERS:
             command = f"{from_procfile[worker]} --cells {','.join(schemas)}"
             named[f"{worker}-{node.name}"] = with_variables(own, command)
