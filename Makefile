@@ -32,7 +32,7 @@ unexport $(filter PG% PYTHON% DJANGO_% PIP_USER PIP_TARGET PIP_PREFIX GRANIAN_% 
 	test-failover chaos fuzz bugs evidence bench compare bench-draining bench-growth bench-profile rolling-restarts \
 	stop checks static specification app-specification explorations practice on-this-driver brokers pgbouncer \
 	debian-postgres haproxy prometheus ha-programs load-generator test-docs installed pages docs site test-examples example-wheel \
-	lock audit production test-browser screenshots chromium in-chromium cells test-cells
+	lock audit production test-browser screenshots chromium in-chromium cells test-cells faketime
 
 help:  ## say what there is
 	@sed -n 's/^\([a-z-]*\):.*## /make \1	/p' Makefile | expand -t 22
@@ -113,7 +113,7 @@ test-failover: $(STAMP) $(VENV_PATRONI)/installed ha-programs  ## PostgreSQL swi
 	@echo patroni: && $(RUN) proof.failover --way patroni --switchovers 3
 	@echo "lost commits:" && $(RUN) proof.losses --losses $(SWITCHOVERS)
 
-test-cells: $(STAMP) haproxy  ## the tests in a cell on Citus, then cells under load: moved, killed, added to, promoted; SHORT=1 for a build server
+test-cells: $(STAMP) haproxy faketime  ## the tests in a cell on Citus, then cells under load: moved, killed, added to, promoted; SHORT=1 for a build server
 	@test -n "$(CITUS)" || { echo "NOT TESTED below: cells; CITUS=folder names a build of Citus, which takes half" \
 		"a minute (docs/scaling.md)" >&2; exit 0; }; \
 	$(RUN) proof.cells.suite $(if $(SHORT),--short,$(call ignoring,$(EXPLORATIONS) $(DRILLS) $(BY_THEMSELVES))) && \
@@ -300,6 +300,10 @@ haproxy:
 prometheus:
 	@command -v prometheus >/dev/null && command -v promtool >/dev/null && exit 0; \
 	$(call debian,prometheus) || echo "NOT TESTED below: Prometheus, which could not be installed" >&2
+
+faketime:
+	@ls /usr/lib/*/faketime/libfaketime.so.1 >/dev/null 2>&1 && exit 0; \
+	$(call debian,libfaketime) || echo "NOT TESTED below: a node whose clock is wrong" >&2
 
 load-generator:
 	@command -v wrk >/dev/null && exit 0; \

@@ -4,14 +4,15 @@ import re
 
 from django.db import IntegrityError
 
-NAMED = re.compile(r'constraint "(.+?)(?:_\d{6,})?"')
-"""In the message, where a server hands on no more of another's error. There a shard's number ends
-it."""
+NAMED = re.compile(r'constraint "(.+?)"')
+OF_A_SHARD = re.compile(r"_\d{6,}$")
 
 
-def constraint_of(error: IntegrityError) -> str | None:
+def constraint_of(error: IntegrityError) -> str:
+    """Return its name: where a server hands on no more of another's error, from the message; and
+    without the number that a shard's ends with.
+    """
     cause = error.__cause__
     name: str | None = cause.diag.constraint_name  # type: ignore[union-attr]
-    if name is None and (found := NAMED.search(str(cause))):
-        return found[1]
-    return name
+    found = NAMED.search(str(cause))
+    return OF_A_SHARD.sub("", name or (found[1] if found else ""))

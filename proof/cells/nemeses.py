@@ -3,6 +3,7 @@
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 
 from proof.cells.load import Load, Told, by_cell
 from proof.cells.world import World
@@ -13,6 +14,8 @@ from sandbox.supervisor import wait_until
 BETWEEN_SECONDS = 2.0
 AWAY_SECONDS = 4.0
 BACK_WITHIN_SECONDS = 30.0
+AHEAD = "+20"  # seconds
+FAKETIME = sorted(Path("/usr/lib").glob("*/faketime/libfaketime.so.1"))
 
 Nemesis = Callable[[World, Load], Iterator[str]]
 """Does what it is called, and yields what should not have happened."""
@@ -98,10 +101,31 @@ def a_cell_is_moved(world: World, load: Load) -> Iterator[str]:
     yield from _move(world, load, world.cluster.cells[0])
 
 
+def a_nodes_clock_is_ahead(world: World, load: Load) -> Iterator[str]:
+    """Further than a lease allows for: the check says so, and the promises hold all the same."""
+    if not FAKETIME:
+        say("NOT TESTED: Debian's faketime is not installed")
+        return
+    node, other = world.cluster.nodes[0], world.cluster.nodes[-1]
+    its = [cell for cell in world.cluster.cells if world.cluster.node_of(cell) == node]
+    node.stop()
+    node.start(LD_PRELOAD=str(FAKETIME[0]), FAKETIME=AHEAD, DONT_FAKE_MONOTONIC="1")
+    wait_until(lambda: _are_booking(load, its, time.monotonic() - 1), BACK_WITHIN_SECONDS)
+    warned = world.clocks_of(its[0], by_way_of=other)
+    say(f"{node.name} is {AHEAD} s ahead: {warned}")
+    if "has the cell is 0:00:" not in warned:
+        yield "nobody says that the clocks of two nodes differ"
+    time.sleep(AWAY_SECONDS)
+    node.stop()
+    node.start()
+    wait_until(lambda: _are_booking(load, its, time.monotonic() - 1), BACK_WITHIN_SECONDS)
+
+
 SHORT: Sequence[Nemesis] = (a_cell_is_moved, a_node_is_killed)
 ALL: Sequence[Nemesis] = (
     each_cell_is_moved_twice,
     a_node_is_killed,
+    a_nodes_clock_is_ahead,
     a_node_is_added,
     a_standby_is_promoted,
 )

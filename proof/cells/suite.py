@@ -35,9 +35,11 @@ def main() -> int:
         )
         with cluster.running():
             cluster.make_cells({"STRIPE_API_KEY": "sk_test_sandbox"})
+            for cell in cluster.cells:
+                make_tables_of_tests(cluster, cell)
             ways = (cluster.nodes[2], cluster.nodes[1])
             with ThreadPoolExecutor(len(SUITES)) as running:
-                ended = running.map(run, SUITES, [cluster] * 2, cluster.cells, ways)
+                ended = running.map(run, SUITES, cluster.cells, ways)
             return max(ended)
 
 
@@ -48,14 +50,19 @@ def chosen(suite: str) -> list[str]:
     return [suite, *sys.argv[1:]]
 
 
-def run(suite: str, cluster: Cluster, cell: Cell, way: Node) -> int:
+def make_tables_of_tests(cluster: Cluster, cell: Cell) -> None:
+    """Make those that no migration makes; and have the cell be what tests take for ours."""
+    cluster.coordinator.ask(f"UPDATE {cell.schema}.{KEPT} SET namespace = %s", str(NAMESPACE))  # noqa: S608
+    migrate = [sys.executable, "manage.py", "migrate", "--run-syncdb", "--verbosity", "0"]
+    through_coordinator = supervisor.environment(
+        DATABASE_SCHEMA=cell.schema, DATABASE_URL=cluster.coordinator.url
+    )
+    subprocess.run(migrate, cwd=BASE_DIR, env=through_coordinator, check=True)  # noqa: S603
+
+
+def run(suite: str, cell: Cell, way: Node) -> int:
     """Run the tests of an app; their output is told when they have ended."""
     own = supervisor.environment(DATABASE_SCHEMA=cell.schema, SUITE_IN_A_CELL="1")
-    # With the tables that tests need and no migration makes; and what the tests take for ours.
-    migrate = [sys.executable, "manage.py", "migrate", "--run-syncdb", "--verbosity", "0"]
-    through_coordinator = own | {"DATABASE_URL": cluster.coordinator.url}
-    subprocess.run(migrate, cwd=BASE_DIR, env=through_coordinator, check=True)  # noqa: S603
-    cluster.coordinator.ask(f"UPDATE {cell.schema}.{KEPT} SET namespace = %s", str(NAMESPACE))  # noqa: S608
     tests = subprocess.run(  # noqa: S603
         [*(sys.executable, "-m", "pytest", "-q", "--reuse-db"), *chosen(suite)],
         cwd=BASE_DIR,

@@ -3,10 +3,13 @@
 import contextlib
 import os
 import shutil
+import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from rocketrides.environment import BASE_DIR
 from sandbox import elsewhere, postgres, supervisor
 from sandbox.cells import start
 from sandbox.cells.citus import Node
@@ -52,6 +55,20 @@ class World:
     def ended(self) -> list[str]:
         """Return the processes that are not there any more."""
         return [name for name, each in self.processes.items() if not each.is_running()]
+
+    def clocks_of(self, cell: Cell, *, by_way_of: Node) -> str:
+        """Return what the service says of clocks, in a cell that is reached by way of some node."""
+        ask = "from rides.clocks import clock_warnings; print(clock_warnings())"
+        own = cell.environment() | {"DATABASE_URL": self.cluster.url_by_way_of(by_way_of)}
+        said = subprocess.run(  # noqa: S603
+            [sys.executable, "manage.py", "shell", "--no-imports", "-c", ask],
+            cwd=BASE_DIR,
+            env=supervisor.environment(**own, **self.variables),
+            stdout=subprocess.PIPE,
+            text=True,
+            check=True,
+        )
+        return said.stdout.strip()
 
     def standby_of(self, node: Node) -> Node:
         """Make a standby of a node, in step with it: what the node acknowledges, both have."""

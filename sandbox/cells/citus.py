@@ -8,7 +8,7 @@ server: `lib` with its libraries, `share/extension` with its SQL. Nothing is ins
 
 import contextlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -87,9 +87,13 @@ class Node:
         with (self.folder / "postgresql.conf").open("a") as configuration:
             configuration.write(lines)
 
-    def start(self) -> None:
-        """Start it with the data that it has."""
-        with libraries_of_the_wheel():
+    def start(self, **variables: str) -> None:
+        """Start it with the data that it has.
+
+        Args:
+            variables: of the server's environment, besides those of this process.
+        """
+        with libraries_of_the_wheel(), set_in_environment(variables):
             postgres.start(self.folder)
 
     def stop(self) -> None:
@@ -133,14 +137,20 @@ class Node:
                 return list(cursor.fetchall()) if cursor.description else []
 
 
-@contextlib.contextmanager
-def libraries_of_the_wheel() -> Iterator[None]:
+def libraries_of_the_wheel() -> contextlib.AbstractContextManager[None]:
     """Have a server that is started find the libpq that Citus was linked with."""
-    before = os.environ.get("LD_LIBRARY_PATH")
-    os.environ["LD_LIBRARY_PATH"] = str(postgres.PROGRAMS.parent / "lib")
+    return set_in_environment({"LD_LIBRARY_PATH": str(postgres.PROGRAMS.parent / "lib")})
+
+
+@contextlib.contextmanager
+def set_in_environment(variables: Mapping[str, str]) -> Iterator[None]:
+    """Have what is started in the block see variables, and nothing else of this process's."""
+    before = {name: os.environ.get(name) for name in variables}
+    os.environ.update(variables)
     try:
         yield
     finally:
-        del os.environ["LD_LIBRARY_PATH"]
-        if before is not None:
-            os.environ["LD_LIBRARY_PATH"] = before
+        for name, value in before.items():
+            os.environ.pop(name)
+            if value is not None:
+                os.environ[name] = value
