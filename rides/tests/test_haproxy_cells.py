@@ -3,6 +3,7 @@ the name of the host, and without a look-up (`deploy/haproxy-cells.cfg`).
 """
 
 import contextlib
+import json
 import threading
 from collections.abc import Iterator
 from functools import partial
@@ -43,7 +44,12 @@ class Cell(ThreadingHTTPServer):
 @pytest.fixture(scope="module")
 def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """HAProxy before four cells."""
-    folder: Path = tmp_path_factory.mktemp("cells")
+    with before_four_cells(tmp_path_factory.mktemp("cells")) as url:
+        yield url
+
+
+@contextlib.contextmanager
+def before_four_cells(folder: Path, **variables: str) -> Iterator[str]:
     with contextlib.ExitStack() as stack:
         cells = [stack.enter_context(Cell(number)) for number in (1, 2, 3, 4)]
         for cell in cells:
@@ -53,10 +59,20 @@ def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         addresses = {
             f"RIDES_CELL_{number}": f"127.0.0.1:{port}" for number, port in enumerate(further, 2)
         }
-        where = {"RIDES_CELLS": "1", **addresses}
+        where = {"RIDES_CELLS": "1", **addresses, **variables}
         url = stack.enter_context(balancer(folder, (first, first), also=CELLS, **where))
         for number in (1, 2, 3, 4):
             wait_until(partial(comes_to, url, number))
+        yield url
+
+
+@pytest.fixture(scope="module")
+def marked_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The same with one address for all events."""
+    folder: Path = tmp_path_factory.mktemp("marked")
+    marks = folder / "marks"
+    marks.write_text("".join(f"{mark} {number}\n" for number, mark in MARKS.items()))
+    with before_four_cells(folder, RIDES_MARKS=str(marks)) as url:
         yield url
 
 
@@ -108,6 +124,39 @@ def test_what_names_no_cell_is_the_firsts_where_it_is_a_wrong_credential(url, au
 @pytest.mark.parametrize("host", ["cell-99.a.com", "cell-.a.com", "cell-2", "api-2.com"])
 def test_a_host_that_names_no_cell_is_the_firsts(url, host):
     assert asked(url, host) == "1"
+
+
+MARKS = {1: "6f1d2f0e-52c4-4a7e-9b1c-7d3a90e4c815", 3: "9f0c2f4e-2d53-4d9b-9d0b-7a3b1f6fd102"}
+
+
+def event(metadata: object, **more: object) -> str:
+    return json.dumps({"id": "evt_1", "data": {"object": {"metadata": metadata, **more}}})
+
+
+@pytest.mark.parametrize(
+    ("body", "number"),
+    [
+        pytest.param(event({"installation": MARKS[3]}), 3, id="of the third"),
+        pytest.param(event({"installation": MARKS[1]}), 1, id="of the first"),
+        pytest.param(event({"installation": "another's"}), 1, id="of nobody here"),
+        pytest.param(event({}), 1, id="no mark"),
+        pytest.param(event(None), 1, id="no metadata"),
+        pytest.param(event({"installation": [MARKS[3]]}), 1, id="no text"),
+        pytest.param("{", 1, id="no JSON"),
+        pytest.param(event({"installation": MARKS[3]}, x="y" * 60_000), 3, id="long after it"),
+        pytest.param(event({"x": "y" * 60_000, "installation": MARKS[3]}), 1, id="long before it"),
+    ],
+)
+def test_one_address_at_stripe_passes_an_event_on_by_its_mark(marked_url, body, number):
+    head = {"Host": "rides.example.com", "Stripe-Signature": "t=1,v1=0"}
+    answer = requests.post(f"{marked_url}/stripe/webhook", data=body, headers=head, timeout=10)
+    assert answer.text == str(number)
+
+
+def test_a_mark_in_something_else_than_an_event_says_nothing(marked_url):
+    body = event({"installation": MARKS[3]})
+    answer = requests.post(f"{marked_url}/rides", data=body, timeout=10)
+    assert answer.text == "1"
 
 
 def test_without_cells_the_number_in_a_key_says_nothing(tmp_path):
