@@ -21,7 +21,7 @@ LED_ON = (
     *("overview/<key>/", "overview/<key>/change/", "overview/<key>/history/"),
     *("requestunderreview/<listed>/", "requestunderreview/<listed>/change/"),
     *("idempotencykey/<key>/", "reviewdecision/<decision>/"),
-    *("stagedjob/<staged>/", "jobdelivery/<aside>/"),
+    *("stagedjob/<staged>/", "jobdelivery/<aside>/", "heartbeat/<heartbeat>/"),
     *("/admin/rides/ride/<ride>/", "/admin/rides/auditrecord/<record>/"),
     *("/admin/rides/refund/<refund>/", "/admin/rides/dispute/<dispute>/"),
     *("/admin/rides/user/<user>/", "/admin/rides/apikey/<apikey>/"),

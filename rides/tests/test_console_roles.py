@@ -13,7 +13,7 @@ from django.test import Client
 from django_tasks_db.models import DBTaskResult, get_date_max
 
 from idempotency.console.roles import make_roles
-from idempotency.models import JobDelivery, ReviewDecision, StagedJob
+from idempotency.models import Heartbeat, JobDelivery, ReviewDecision, StagedJob
 from idempotency.support.permissions import LOOKED
 from rides.apikeys.keys import issue_key
 from rides.models import Dispute, Refund, User
@@ -71,6 +71,7 @@ SEEN: Seen = {
     **of_model("stagedjob/", "staged"),
     **of_model("jobdelivery/", "aside"),
     "jobdelivery/act/put-back/": "OAS",
+    **of_model("heartbeat/", "heartbeat"),
     **of_model("/admin/rides/ride/", "ride"),
     **of_model("/admin/rides/auditrecord/", "record"),
     **of_model("/admin/rides/refund/", "refund"),
@@ -133,6 +134,7 @@ def world() -> dict[str, Any]:
         "apikey": api_key.pk,
         "refund": Refund.objects.create(stripe_id="re_1", is_ours=True, **reversal).pk,
         "dispute": Dispute.objects.create(stripe_id="dp_1", **reversal).pk,
+        "heartbeat": Heartbeat.objects.create(worker="api", host="a", pid=1, version="1").pk,
         "group": Group.objects.get(name=ROLES["V"]).pk,
         "result": result.pk,
         "decision": ReviewDecision.objects.create(
