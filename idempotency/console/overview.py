@@ -29,7 +29,7 @@ RANGES = {
     "day": timedelta(days=1),
     "week": timedelta(days=7),
 }
-READ = ("request", "phase", "failure", "claim", "answer", "finished")
+READ = ("request", "phase", "failure", "claim", "answer", "refusal", "finished")
 
 # Which list a tile counts, and how that is filtered.
 LISTS = {
@@ -156,6 +156,7 @@ def charts_of(counted: Sequence[Counted], lasts: timedelta, now: datetime) -> li
             _counts(of("answer"), lambda each: answer_of(each.series.outcome)),
         ),
         stacked("Attempts without an answer", _counts(of("failure"), named)),
+        stacked("Refused before a view", _counts(of("refusal"), named)),
     ]
     # What the reaper has rolled up of requests whose retention is over: exact, and three days late
     # by default.

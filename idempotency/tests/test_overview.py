@@ -20,7 +20,8 @@ from idempotency.models import Heartbeat, IdempotencyKey
 from idempotency.testing.clock import let_time_pass
 from idempotency.tests.ledger import Fault
 from idempotency.tests.reviewing import urlpatterns as of_the_bookshop
-from idempotency.watching.counts import Series, Tally
+from idempotency.watching import counts
+from idempotency.watching.counts import Counts, Series, Tally, count_refusal
 from idempotency.watching.pulse import Pulse, version
 from idempotency.watching.rollups import Counted, add_to_rollup
 from idempotency.workers.completing import complete_due_keys
@@ -81,6 +82,25 @@ def test_each_phase_has_its_percentiles():
     assert [chart.title for chart in charts] == ["shop.Order: pay", "school.Enrol: pay"]
     for chart in charts:
         assert {shape.name for shape in chart.shapes} == {"half", "95 of 100", "99 of 100"}
+
+
+def test_what_was_refused_before_a_view_has_a_chart_by_the_reason(operator, monkeypatch):
+    monkeypatch.setattr(counts, "COUNTS", Counts())
+    for code in ("overloaded", "overloaded", "unauthenticated"):
+        count_refusal(code)
+    with CaptureQueriesContext(connection) as queries:
+        add_to_rollup(counts.COUNTS.take())
+    assert len(queries) == 1
+
+    [chart] = [
+        chart
+        for chart in operator.get(OVERVIEW).context["charts"]
+        if chart.title == "Refused before a view"
+    ]
+    assert {shape.name: shape.total for shape in chart.shapes} == {
+        "overloaded": 2,
+        "unauthenticated": 1,
+    }
 
 
 def test_no_more_phases_are_drawn_than_a_person_looks_at():
