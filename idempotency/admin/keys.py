@@ -120,7 +120,7 @@ class IdempotencyKeyAdmin(MasksPersonalData, ActPages, ReviewPages, ReadOnlyAdmi
 
     @property
     def search_help_text(self) -> str:  # type: ignore[override]
-        known = ["The beginning of a key", "that of a user's name or e-mail address", "a number"]
+        known = ["The beginning of a key", "that of a user's name or e-mail address", "its number"]
         known += [said for said, _ in searching.WAYS]
         return f"{', '.join(known)}. A request id stands in the log: look for it there."
 

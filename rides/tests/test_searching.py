@@ -93,6 +93,15 @@ def test_a_term_of_nothing_finds_no_request(found, booked, term):
     assert found(q=term) == []
 
 
+@pytest.mark.parametrize("number", [17, 987_654_321])
+def test_a_rides_number_finds_its_request_beside_the_request_of_that_number(found, booked, number):
+    Ride.objects.update(id=number)
+    assert found(q=str(number)) == [KEY]
+
+    IdempotencyKeyFactory(pk=number, idempotency_key="another-of-that-number")
+    assert sorted(found(q=str(number))) == sorted([KEY, "another-of-that-number"])
+
+
 def test_the_box_says_what_it_takes_and_that_a_request_id_is_looked_for_in_the_log(operator):
     page = operator.get(KEYS).content.decode()
 
