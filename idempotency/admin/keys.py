@@ -22,7 +22,8 @@ from django.utils.safestring import SafeString
 from idempotency.admin import searching
 from idempotency.admin.filters import (
     UNDER_REVIEW,
-    FoundFilter,
+    AttemptsFilter,
+    ErrorFilter,
     KeyAgeFilter,
     OperationFilter,
     OutcomeFilter,
@@ -74,7 +75,7 @@ class IdempotencyKeyAdmin(MasksPersonalData, ActPages, ReviewPages, ReadOnlyAdmi
     list_display = ("short_key", "standing", "created", "user", "attempt", "response_code")
     list_filter = (
         *(SavedFilter, StateFilter, RecoveryPointFilter, OperationFilter),
-        *(OutcomeFilter, FoundFilter, KeyAgeFilter),
+        *(OutcomeFilter, AttemptsFilter, ErrorFilter, KeyAgeFilter),
     )
     list_select_related = ("user",)
     linked_by = ("user", "id__gte")
