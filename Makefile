@@ -133,8 +133,8 @@ test-browser: chromium  ## the console and the rider's form in Debian's Chromium
 	@test ! -x $(CHROMIUM) || $(IN_BROWSER) in-chromium
 
 screenshots: export SCREENSHOTS = docs/images/console
-screenshots: chromium  ## the pictures of the console in docs/images/console, by the tests of its incidents
-	@test ! -x $(CHROMIUM) || $(IN_BROWSER) in-chromium PICTURED="-k 'incidents or simulator'"
+screenshots: chromium  ## the pictures of the console in docs/images/console, by the tests of its incidents and of axe
+	@test ! -x $(CHROMIUM) || $(IN_BROWSER) in-chromium PICTURED="-k 'incidents or simulator or axe'"
 
 in-chromium: export DATABASE_SESSION_OPTIONS = $(TEST_SESSION)
 in-chromium: $(STAMP)

@@ -233,7 +233,7 @@ def _pages_of_the_admin() -> Figures:
         "found by nothing that is there": median_of(f"{LIST_PAGE}?q=nobody-has-this"),
         "found by a rider": median_of(f"{LIST_PAGE}?q={RIDER}"),
         "saved view: unknown": median_of(f"{LIST_PAGE}?saved=unknown"),
-        LATEST: median_of(f"{LIST_PAGE}?found=declined"),
+        LATEST: median_of(f"{LIST_PAGE}?saved=declined"),
         "the overview of an hour": median_of(OVERVIEW),
         "the overview of a day": median_of(f"{OVERVIEW}?range=day"),
         "the overview of a week": median_of(f"{OVERVIEW}?range=week"),

@@ -71,7 +71,7 @@ STANDING: Document = {
                 "What to do: `in_progress`, `pending` — ask again after `retry_after_seconds`; "
                 "`interrupted` — send the request with the same key; `under_review` — a person "
                 "decides, ask again later; `finished` — this is the answer; `expired` — it was "
-                "answered so long ago that only the status is left."
+                "answered so long ago that only the status is left, and `path` is empty."
             ),
         },
         "retry_after_seconds": {"type": ["integer", "null"], "minimum": 0},

@@ -13,6 +13,8 @@ from docs.tests.pages import ALL
 
 CONSOLE = draw.FOLDER / "console"
 MOST_BYTES = 150_000
+MOST_BYTES_TOGETHER = 5_500_000
+LOOKS = ("1280-light", "1280-dark", "400-light", "400-dark")
 SVG = "{http://www.w3.org/2000/svg}"
 DRAWN = [draw.phases, draw.recovery, draw.fence, draw.job]
 
@@ -30,7 +32,17 @@ def test_every_picture_of_the_console_is_small_and_on_a_page():
     shown = {link for page in ALL for link in page.links if "images/console/" in link}
 
     assert {path.name for path in CONSOLE.iterdir()} == {Path(link).name for link in shown}
-    assert max(path.stat().st_size for path in CONSOLE.iterdir()) < MOST_BYTES
+    sizes = [path.stat().st_size for path in CONSOLE.iterdir()]
+    assert max(sizes) < MOST_BYTES
+    assert sum(sizes) < MOST_BYTES_TOGETHER
+
+
+def test_each_page_of_the_console_is_there_wide_and_narrow_light_and_dark():
+    taken = {path.stem for path in CONSOLE.glob("*.jpg")}
+    pages = {stem.rsplit("-", 2)[0] for stem in taken}
+
+    assert pages >= {"overview", "requests", "request", "act", "review", "workers"}
+    assert taken == {f"{page}-{look}" for page in pages for look in LOOKS}
 
 
 @pytest.mark.parametrize("drawn", DRAWN)

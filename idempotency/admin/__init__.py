@@ -1,4 +1,4 @@
-"""To look at: keys, jobs and decisions in Django's admin. Importing it registers the pages."""
+"""To look at in the admin: keys, jobs, decisions and workers. Importing it registers the pages."""
 
 from idempotency.admin import jobs, keys  # noqa: F401
-from idempotency.console import overview  # noqa: F401
+from idempotency.console import overview, workers  # noqa: F401

@@ -76,24 +76,28 @@ def unknown() -> Q:
     return UNFINISHED & sent & ~leased
 
 
-# The questions that are asked again and again, each by an index.
+# The questions that are asked again and again, by an index but for those of `LOOKED_FOR`.
 SAVED: Choices = {
     "unfinished": ("Unfinished", UNFINISHED),
     "stuck": ("Stuck: unfinished for 15 minutes", UNFINISHED & Q(created_at__lt=Now() - STUCK)),
     "unknown": ("Unknown: sent, and no answer", unknown),
     "needs-review": ("Needs review", UNDER_REVIEW),
-}
-
-# The questions for which the latest keys are looked through.
-FOUND: Choices = {
     "declined": ("Declined", Q(recovery_point=FINISHED, response_code__range=(400, 499))),
     "slow": (
         "Slow: more than ten seconds",
         Q(recovery_point=FINISHED, last_run_at__gt=F("created_at") + timedelta(seconds=10)),
     ),
-    "retried": ("Needed more than one attempt", Q(attempt__gt=1)),
-    "often": ("Needed five attempts or more", Q(attempt__gte=5)),
-    "failed": ("Had an error", Q(attempt__gt=1) | ~Q(last_error="")),
+}
+LOOKED_FOR = ("declined", "slow")
+"""The saved views for which the latest keys are looked through."""
+
+ATTEMPTS: Choices = {
+    "2": ("More than one", Q(attempt__gt=1)),
+    "5": ("Five or more", Q(attempt__gte=5)),
+}
+ERRORS: Choices = {
+    "had": ("Had an error", Q(attempt__gt=1) | ~Q(last_error="")),
+    "none": ("Had none", Q(attempt=1, last_error="")),
 }
 
 
@@ -109,8 +113,9 @@ def _outcomes() -> Choices:
     }
 
 
-SavedFilter = choices("saved view", SAVED, name="saved")
-FoundFilter = choices("among the latest", FOUND, name="found", looks_through=True)
+SavedFilter = choices("saved view", SAVED, name="saved", looks_through=LOOKED_FOR)
+AttemptsFilter = choices("attempts", ATTEMPTS, looks_through=True)
+ErrorFilter = choices("error", ERRORS, looks_through=True)
 OperationFilter = choices("operation", _operations, looks_through=True)
 OutcomeFilter = choices("answer", _outcomes, looks_through=True)
 StateFilter = choices("state", _states)

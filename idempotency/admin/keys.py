@@ -22,7 +22,8 @@ from django.utils.safestring import SafeString
 from idempotency.admin import searching
 from idempotency.admin.filters import (
     UNDER_REVIEW,
-    FoundFilter,
+    AttemptsFilter,
+    ErrorFilter,
     KeyAgeFilter,
     OperationFilter,
     OutcomeFilter,
@@ -74,7 +75,7 @@ class IdempotencyKeyAdmin(MasksPersonalData, ActPages, ReviewPages, ReadOnlyAdmi
     list_display = ("short_key", "standing", "created", "user", "attempt", "response_code")
     list_filter = (
         *(SavedFilter, StateFilter, RecoveryPointFilter, OperationFilter),
-        *(OutcomeFilter, FoundFilter, KeyAgeFilter),
+        *(OutcomeFilter, AttemptsFilter, ErrorFilter, KeyAgeFilter),
     )
     list_select_related = ("user",)
     linked_by = ("user", "id__gte")
@@ -120,7 +121,7 @@ class IdempotencyKeyAdmin(MasksPersonalData, ActPages, ReviewPages, ReadOnlyAdmi
 
     @property
     def search_help_text(self) -> str:  # type: ignore[override]
-        known = ["The beginning of a key", "that of a user's name or e-mail address", "a number"]
+        known = ["The beginning of a key", "that of a user's name or e-mail address", "its number"]
         known += [said for said, _ in searching.WAYS]
         return f"{', '.join(known)}. A request id stands in the log: look for it there."
 

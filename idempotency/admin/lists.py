@@ -4,7 +4,7 @@ Its list reads one page of rows and nothing else: no count of a million rows, an
 over them. Apart from the pages of the single tables, and usable for a project's own.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -153,15 +153,15 @@ def choices(
     values: Choices | Callable[[], Choices],
     *,
     name: str | None = None,
-    looks_through: bool = False,
+    looks_through: bool | Collection[str] = False,
 ) -> type[admin.SimpleListFilter]:
     """Return a filter of a list, for its `list_filter`.
 
     Args:
         values: the choices, or what returns them for a request.
         name: what it is called in the address, if not by its title.
-        looks_through: whether no index leads to what it selects, so that a page looks through the
-            latest rows and says where it stopped.
+        looks_through: whether no index leads to what it selects, or to what which of the choices
+            select, so that a page looks through the latest rows and says where it stopped.
     """
 
     class Filter(admin.SimpleListFilter):
@@ -175,7 +175,12 @@ def choices(
         def values(self) -> Choices:
             return values() if callable(values) else values
 
-    Filter.looks_through = looks_through  # type: ignore[attr-defined]
+        @property
+        def looks_through(self) -> bool:
+            if isinstance(looks_through, bool):
+                return looks_through
+            return self.value() in looks_through
+
     Filter.title = title
     Filter.parameter_name = name or title.replace(" ", "_")
     return Filter

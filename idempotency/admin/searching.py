@@ -8,7 +8,10 @@ from collections.abc import Callable, Sequence
 from datetime import timedelta
 from uuid import UUID
 
-from idempotency.models import IdempotencyKey, JobDelivery, StagedJob
+from django.db.models import Q, QuerySet
+
+from idempotency.admin.filters import UNDER_REVIEW, UNFINISHED
+from idempotency.models import FINISHED, IdempotencyKey, Job, JobDelivery, StagedJob
 
 Way = Callable[[str], Sequence[int]]
 """From what was typed to the numbers of keys."""
@@ -39,12 +42,19 @@ def by_job(term: str) -> list[int]:
     found: list[int] = []
     for table in (StagedJob, JobDelivery):
         for job in table._default_manager.filter(job_id__range=between)[:MOST_JOBS]:
-            around = (job.created_at - BEFORE_A_JOB, job.created_at)
-            keys = IdempotencyKey.objects.filter(
-                last_run_at__range=around, journal__contains=[{"jobs": [str(job.job_id)]}]
-            )
-            found += keys.values_list("pk", flat=True)[:MOST_FOUND]
+            found += keys_that_staged(job).values_list("pk", flat=True)[:MOST_FOUND]
     return found
+
+
+def keys_that_staged(job: Job) -> QuerySet[IdempotencyKey]:
+    """Select the key in whose journal the job stands, by the indexes of the finished keys, of the
+    unfinished, and of those under review.
+    """
+    around = (job.created_at - BEFORE_A_JOB, job.created_at)
+    finished = Q(recovery_point=FINISHED, last_run_at__range=around)
+    return IdempotencyKey.objects.filter(
+        finished | UNFINISHED | UNDER_REVIEW, journal__contains=[{"jobs": [str(job.job_id)]}]
+    )
 
 
 WAYS: list[tuple[str, Way]] = [("that of the id of a job that is not done", by_job)]

@@ -22,14 +22,14 @@ from idempotency.console.charts import Chart, bars, lines
 from idempotency.models import Overview
 from idempotency.watching.counts import Tally
 from idempotency.watching.rollups import STEPS, Counted, quantile, read_rollup, span_of
-from idempotency.watching.standing import Standing, Tile, standing
+from idempotency.watching.standing import Standing, Tile, Worker, standing
 
 RANGES = {
     "hour": timedelta(hours=1),
     "day": timedelta(days=1),
     "week": timedelta(days=7),
 }
-READ = ("request", "phase", "failure", "claim", "answer", "finished")
+READ = ("request", "phase", "failure", "claim", "answer", "refusal", "finished")
 
 # Which list a tile counts, and how that is filtered.
 LISTS = {
@@ -63,6 +63,14 @@ class LinkedTile:
     url: str
 
 
+@dataclass(frozen=True, slots=True)
+class LinkedWorker:
+    """A worker, and the list of its processes."""
+
+    worker: Worker
+    url: str
+
+
 @admin.register(Overview)
 class OverviewAdmin(ReadOnlyAdmin):
     """The first page behind the admin's index. It has no rows of its own."""
@@ -85,7 +93,7 @@ class OverviewAdmin(ReadOnlyAdmin):
             "title": "Overview",
             "media": self.media,
             "tiles": linked(now),
-            "workers": now.workers,
+            "workers": [LinkedWorker(each, list_of(each)) for each in now.workers],
             "alarms": now.alarms,
             "charts": charts_of(counted, lasts, at),
             "ranges": RANGES,
@@ -104,6 +112,15 @@ def linked(now: Standing) -> list[LinkedTile]:
 def url_of(tile: str) -> str:
     """Return the address of the list that a tile counts; empty where the admin has none."""
     name, query = LISTS[tile]
+    return _list_url(name, query)
+
+
+def list_of(worker: Worker) -> str:
+    """Return the address of the list of a worker's processes; empty where the admin has none."""
+    return _list_url("idempotency_heartbeat", {"worker": worker.name})
+
+
+def _list_url(name: str, query: dict[str, str]) -> str:
     try:
         return reverse(f"admin:{name}_changelist", query=query or None)
     except NoReverseMatch:
@@ -139,6 +156,7 @@ def charts_of(counted: Sequence[Counted], lasts: timedelta, now: datetime) -> li
             _counts(of("answer"), lambda each: answer_of(each.series.outcome)),
         ),
         stacked("Attempts without an answer", _counts(of("failure"), named)),
+        stacked("Refused before a view", _counts(of("refusal"), named)),
     ]
     # What the reaper has rolled up of requests whose retention is over: exact, and three days late
     # by default.

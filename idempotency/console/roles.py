@@ -14,7 +14,7 @@ from idempotency.support.permissions import SEES_PERSONAL_DATA
 
 _WATCHED = (
     *("overview", "idempotencykey", "requestunderreview", "reviewdecision"),
-    *("stagedjob", "jobdelivery"),
+    *("stagedjob", "jobdelivery", "heartbeat"),
 )
 _VIEWER = tuple(f"idempotency.view_{model}" for model in _WATCHED)
 _OPERATOR = (

@@ -10,6 +10,7 @@ import json
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any, Self
 
 from django.apps import apps
@@ -18,9 +19,11 @@ from django.db import Error, router
 from idempotency import conf
 from idempotency.database import ALIAS, atomic, connection
 from idempotency.database_errors import database_is_away, may_succeed_when_repeated
+from idempotency.exceptions import ReviewRefused
 from idempotency.jobs import run_job
 from idempotency.jobs.tasks import refuse_wrong_arguments
 from idempotency.jobs.working import keep_error
+from idempotency.models import FINISHED
 from idempotency.staging import QueueOptions, task_named
 from idempotency.support.compat import DatabaseBackend, Task
 from idempotency.support.described import described
@@ -118,16 +121,38 @@ UPDATE idempotency_jobdelivery
  WHERE job_id = ANY(%(job_ids)s::uuid[])
 """
 
-# All its deliveries are before it again, the first of them at once.
-PUT_BACK = """
-UPDATE idempotency_jobdelivery
-   SET set_aside_at = NULL, deliveries = 0,
-       handed_over_at = statement_timestamp() - %(redelivery_after)s,
-       last_error   = left('put back by ' || %(who)s || ': ' || %(reason)s || '; ' || last_error,
-                           %(longest)s)
- WHERE set_aside_at IS NOT NULL AND job_id = ANY(%(job_ids)s::uuid[])
-RETURNING job_id
-"""
+# All its deliveries are before it again, the first of them at once. The decision is kept for good
+# under the request that has staged the job: found by the index of the finished ones, back from when
+# the job was written, which is soon after its attempt began. Where its journal has been emptied
+# there is no such request any more, and the log and the job itself have the decision.
+PUT_BACK = f"""
+WITH back AS (
+    UPDATE idempotency_jobdelivery
+       SET set_aside_at   = NULL, deliveries = 0,
+           handed_over_at = statement_timestamp() - %(redelivery_after)s,
+           last_error     = left('put back by ' || %(who)s || ': ' || %(reason)s || '; '
+                                 || last_error, %(longest)s)
+     WHERE set_aside_at IS NOT NULL AND job_id = ANY(%(job_ids)s::uuid[])
+    RETURNING job_id, created_at
+), recorded AS (
+    INSERT INTO idempotency_reviewdecision
+           (idempotency_key_id, foreign_key, action, reviewer, reason)
+    SELECT staged_by.id, staged_by.foreign_key, 'put_back', %(who)s, %(reason)s
+      FROM back,
+           LATERAL (SELECT id, foreign_key
+                      FROM idempotency_idempotencykey
+                     WHERE recovery_point = '{FINISHED}'
+                       AND last_run_at BETWEEN back.created_at - %(longest_attempt)s
+                                           AND back.created_at
+                       AND journal @> jsonb_build_array(jsonb_build_object(
+                                          'jobs', jsonb_build_array(back.job_id)))
+                     ORDER BY last_run_at DESC LIMIT 1) AS staged_by
+)
+SELECT job_id FROM back
+"""  # noqa: S608
+
+LONGEST_ATTEMPT = timedelta(minutes=2)
+"""How long before a job is written its attempt may have begun."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,13 +225,19 @@ def redeliver_overdue_jobs(limit: int) -> int:
 
 @repeated_on_conflict
 def put_back(job_ids: Sequence[Any], *, who: str, reason: str) -> int:
-    """Owe jobs again that were set aside, as a person decided; return how many there were."""
+    """Owe jobs again that were set aside, as a person decided; return how many there were.
+
+    Raises: `ReviewRefused` where it is not said why, or by whom.
+    """
+    if not (who.strip() and reason.strip()):
+        raise ReviewRefused("Putting a job back needs a reason, and who decided it.")
     values: dict[str, Any] = {
         "job_ids": list(job_ids),
         "who": storable_text(who),
         "reason": storable_text(reason),
         "longest": TEXT_LIMIT,
         "redelivery_after": conf.current().redelivery_after,
+        "longest_attempt": LONGEST_ATTEMPT,
     }
     with connection.cursor() as cursor:
         cursor.execute(PUT_BACK, values)

@@ -7,13 +7,14 @@ Neither decides anything of the request: the completer goes on with it, by its o
 import logging
 from contextlib import suppress
 
-from django.db.models import QuerySet
+from django.db.models import Case, Q, QuerySet, When
+from django.db.models.functions import Now
 
 from idempotency import complete_soon
 from idempotency.claims import end_lease
 from idempotency.database import atomic, reading_where_it_writes
 from idempotency.exceptions import Parked, ReviewRefused
-from idempotency.models import FINISHED, IdempotencyKey
+from idempotency.models import FINISHED, IdempotencyKey, ReviewDecision
 from idempotency.operations import operation_for
 from idempotency.review.decisions import Decision, keep_decision, refuse_without_a_reason
 from idempotency.support.storable import storable_text
@@ -32,10 +33,12 @@ def keys_to_go_on() -> QuerySet[IdempotencyKey]:
 def run_now(decision: Decision) -> str:
     """Have the completer go on with a request at its next look; return what was done, in words.
 
-    Raises: `ReviewRefused`.
+    Raises: `ReviewRefused`, where it was asked for and nobody has taken the request since, too: a
+    second click decides nothing more.
     """
     key = _unfinished(decision)
     with atomic(), hooks_logged():
+        _refuse_asked_already(key)
         complete_soon(key.pk)
         _record("run_now", decision, key)
     logger.info("decided: id=%s action=run_now", key.pk)
@@ -62,6 +65,18 @@ def let_go(decision: Decision) -> str:
         _record("let_go", decision, key)
     logger.info("decided: id=%s action=let_go", key.pk)
     return "let go, and due now"
+
+
+def _refuse_asked_already(key: IdempotencyKey) -> None:
+    """Of two at once the second waits for the row, and then sees what the first has recorded."""
+    in_hand_or_due = Q(locked_at__isnull=False) | Q(run_after__lte=Now())
+    rows = IdempotencyKey.objects.select_for_update().filter(pk=key.pk)
+    [since] = rows.values_list(Case(When(in_hand_or_due, then="last_run_at")), flat=True)
+    asked = ReviewDecision.objects.filter(idempotency_key_id=key.pk, action="run_now")
+    if since and asked.filter(created_at__gte=since).exists():
+        raise ReviewRefused(
+            f"Request {key.pk} is to run now already; no completer has taken it since."
+        )
 
 
 def _record(action: str, decision: Decision, key: IdempotencyKey) -> None:

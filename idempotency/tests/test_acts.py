@@ -20,7 +20,7 @@ from idempotency.attempts import Attempt
 from idempotency.claims import end_lease, take_over_key
 from idempotency.console import acts
 from idempotency.exceptions import LeaseLost, ReviewRefused
-from idempotency.models import IdempotencyKey, JobDelivery, ReviewDecision
+from idempotency.models import IdempotencyKey, JobDelivery, ReviewDecision, StagedJob
 from idempotency.operations import operation_for
 from idempotency.review import hastening
 from idempotency.review.decisions import Decision
@@ -370,3 +370,43 @@ def test_running_now_shortens_no_lease(held):
     assert hastening.run_now(decision(held)) == "due once its lease has ended"
 
     assert complete_due_keys(10).total == 0
+
+
+def test_a_second_run_now_is_refused_until_somebody_has_taken_the_request(unfinished, ledger):
+    [key] = unfinished(1)
+    assert hastening.run_now(decision(key)) == "due now"
+    with pytest.raises(ReviewRefused, match="is to run now already"):
+        hastening.run_now(decision(key))
+
+    ledger.faults = [Fault.ERROR_BEFORE]
+    assert complete_due_keys(10).counts["failed"] == 1
+    key.refresh_from_db()
+    assert hastening.run_now(decision(key)) == "due now"
+    assert ReviewDecision.objects.count() == 2
+
+
+def test_what_was_put_off_since_is_run_now_again(unfinished):
+    """As the completer does with all that is due while the foreign system refuses everything."""
+    [key] = unfinished(1)
+    hastening.run_now(decision(key))
+    IdempotencyKey.objects.update(run_after=Now() + timedelta(minutes=5))
+
+    assert hastening.run_now(decision(key)) == "due now"
+
+
+def test_of_a_double_click_one_is_recorded(unfinished, elsewhere):
+    [key] = unfinished(1)
+    clicks = [elsewhere(hastening.run_now, decision(key)) for _ in range(2)]
+    outcomes = [each.exception(timeout=10) for each in clicks]
+
+    assert outcomes.count(None) == 1
+    assert ReviewDecision.objects.count() == 1
+
+
+def test_a_second_click_on_what_is_in_hand_stages_no_second_look(held):
+    hastening.run_now(decision(held))
+    with pytest.raises(ReviewRefused):
+        hastening.run_now(decision(held))
+
+    assert StagedJob.objects.count() == 1
+    assert ReviewDecision.objects.count() == 1

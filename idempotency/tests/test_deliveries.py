@@ -1,13 +1,15 @@
 """A job is owed until it is done: settled with its effect, and handed over again until it is."""
 
+import uuid
 from datetime import timedelta
 
 import pytest
+from django.db.models.functions import Now
 from django_tasks_db.models import DBTaskResult
 
 from idempotency.doors import Reading
 from idempotency.jobs.delivering import drain_staged_jobs, put_back, redeliver_overdue_jobs
-from idempotency.models import JobDelivery
+from idempotency.models import IdempotencyKey, JobDelivery, ReviewDecision
 from idempotency.testing.clock import let_time_pass
 from idempotency.testing.queue import run_queued_jobs
 from idempotency.tests.bookshop import audit_trail
@@ -156,3 +158,31 @@ def test_a_job_that_was_handed_over_too_often_is_set_aside_and_can_be_put_back(s
     record = JobDelivery.objects.get()
     assert (record.set_aside_at, record.deliveries) == (None, 1)
     assert record.last_error.startswith("put back by Ada: there is paper; RuntimeError at")
+
+
+def test_who_put_a_job_back_is_kept_under_the_request_that_staged_it(customer, key, stored, ledger):
+    for each in (str(uuid.uuid4()), key, str(uuid.uuid4())):
+        customer.send(each)
+    job_id = stored().journal[-1]["jobs"][0]
+    drain_staged_jobs(10)
+    JobDelivery.objects.update(set_aside_at=Now())
+
+    assert put_back([job_id], who="Ada", reason="there is paper") == 1
+
+    kept = ReviewDecision.objects.get()
+    assert (kept.idempotency_key_id, kept.foreign_key) == (stored().pk, stored().foreign_key)
+    assert (kept.action, kept.reviewer, kept.reason) == ("put_back", "Ada", "there is paper")
+    assert put_back([job_id], who="Ada", reason="twice") == 0
+    assert ReviewDecision.objects.count() == 1
+
+
+def test_a_job_whose_request_is_not_known_any_more_is_put_back_all_the_same(customer, key, ledger):
+    customer.send(key)
+    drain_staged_jobs(10)
+    JobDelivery.objects.update(set_aside_at=Now())
+    IdempotencyKey.objects.update(journal=[])
+
+    job_id = JobDelivery.objects.get().job_id
+    assert put_back([job_id], who="Ada", reason="there is paper") == 1
+    assert not ReviewDecision.objects.exists()
+    assert "put back by Ada: there is paper" in JobDelivery.objects.get().last_error

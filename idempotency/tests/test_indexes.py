@@ -5,10 +5,13 @@ from uuid import uuid4
 
 import pytest
 from django.db import connection, transaction
+from django.utils import timezone
 
 from idempotency import claims
-from idempotency.jobs import enqueuing
+from idempotency.admin.searching import keys_that_staged
+from idempotency.jobs import delivering, enqueuing
 from idempotency.leases import growth_of_journal
+from idempotency.models import StagedJob
 from idempotency.support.positions import beginning
 from idempotency.tests.conftest import Customer
 from idempotency.workers import overdue, reaping
@@ -51,6 +54,11 @@ HAND_OVER_MANY = """
 INSERT INTO idempotency_jobdelivery
        (job_id, job_name, job_args, created_at, handed_over_at, deliveries, last_error)
 SELECT gen_random_uuid(), 'job', '{}', now(), now(), 1, '' FROM generate_series(1, %(rows)s)
+"""
+
+SET_ONE_ASIDE = """
+UPDATE idempotency_jobdelivery SET set_aside_at = now(), created_at = now() - INTERVAL '1 hour'
+ WHERE id = (SELECT max(id) FROM idempotency_jobdelivery) RETURNING job_id
 """
 
 
@@ -245,3 +253,27 @@ def test_a_request_reads_its_own_key(plan, million):
     assert index_of(found) == {"idempotency_key_unique_per_user"}
     assert rows_read(found) == 1
     assert pages_read(found) < 10
+
+
+def test_a_job_leads_to_the_request_that_staged_it_by_an_index(plan):
+    job = StagedJob(job_id=uuid4(), created_at=timezone.now() - timedelta(hours=1))
+    explained = keys_that_staged(job).explain()
+
+    assert "Seq Scan" not in explained
+    assert "idempotency_key_finished" in explained
+
+
+def test_a_job_is_put_back_and_recorded_by_indexes(plan, flood):
+    with connection.cursor() as cursor:
+        cursor.execute(SET_ONE_ASIDE)
+        [job_id] = cursor.fetchone()
+    back = plan(
+        delivering.PUT_BACK,
+        job_ids=[job_id],
+        **{"who": "Ada", "reason": "there is paper", "longest": 100},
+        redelivery_after=timedelta(minutes=1),
+        longest_attempt=delivering.LONGEST_ATTEMPT,
+    )
+
+    assert "idempotency_key_finished" in index_of(back)
+    assert rows_read(back, "idempotency_key_finished") <= 121  # of two minutes, one a second

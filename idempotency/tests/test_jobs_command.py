@@ -94,6 +94,13 @@ def test_a_job_that_is_not_set_aside_is_not_put_back(aside):
         printed_by("jobs", "put-back", str(uuid.uuid4()), "--reason", "There is paper.")
 
 
+@pytest.mark.parametrize("said", [("--reason", " "), ("--reason", "x", "--reviewer", "")])
+def test_putting_back_asks_why_and_who(aside, said):
+    with pytest.raises(CommandError, match="needs a reason"):
+        printed_by("jobs", "put-back", "--all", *said)
+    assert JobDelivery.objects.filter(set_aside_at__isnull=False).count() == 2
+
+
 def test_putting_back_asks_for_a_reason(aside):
     with pytest.raises(CommandError, match="--reason"):
         printed_by("jobs", "put-back", "--all")

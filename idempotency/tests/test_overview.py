@@ -1,5 +1,7 @@
 """The overview and a request's picture: what is drawn is what was counted and journaled."""
 
+import os
+import socket
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -14,12 +16,13 @@ from django.urls import path
 from idempotency.console.charts import HEIGHT, MOST_SERIES, WIDTH, bars, lines
 from idempotency.console.overview import MOST_PHASES, charts_of, kind_of, steps_of
 from idempotency.console.picture import BREAK, LABEL, picture_of, spans_of
-from idempotency.models import IdempotencyKey
+from idempotency.models import Heartbeat, IdempotencyKey
 from idempotency.testing.clock import let_time_pass
 from idempotency.tests.ledger import Fault
 from idempotency.tests.reviewing import urlpatterns as of_the_bookshop
-from idempotency.watching.counts import Series, Tally
-from idempotency.watching.pulse import Pulse
+from idempotency.watching import counts
+from idempotency.watching.counts import Counts, Series, Tally, count_refusal
+from idempotency.watching.pulse import Pulse, version
 from idempotency.watching.rollups import Counted, add_to_rollup
 from idempotency.workers.completing import complete_due_keys
 
@@ -81,6 +84,25 @@ def test_each_phase_has_its_percentiles():
         assert {shape.name for shape in chart.shapes} == {"half", "95 of 100", "99 of 100"}
 
 
+def test_what_was_refused_before_a_view_has_a_chart_by_the_reason(operator, monkeypatch):
+    monkeypatch.setattr(counts, "COUNTS", Counts())
+    for code in ("overloaded", "overloaded", "unauthenticated"):
+        count_refusal(code)
+    with CaptureQueriesContext(connection) as queries:
+        add_to_rollup(counts.COUNTS.take())
+    assert len(queries) == 1
+
+    [chart] = [
+        chart
+        for chart in operator.get(OVERVIEW).context["charts"]
+        if chart.title == "Refused before a view"
+    ]
+    assert {shape.name: shape.total for shape in chart.shapes} == {
+        "overloaded": 2,
+        "unauthenticated": 1,
+    }
+
+
 def test_no_more_phases_are_drawn_than_a_person_looks_at():
     counted = [
         Counted(NOON, Series("phase", "Order", f"phase_{number}", ""), _tally(number / 10, 1))
@@ -125,6 +147,43 @@ def test_a_worker_that_is_dead_is_said_first(operator):
 
     assert page.index("enqueuer: not running") < page.index("Unfinished requests")
     assert "1 alive" in page
+
+
+def test_a_workers_tile_leads_to_its_processes_with_host_number_and_version(operator):
+    for worker in ("completer", "reaper"):
+        Pulse(worker).beat()
+    dead = {"host": "web-1", "pid": 7, "version": "of-yesterday"}
+    Heartbeat.objects.create(worker="completer", seen_at=NOON - 100 * MINUTE, **dead)
+
+    page = operator.get(OVERVIEW).content.decode()
+    address = page.partition('class="name">completer')[0].rpartition('<a href="')[2]
+    shown = operator.get(address.partition('"')[0])
+    assert [row.worker for row in shown.context["cl"].result_list] == ["completer"] * 2
+    for said in (socket.gethostname(), str(os.getpid()), version(), "web-1", "of-yesterday"):
+        assert said in shown.content.decode()
+
+
+@pytest.mark.parametrize(
+    ("query", "hosts"),
+    [
+        ({"worker": "reaper"}, ["b"]),
+        ({"state": "alive"}, ["b", "a"]),
+        ({"state": "dead"}, ["web-1"]),
+        ({"worker": "completer", "state": "alive"}, ["a"]),
+        ({"q": "web"}, ["web-1"]),
+        ({"q": "2"}, ["b"]),
+        ({"q": "9" * 18}, []),
+    ],
+)
+def test_workers_are_found_by_kind_state_host_and_number(operator, query, hosts):
+    for number, (worker, host) in enumerate(
+        [("completer", "a"), ("reaper", "b"), ("completer", "web-1")], start=1
+    ):
+        Heartbeat.objects.create(worker=worker, host=host, pid=number, version="")
+    Heartbeat.objects.filter(host="web-1").update(seen_at=NOON - 100 * MINUTE)
+
+    shown = operator.get("/admin/idempotency/heartbeat/", query).context["cl"].result_list
+    assert [row.host for row in shown] == hosts
 
 
 def test_who_may_not_see_it_does_not(customer):

@@ -86,6 +86,7 @@ def test_after_the_retention_the_parameters_and_the_answer_go(customer, key, sto
     row = stored()
     assert row.is_tombstone
     assert (row.request_params, row.origin_ip, row.journal) == ({}, None, [])
+    assert (row.request_path, row.path_kwargs) == ("", {})
     assert (row.response_body, row.response_content_type) == (None, None)
 
 

@@ -110,6 +110,7 @@ def test_an_answer_that_is_no_longer_kept_is_told_by_its_status(ask, customer, k
     told = ask().json()
 
     assert (told["state"], told["answer"]) == ("expired", {"status": 201})
+    assert (told["request"]["method"], told["request"]["path"]) == ("POST", "")
 
 
 def test_nobody_is_told_of_anothers_request(ask, customer, key, ledger, django_user_model):

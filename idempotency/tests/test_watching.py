@@ -1,6 +1,7 @@
 """What is seen of the service from outside: counted in memory, told every ten seconds, and read."""
 
 import os
+import socket
 import threading
 from datetime import timedelta
 from io import StringIO
@@ -21,7 +22,7 @@ from idempotency.watching import counts, latest, pulse, rollups
 from idempotency.watching.counts import LIMITS, Counts, Series, Tally
 from idempotency.watching.pulse import Pulse
 from idempotency.watching.rollups import add_to_rollup, quantile, read_rollup, remove_old_rollups
-from idempotency.watching.standing import said, standing
+from idempotency.watching.standing import MOST_PLACES, said, standing
 from idempotency.workers.completing import complete_due_keys
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -336,6 +337,21 @@ def test_status_exits_with_1_where_somebody_should_look(listed):
     call_command("status", stdout=printed)
     assert "!" not in printed.getvalue()
     assert "completer             1 alive" in printed.getvalue()
+
+
+def test_status_says_where_each_worker_runs_and_in_which_version():
+    Pulse("reaper").beat()
+    for number in range(1, MOST_PLACES + 3):
+        Heartbeat.objects.create(worker="api", host=f"web-{number}", pid=number, version="2.1")
+    printed = StringIO()
+    with pytest.raises(SystemExit):
+        call_command("status", stdout=printed)
+
+    lines = printed.getvalue().splitlines()
+    assert f"    {socket.gethostname()}:{os.getpid()} {pulse.version()}".rstrip() in lines
+    [of_api] = [line for line in lines if "web-7:7 2.1" in line]
+    assert of_api.count(":") == MOST_PLACES
+    assert of_api.endswith(", and 2 more")
 
 
 def test_alarms_are_told_without_waiting_and_read_again_once_they_are_old(listed, monkeypatch):

@@ -25,7 +25,7 @@ class Series(NamedTuple):
     """What is counted under one name."""
 
     what: str
-    """`request`, `phase`, `failure`, `claim`, `answer` (of a foreign system) or `job`."""
+    """`request`, `phase`, `failure`, `claim`, `job`, `refusal`, or `answer` of a foreign system."""
     operation: str
     name: str
     outcome: str
@@ -120,3 +120,11 @@ def status_of(call: Mapping[str, Any]) -> str:
 
 def count_job(*, job_name: str, outcome: str, seconds: float, **_: Any) -> None:
     COUNTS.add(Series("job", "", job_name, outcome), seconds)
+
+
+# Called by whoever refuses.
+
+
+def count_refusal(code: str) -> None:
+    """Count a request that is answered before any view: for a server that refuses by itself."""
+    COUNTS.add(Series("refusal", "", code, ""))

@@ -28,6 +28,7 @@ from prometheus_client.registry import Collector
 from idempotency import conf
 from idempotency.signals import answered, job_ended, journaled
 from idempotency.watched import LIMITS
+from idempotency.watching import counts
 from idempotency.watching.counts import status_of, what_of
 from idempotency.watching.ended import Busy, add_up_ended, alone_in
 from idempotency.watching.latest import read_standing
@@ -84,8 +85,9 @@ def observe_job(*, job_name: str, outcome: str, seconds: float, **_: Any) -> Non
 
 
 def count_refusal(code: str) -> None:
-    """Count a request that is answered before any view: for a server that refuses by itself."""
+    """Count a request that is answered before any view, for the overview too."""
     REFUSALS.labels(code).inc()
+    counts.count_refusal(code)
 
 
 def listen() -> None:

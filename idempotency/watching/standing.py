@@ -24,6 +24,10 @@ MOST_PROCESSES = 1_000
 """A process that is killed leaves its row for a day, and each restart of a container has one."""
 
 WORKERS = ("completer", "enqueuer", "reaper", "worker")
+EVERY_KIND = ("api", *WORKERS)
+
+MOST_PLACES = 5
+"""Of how many processes a line says where they are."""
 
 # How old the oldest may be before somebody should look.
 OLDEST = {
@@ -133,6 +137,10 @@ class Process:
         # Seen in the future: by a database whose clock was ahead, before it was set right.
         return abs(self.seen_seconds_ago) <= DEAD_AFTER.total_seconds()
 
+    @property
+    def place(self) -> str:
+        return f"{self.host}:{self.pid} {self.version}".rstrip()
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Worker:
@@ -169,6 +177,13 @@ class Worker:
             return "" if self.name == "api" else "nothing yet"
         latest = min(done, key=lambda process: process.batch_seconds_ago)
         return latest.last_batch
+
+    @property
+    def places(self) -> str:
+        """Where those that are alive are, each with its version."""
+        alive = [process.place for process in self.processes if process.is_alive]
+        more = len(alive) - MOST_PLACES
+        return ", ".join(alive[:MOST_PLACES]) + (f", and {more} more" if more > 0 else "")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -213,7 +228,7 @@ def standing() -> Standing:
             _tile("set_aside", "Jobs set aside", *read(SET_ASIDE)[0]),
         ]
         processes = [_process(row) for row in read(HEARTBEATS)]
-    return Standing(tiles=tiles, workers=[_worker(name, processes) for name in ("api", *WORKERS)])
+    return Standing(tiles=tiles, workers=[_worker(name, processes) for name in EVERY_KIND])
 
 
 def said(seconds: float) -> str:

@@ -37,8 +37,10 @@ SELECT 1, 'epoch'
     ON CONFLICT DO NOTHING
 """
 
-# What makes a tombstone of a finished key.
-WITHOUT_ANSWER = """request_params        = '{}',
+# What makes a tombstone of a finished key. The path goes with its arguments, which stand in it:
+# what was asked is compared by the fingerprint, and the operation's name stays.
+WITHOUT_ANSWER = """request_path          = '',
+           request_params        = '{}',
            path_kwargs           = '{}',
            origin_ip             = NULL,
            response_body         = NULL,

@@ -1,4 +1,4 @@
-"""Each address of the admin, by role and by method: who may look or act, and what is masked."""
+"""Each address of the admin by role: who may look, and what is masked."""
 
 import uuid
 from typing import Any
@@ -10,14 +10,13 @@ from django.contrib.auth.models import Group
 from django.core.management import call_command
 from django.db.models.functions import Now
 from django.test import Client
-from django.urls import get_resolver
+from django_tasks_db.models import DBTaskResult, get_date_max
 
 from idempotency.console.roles import make_roles
-from idempotency.models import IdempotencyKey, JobDelivery, ReviewDecision, StagedJob
+from idempotency.models import Heartbeat, JobDelivery, ReviewDecision, StagedJob
 from idempotency.support.permissions import LOOKED
 from rides.apikeys.keys import issue_key
-from rides.models import User
-from rides.tests.booking import every_row
+from rides.models import Dispute, Refund, User
 from rides.tests.factories import AuditRecordFactory, IdempotencyKeyFactory, RideFactory
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -29,46 +28,60 @@ ANSWER = "words of an answer"
 PARAMETER = "a parameter of the request"
 PERSONAL = (EMAIL, PLACE, ORIGIN, ANSWER, PARAMETER)
 
+Seen = dict[str, str]
+"""By address, the letters of those who get in."""
+
 # Who gets in by GET: V viewer, O operator, A admin, S superuser. Everybody else of the staff is
-# refused (403), and who is none is led to the login.
-SEEN = {
-    "overview/": "VOAS",
-    "idempotencykey/": "VOAS",
-    "idempotencykey/<key>/change/": "VOAS",
-    "idempotencykey/<key>/history/": "VOAS",
+# refused (403), and who is none is led to the login. X is of the staff and has no role.
+ALL = "VOAS"
+
+
+def of_model(path: str, row: str, seen: str = ALL, *, added: str = "", removed: str = "") -> Seen:
+    """Return the addresses that the admin gives each model: by default nobody makes or removes a
+    row by hand.
+    """
+    return {
+        path: seen,
+        f"{path}<{row}>/change/": seen,
+        f"{path}<{row}>/history/": seen,
+        f"{path}add/": added,
+        f"{path}<{row}>/delete/": removed,
+    }
+
+
+SEEN: Seen = {
+    "overview/": ALL,
+    "overview/add/": "",
+    "overview/<key>/delete/": "",
+    **of_model("idempotencykey/", "key"),
     "idempotencykey/act/run-now/": "OAS",
     "idempotencykey/act/let-go/": "OAS",
     "idempotencykey/<listed>/ask/": "OAS",
     "idempotencykey/<listed>/decide/run-again/": "OAS",
     "idempotencykey/<listed>/decide/close/": "OAS",
-    "requestunderreview/": "VOAS",
+    "requestunderreview/": ALL,
+    "requestunderreview/add/": "",
+    "requestunderreview/<listed>/history/": ALL,
+    "requestunderreview/<listed>/delete/": "",
     "requestunderreview/act/run-again/": "OAS",
     "requestunderreview/act/undo/": "OAS",
     "requestunderreview/act/close/": "OAS",
-    "reviewdecision/": "VOAS",
-    "reviewdecision/<decision>/change/": "VOAS",
-    "stagedjob/": "VOAS",
-    "stagedjob/<staged>/change/": "VOAS",
-    "jobdelivery/": "VOAS",
-    "jobdelivery/<aside>/change/": "VOAS",
+    "requestunderreview/re_1/decide/settle/": "OAS",
+    **of_model("reviewdecision/", "decision"),
+    **of_model("stagedjob/", "staged"),
+    **of_model("jobdelivery/", "aside"),
     "jobdelivery/act/put-back/": "OAS",
-    "/admin/rides/ride/": "VOAS",
-    "/admin/rides/ride/<ride>/change/": "VOAS",
-    "/admin/rides/auditrecord/": "VOAS",
-    "/admin/rides/auditrecord/<record>/change/": "VOAS",
-    "/admin/rides/refund/": "VOAS",
-    "/admin/rides/dispute/": "VOAS",
-    "/admin/rides/user/": "AS",
-    "/admin/rides/user/<user>/change/": "AS",
-    "/admin/rides/user/add/": "S",
-    "/admin/rides/apikey/": "AS",
-    "/admin/rides/apikey/add/": "AS",
-    "/admin/auth/group/": "S",
-    "/admin/auth/group/add/": "S",
-    "/admin/django_tasks_database/dbtaskresult/": "S",
+    **of_model("heartbeat/", "heartbeat"),
+    **of_model("/admin/rides/ride/", "ride"),
+    **of_model("/admin/rides/auditrecord/", "record"),
+    **of_model("/admin/rides/refund/", "refund"),
+    **of_model("/admin/rides/dispute/", "dispute"),
+    **of_model("/admin/rides/user/", "user", "AS", added="S", removed="S"),
+    "/admin/rides/user/<user>/password/": "S",
+    **of_model("/admin/rides/apikey/", "apikey", "AS", added="AS"),
+    **of_model("/admin/auth/group/", "group", "S", added="S", removed="S"),
+    **of_model("/admin/django_tasks_database/dbtaskresult/", "result", "S"),
 }
-NOBODY = ("add/", "<key>/delete/")
-"""Of each of the app's own lists: nobody makes or removes a row by hand."""
 
 ROLES = {"V": "console viewer", "O": "console operator", "A": "console admin"}
 
@@ -98,13 +111,32 @@ def world() -> dict[str, Any]:
     )
     ride = RideFactory(user=rider, idempotency_key=key, origin_ip=ORIGIN)
     job = {"job_name": "x", "job_args": {}}
-    issue_key(rider, "a laptop")
+    api_key, _ = issue_key(rider, "a laptop")
+    reversal = {
+        "ride": ride,
+        "amount_cents": 1,
+        "currency": "usd",
+        "status": "pending",
+        "made_at": Now(),
+    }
+    result = DBTaskResult.objects.create(
+        task_path="rides.tasks.send_ride_receipt",
+        args_kwargs={"args": [], "kwargs": {}},
+        backend_name="default",
+        run_after=get_date_max(),
+    )
     return {
         "key": key.pk,
         "listed": listed.pk,
         "ride": ride.pk,
         "record": AuditRecordFactory(user=rider, resource_id=ride.pk).pk,
         "user": rider.pk,
+        "apikey": api_key.pk,
+        "refund": Refund.objects.create(stripe_id="re_1", is_ours=True, **reversal).pk,
+        "dispute": Dispute.objects.create(stripe_id="dp_1", **reversal).pk,
+        "heartbeat": Heartbeat.objects.create(worker="api", host="a", pid=1, version="1").pk,
+        "group": Group.objects.get(name=ROLES["V"]).pk,
+        "result": result.pk,
         "decision": ReviewDecision.objects.create(
             idempotency_key_id=key.pk,
             foreign_key=key.foreign_key,
@@ -137,12 +169,6 @@ def address_of(name: str, world: dict[str, Any]) -> str:
     return name if name.startswith("/") else f"/admin/idempotency/{name}"
 
 
-def rows() -> dict[str, Any]:
-    """All rows but those of the admin's own log and sessions."""
-    kept = every_row()
-    return {name: kept[name] for name in kept if name not in ("django_admin_log", "django_session")}
-
-
 @pytest.mark.parametrize("letter", ["V", "O", "A", "S", "X"])
 def test_who_may_see_which_address(world, letter):
     client = staff(letter)
@@ -153,30 +179,6 @@ def test_who_may_see_which_address(world, letter):
         if status != expected:
             seen[name] = (status, expected)
     assert seen == {}
-
-
-@pytest.mark.parametrize("letter", ["V", "X"])
-def test_who_may_only_look_changes_nothing_by_any_method(world, letter):
-    client = staff(letter)
-    before = rows()
-    for name in SEEN:
-        for method in ("post", "put", "patch", "delete"):
-            send = getattr(client, method)
-            data = {"reason": "why", "limit": 10, "action": "run-now", "_selected_action": 1}
-            options = {"data": data} if method == "post" else {}
-            assert send(address_of(name, world), **options).status_code in (200, 302, 403, 405)
-    assert rows() == before
-
-
-@pytest.mark.parametrize("letter", ["V", "O", "A", "S"])
-def test_nobody_makes_or_removes_a_row_by_hand(world, letter):
-    client = staff(letter)
-    for model in ("overview", "idempotencykey", "requestunderreview", "stagedjob", "jobdelivery"):
-        for name in NOBODY:
-            address = address_of(f"{model}/{name}", world)
-            assert client.get(address).status_code in (302, 403, 404), address
-            assert client.post(address, {"post": "yes"}).status_code in (302, 403, 404), address
-    assert IdempotencyKey.objects.count() == 2
 
 
 @pytest.mark.parametrize(
@@ -193,29 +195,6 @@ def test_who_is_no_staff_is_led_to_the_login(world, who, expected):
         answer = client.get(address_of(name, world))
         assert answer.status_code == expected
         assert answer.headers["Location"].startswith("/admin/login/")
-
-
-def test_every_address_of_the_console_is_in_the_table():
-    """One that is added without a row here fails."""
-    patterns = [
-        str(pattern.pattern)
-        for resolver in get_resolver().url_patterns
-        if str(resolver.pattern) == "admin/"
-        for app in resolver.url_patterns
-        if str(app.pattern).startswith("idempotency/")
-        for pattern in app.url_patterns
-    ]
-    ours = {
-        name
-        for name in patterns
-        if not any(known in name for known in ("add/", "delete/", "history/", "object_id", "auto"))
-    }
-    assert ours - {"", "<path:object_id>/"} == {
-        "act/<slug:slug>/",
-        "<int:key_id>/ask/",
-        "<int:key_id>/decide/<slug:slug>/",
-        "<str:name>/decide/<slug:slug>/",
-    }
 
 
 # Personal data.

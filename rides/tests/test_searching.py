@@ -93,6 +93,15 @@ def test_a_term_of_nothing_finds_no_request(found, booked, term):
     assert found(q=term) == []
 
 
+@pytest.mark.parametrize("number", [17, 987_654_321])
+def test_a_rides_number_finds_its_request_beside_the_request_of_that_number(found, booked, number):
+    Ride.objects.update(id=number)
+    assert found(q=str(number)) == [KEY]
+
+    IdempotencyKeyFactory(pk=number, idempotency_key="another-of-that-number")
+    assert sorted(found(q=str(number))) == sorted([KEY, "another-of-that-number"])
+
+
 def test_the_box_says_what_it_takes_and_that_a_request_id_is_looked_for_in_the_log(operator):
     page = operator.get(KEYS).content.decode()
 
@@ -123,19 +132,56 @@ def one_of_each(stand_in) -> None:
         ({"saved": "unfinished"}, ["unknown"]),
         ({"saved": "stuck"}, []),
         ({"saved": "needs-review"}, ["reviewed"]),
-        ({"found": "declined"}, ["declined"]),
+        ({"saved": "declined"}, ["declined"]),
+        ({"saved": "slow"}, []),
         ({"answer": "2xx"}, ["retried", "booked"]),
-        ({"found": "retried"}, ["reviewed", "retried"]),
-        ({"found": "failed"}, ["unknown", "reviewed", "retried"]),
-        ({"found": "often"}, []),
+        ({"attempts": "2"}, ["reviewed", "retried"]),
+        ({"error": "had"}, ["unknown", "reviewed", "retried"]),
+        ({"error": "none"}, ["declined", "booked"]),
+        ({"attempts": "5"}, []),
+        ({"attempts": "2", "error": "had"}, ["reviewed", "retried"]),
+        ({"attempts": "2", "error": "none"}, []),
+        ({"saved": "unfinished", "error": "had"}, ["unknown"]),
+        ({"saved": "declined", "error": "none", "answer": "4xx"}, ["declined"]),
+        ({"saved": "needs-review", "attempts": "2", "error": "had"}, ["reviewed"]),
         ({"operation": "rides.CreateRide", "answer": "4xx"}, ["declined"]),
-        ({"found": "retried", "answer": "2xx"}, ["retried"]),
+        ({"attempts": "2", "answer": "2xx"}, ["retried"]),
         ({"saved": "unknown", "q": "a-request-that-is-b"}, []),
         ({"saved": "nonsense"}, ["unknown", "reviewed", "retried", "declined", "booked"]),
     ],
 )
 def test_saved_views_and_filters_combine(found, one_of_each, query, names):
     assert found(**query) == [f"a-request-that-is-{name}" for name in names]
+
+
+def test_slow_is_what_was_answered_after_more_than_ten_seconds(found, one_of_each):
+    booked = IdempotencyKey.objects.get(idempotency_key="a-request-that-is-booked")
+    IdempotencyKey.objects.filter(pk=booked.pk).update(
+        last_run_at=booked.created_at + timedelta(seconds=11)
+    )
+
+    assert found(saved="slow") == ["a-request-that-is-booked"]
+    assert found(saved="slow", attempts="2") == []
+
+
+@pytest.mark.parametrize(
+    ("query", "looks"),
+    [
+        ({"saved": "declined"}, True),
+        ({"saved": "slow"}, True),
+        ({"attempts": "2"}, True),
+        ({"saved": "stuck", "error": "had"}, True),
+        ({"saved": "stuck"}, False),
+        ({"saved": "unknown", "state": "pending"}, False),
+    ],
+)
+def test_a_page_looks_through_the_latest_only_where_no_index_leads(
+    operator, booked, monkeypatch, query, looks
+):
+    monkeypatch.setattr(lists, "LOOKED_THROUGH", 1)
+    changelist = operator.get(KEYS, query).context["cl"]
+
+    assert (changelist.looked_down_to is not None) == looks
 
 
 def test_stuck_is_what_is_unfinished_for_a_quarter_of_an_hour(found, one_of_each):
@@ -153,7 +199,7 @@ def test_a_filter_without_an_index_looks_through_the_latest_and_says_where_it_st
     for _ in range(30):
         IdempotencyKeyFactory(user=rider)
 
-    seen, query, pages = [], {"found": "often"}, 0
+    seen, query, pages = [], {"attempts": "5"}, 0
     while rare.pk not in seen:
         response = operator.get(KEYS, query)
         changelist = response.context["cl"]
@@ -163,12 +209,12 @@ def test_a_filter_without_an_index_looks_through_the_latest_and_says_where_it_st
 
     assert seen == [rare.pk]
     assert pages == 4
-    assert "Look further back" in operator.get(KEYS, {"found": "often"}).content.decode()
+    assert "Look further back" in operator.get(KEYS, {"attempts": "5"}).content.decode()
 
 
 def test_a_list_counts_nothing(operator, booked):
     with CaptureQueriesContext(connection) as queries:
-        operator.get(KEYS, {"found": "declined"})
+        operator.get(KEYS, {"saved": "declined"})
 
     asked = [query["sql"] for query in queries if "idempotency_idempotencykey" in query["sql"]]
     assert not any("COUNT(" in sql for sql in asked)

@@ -5,6 +5,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+import requests
 from django.db.models import Sum
 
 from idempotency.models import Heartbeat, Rollup
@@ -43,9 +44,14 @@ def test_all_of_them_are_seen_with_what_they_last_did_and_one_that_is_killed_is_
         assert book(running["api"].url, f"a-key-that-is-long-enough-{number}").status_code == 201
         assert book(running["api"].url, f"a-key-that-is-long-enough-{number}").status_code == 201
 
+    for _ in range(3):
+        assert requests.post(f"{running['api'].url}/rides", timeout=10).status_code == 401
+
     processes.wait_until(lambda: alive() == {"api", *WORKERS})
     processes.wait_until(lambda: counted(what="request") == 10)
     assert counted(what="request", outcome="replayed") == 5
+    processes.wait_until(lambda: counted(what="refusal") == 3)
+    assert counted(what="refusal", name="unauthenticated") == 3
     assert counted(what="phase", name="charge_rider") == 5
     assert counted(what="answer", outcome="200") == 5
     processes.wait_until(lambda: counted(what="job", outcome="done") == 5)

@@ -7,6 +7,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 
+from idempotency.exceptions import ReviewRefused
 from idempotency.jobs.delivering import put_back
 from idempotency.management.printing import ending_with_the_reader
 from idempotency.models import Job, JobDelivery, StagedJob
@@ -27,7 +28,11 @@ class Command(BaseCommand):
         which = back.add_mutually_exclusive_group(required=True)
         which.add_argument("id", type=uuid.UUID, nargs="?", metavar="JOB_ID", help="The job's id.")
         which.add_argument("--all", action="store_true", help="All that were set aside.")
-        back.add_argument("--reason", required=True, help="Why; kept with the job and in the log.")
+        back.add_argument(
+            "--reason",
+            required=True,
+            help="Why; kept as a review decision.",
+        )
         back.add_argument(
             "--reviewer", default=getpass.getuser(), help="Who decides (default: %(default)s)."
         )
@@ -68,7 +73,10 @@ class Command(BaseCommand):
         job_ids = [options["id"]]
         if options["all"]:
             job_ids = list(set_aside().values_list("job_id", flat=True))
-        count = put_back(job_ids, who=options["reviewer"], reason=options["reason"])
+        try:
+            count = put_back(job_ids, who=options["reviewer"], reason=options["reason"])
+        except ReviewRefused as refused:
+            raise CommandError(str(refused)) from None
         if not count and not options["all"]:
             raise CommandError(f"No job {options['id']} is set aside.")
         self.stdout.write(f"put_back={count}")

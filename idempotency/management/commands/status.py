@@ -18,6 +18,8 @@ class Command(BaseCommand):
             self._line(tile.alarm, tile.title, tile.counted, oldest)
         for worker in now.workers:
             self._line(worker.alarm, worker.name, worker.standing, worker.last)
+            if worker.places:
+                self.stdout.write(f"    {worker.places}")
         if now.alarms:
             sys.exit(1)
 

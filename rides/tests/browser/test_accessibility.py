@@ -11,7 +11,7 @@ from axe_playwright_python.sync_playwright import Axe
 from django.db.models.functions import Now
 from playwright.sync_api import Page
 
-from idempotency.models import JobDelivery, ReviewDecision, StagedJob
+from idempotency.models import Heartbeat, JobDelivery, ReviewDecision, StagedJob
 from rides.models import Ride
 from rides.tests.booking import book, fail_midway, the_key
 from rides.tests.browser.conftest import NARROW, WIDE, sign_in
@@ -27,6 +27,8 @@ LOOKS = [
     pytest.param(NARROW, "dark", id="narrow-dark", marks=pytest.mark.short),
 ]
 IS_DARK = "matchMedia('(prefers-color-scheme: dark)').matches"
+QUALITY = 55
+"""Of a picture: there are four of each page."""
 GRAVE = ("serious", "critical")
 # The label of the admin's search box is a picture of a magnifying glass, whose text is "Search".
 PASSED_OVER = {"label-title-only"}
@@ -61,6 +63,9 @@ def pages(api, riders, stand_in) -> dict[str, str]:
         reviewer="ann",
         reason="why",
     )
+    worker = Heartbeat.objects.create(
+        worker="completer", host="rides-1", pid=4711, version="2026.11.2", last_batch="succeeded=1"
+    )
     ride = Ride.objects.get(idempotency_key=key)
     app = "/admin/idempotency/"
     return {
@@ -79,6 +84,8 @@ def pages(api, riders, stand_in) -> dict[str, str]:
         "staged-job": f"{app}stagedjob/{staged.pk}/change/",
         "deliveries": f"{app}jobdelivery/",
         "delivery": f"{app}jobdelivery/{aside.pk}/change/",
+        "workers": f"{app}heartbeat/",
+        "worker": f"{app}heartbeat/{worker.pk}/change/",
         "decisions": f"{app}reviewdecision/",
         "rides": "/admin/rides/ride/",
         "ride": f"/admin/rides/ride/{ride.pk}/change/",
@@ -106,12 +113,17 @@ def test_axe_finds_no_grave_fault_on_any_page(open_page, api, operator, pages, s
 
 
 def seen(page: Page, name: str) -> Iterator[str]:
-    """Yield what is wrong with a page; keep what it looks like, where LOOK names a folder."""
+    """Yield what is wrong with a page; keep what it shows, where SCREENSHOTS names a folder."""
     yield from grave_faults(page, name)
     yield from wider_than_the_window(page, name)
-    if folder := os.environ.get("LOOK"):
+    if folder := os.environ.get("SCREENSHOTS"):
         size, scheme = page.viewport_size, "dark" if page.evaluate(IS_DARK) else "light"
-        page.screenshot(path=f"{folder}/{name}-{size['width']}-{scheme}.png", full_page=True)
+        page.screenshot(
+            path=f"{folder}/{name}-{size['width']}-{scheme}.jpg",
+            type="jpeg",
+            quality=QUALITY,
+            animations="disabled",
+        )
 
 
 def grave_faults(page: Page, name: str) -> Iterator[str]:
