@@ -131,6 +131,7 @@ def assert_replayed(answer: Any) -> None:
 # A fresh request.
 
 
+@pytest.mark.not_in_a_cell("the node counts, and makes tables anew, for itself")
 @committing
 def test_a_fresh_ride_commits_twice_and_needs_few_statements(riders):
     with costing() as cost:
@@ -264,6 +265,7 @@ IDLE_WORKERS = {
 }
 
 
+@pytest.mark.not_in_a_cell("the node counts, and makes tables anew, for itself")
 def test_an_idle_worker_asks_one_question_of_a_few_pages(finished_keys):
     for worker, says in IDLE_WORKERS.items():
         with costing() as cost:
