@@ -6,6 +6,7 @@ import os
 import time
 from collections.abc import Iterator
 from types import SimpleNamespace
+from typing import Any
 
 import psycopg2
 import pytest
@@ -13,9 +14,12 @@ import pytest_django
 from django.conf import settings
 from django.core.management import call_command
 from django.db import connection, transaction
+from django.db.backends.signals import connection_created
+from django.dispatch import receiver
 from django.test import TransactionTestCase
 
 from idempotency.support import refusals
+from proof.on_shards import judge
 from rocketrides.database import database
 from rocketrides.environment import env
 from sandbox.stripe.control import StandIn
@@ -88,6 +92,13 @@ def django_db_setup(
         pooled = connection.settings_dict["NAME"]
         with psycopg2.connect(DIRECT_DATABASE_URL) as direct, direct.cursor() as cursor:
             cursor.execute(END_SESSIONS, [pooled])
+
+
+@receiver(connection_created)
+def judge_statements(connection: Any, **_: Any) -> None:
+    """Have every statement of every test be such that a cell on Citus takes it."""
+    if judge not in connection.execute_wrappers:
+        connection.execute_wrappers.append(judge)
 
 
 IN_A_CELL = bool(os.environ.get("SUITE_IN_A_CELL"))

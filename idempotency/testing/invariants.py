@@ -14,7 +14,7 @@ from idempotency.testing.histories import DELIVERIES, QUEUE, STAGED, Change, Row
 
 # What a finished key may still lose, to the reaper, and what does not count as a change: times.
 _REAPED = {
-    *("path_kwargs", "request_params", "origin_ip"),
+    *("path_kwargs", "request_path", "request_params", "origin_ip"),
     *("response_body", "response_content_type", "response_headers", "journal"),
 }
 _TIMES = {

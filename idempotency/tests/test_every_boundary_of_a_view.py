@@ -60,9 +60,9 @@ def test_its_boundaries_are_those_of_one_transaction(invoice):
     assert [b.step for b in report.boundaries if b.moment is Moment.BEFORE] == [
         "SELECT rides_user",
         "SELECT idempotency_idempotencykey",
-        "SELECT",
+        "SET",
         "INSERT idempotency_idempotencykey",
-        "SELECT",
+        "SET",
         "INSERT django_session",
         "UPDATE idempotency_idempotencykey",
         "COMMIT",

@@ -17,6 +17,7 @@ from django.db import connection
 
 import idempotency
 import rides
+from proof.on_shards import conditionals, has_a_time_in_a_condition, inside
 
 pytestmark = pytest.mark.django_db
 
@@ -24,7 +25,6 @@ WRITES = re.compile(r"\b(INSERT INTO|UPDATE|DELETE FROM)\b")
 CALL = re.compile(r"\b([a-z_][a-z0-9_]*)\s*\(")
 STRING = re.compile(r"'(?:[^']|'')*'")
 PLACEHOLDER = re.compile(r"%\(\w+\)s")
-CONDITIONAL = re.compile(r"\bCOALESCE\s*\(|\bCASE\b", re.IGNORECASE)
 # The last one needs a package of the queue on a broker, and has no statement.
 BESIDE = ("tests", "testing", "migrations", "conformance", "backends")
 
@@ -88,24 +88,6 @@ def updates(text: str) -> list[str]:
     return found
 
 
-def inside(text: str, begin: int) -> str:
-    """What stands between the bracket that opens at a place and the one that closes it."""
-    depth = 0
-    for place in range(text.index("(", begin), len(text)):
-        depth += (text[place] == "(") - (text[place] == ")")
-        if depth == 0:
-            return text[begin:place]
-    return text[begin:]
-
-
-def conditionals(text: str) -> Iterator[str]:
-    for found in CONDITIONAL.finditer(text):
-        if found[0].upper().startswith("COALESCE"):
-            yield inside(text, found.start())
-        else:
-            yield text[found.start() :].partition(" END")[0]
-
-
 def test_there_are_statements_to_look_at():
     assert len(STATEMENTS) > 25
     assert {"idempotency.claims.INSERT_KEY", "idempotency.leases.WRITE_PROGRESS"} <= set(STATEMENTS)
@@ -140,3 +122,23 @@ def test_an_update_has_no_time_in_a_condition(name, volatility):
             called = set(CALL.findall(conditional))
             stable = {each for each in called if volatility.get(each, {"i"}) == {"s"}}
             assert stable == set(), conditional
+
+
+@pytest.mark.parametrize(
+    ("sql", "is_refused"),
+    [
+        ("UPDATE a SET at = CASE WHEN id = 1 THEN STATEMENT_TIMESTAMP() ELSE NULL END", True),
+        ("UPDATE a SET at = COALESCE(at, now())", True),
+        ("UPDATE a SET at = STATEMENT_TIMESTAMP(), b = CASE WHEN id = 1 THEN 2 ELSE 3 END", False),
+        ("UPDATE a SET b = COALESCE(b, 1) WHERE at < statement_timestamp()", False),
+        ("SELECT CASE WHEN at < now() THEN 1 END FROM a", False),
+    ],
+)
+def test_what_django_writes_is_judged_as_it_is_sent(sql, is_refused):
+    """By every test of the suite, whose connections all have the judge among their wrappers."""
+    assert has_a_time_in_a_condition(sql) is is_refused
+
+
+def test_a_statement_that_no_cell_takes_fails_the_test_that_sends_it():
+    with connection.cursor() as cursor, pytest.raises(AssertionError, match="no cell on Citus"):
+        cursor.execute("UPDATE rides_ride SET cancelled_at = COALESCE(cancelled_at, now())")
