@@ -391,7 +391,7 @@ def test_env_example_lists_every_variable_that_is_read() -> None:
     text = "".join(source.read_text() for source in sources)
     readers = (
         r"env\.\w+|environ\.get|text|secret|credential|namespace|number|boolean|words|one_of"
-        r"|web_address|broker|mail|cache"
+        r"|web_address|broker|mail|cache|schema"
     )
     found = re.findall(rf'\b(?:{readers})\(\s*"(\w+)"', text)
     read = set(found)
