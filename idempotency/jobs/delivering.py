@@ -137,16 +137,15 @@ WITH back AS (
 ), recorded AS (
     INSERT INTO idempotency_reviewdecision
            (idempotency_key_id, foreign_key, action, reviewer, reason)
-    SELECT staged_by.id, staged_by.foreign_key, 'put_back', %(who)s, %(reason)s
-      FROM back,
-           LATERAL (SELECT id, foreign_key
-                      FROM idempotency_idempotencykey
-                     WHERE recovery_point = '{FINISHED}'
-                       AND last_run_at BETWEEN back.created_at - %(longest_attempt)s
-                                           AND back.created_at
-                       AND journal @> jsonb_build_array(jsonb_build_object(
-                                          'jobs', jsonb_build_array(back.job_id)))
-                     ORDER BY last_run_at DESC LIMIT 1) AS staged_by
+    SELECT DISTINCT ON (back.job_id)
+           staged_by.id, staged_by.foreign_key, 'put_back', %(who)s, %(reason)s
+      FROM back
+      JOIN idempotency_idempotencykey AS staged_by
+        ON staged_by.recovery_point = '{FINISHED}'
+       AND staged_by.last_run_at BETWEEN back.created_at - %(longest_attempt)s AND back.created_at
+       AND staged_by.journal @> jsonb_build_array(jsonb_build_object(
+                                    'jobs', jsonb_build_array(back.job_id)))
+     ORDER BY back.job_id, staged_by.last_run_at DESC
 )
 SELECT job_id FROM back
 """  # noqa: S608

@@ -68,9 +68,12 @@ def let_go(decision: Decision) -> str:
 
 
 def _refuse_asked_already(key: IdempotencyKey) -> None:
-    """Of two at once the second waits for the row, and then sees what the first has recorded."""
+    """Of two at once the second waits for the row, and then sees what the first has recorded: by a
+    statement of its own, since the time of the one that waited is that of before the wait.
+    """
     in_hand_or_due = Q(locked_at__isnull=False) | Q(run_after__lte=Now())
-    rows = IdempotencyKey.objects.select_for_update().filter(pk=key.pk)
+    rows = IdempotencyKey.objects.filter(pk=key.pk)
+    list(rows.select_for_update().values_list("pk"))
     [since] = rows.values_list(Case(When(in_hand_or_due, then="last_run_at")), flat=True)
     asked = ReviewDecision.objects.filter(idempotency_key_id=key.pk, action="run_now")
     if since and asked.filter(created_at__gte=since).exists():
