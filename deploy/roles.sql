@@ -46,3 +46,6 @@ ALTER DEFAULT PRIVILEGES FOR ROLE :"owner"
   GRANT SELECT, INSERT, UPDATE, DELETE ON TABLES TO :"service";
 ALTER DEFAULT PRIVILEGES FOR ROLE :"owner"
   GRANT USAGE, SELECT ON SEQUENCES TO :"service";
+-- And for the schema of each further cell (`manage.py cell create`).
+ALTER DEFAULT PRIVILEGES FOR ROLE :"owner"
+  GRANT USAGE ON SCHEMAS TO :"service";

@@ -9,19 +9,16 @@ the process remembers of a database it remembers for each.
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from contextvars import ContextVar
 from typing import Any
 
 from django.core.exceptions import ImproperlyConfigured
 from django.db import connections
 
 from idempotency.database import ALIAS
+from idempotency.support.context import IN_CELL
 
 NAME = re.compile(r"[a-z_][a-z0-9_]{0,62}")
 """What PostgreSQL takes for a schema's name without quotes."""
-
-IN_CELL: ContextVar[str] = ContextVar("in_cell", default="")
-"""The schema that this thread works in; empty where the connection's settings say it."""
 
 
 @contextmanager

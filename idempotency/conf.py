@@ -131,6 +131,7 @@ class Settings:
         "idempotency.http.health.not_asked_to_stop",
         "idempotency.http.health.database_answers",
         "idempotency.http.health.migrations_are_applied",
+        "idempotency.http.health.namespace_is_the_databases",
         "idempotency.http.health.doors_are_open",
     )
     """Dotted paths of `() -> sequence of complaints`: what `/readyz` asks."""

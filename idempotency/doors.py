@@ -16,10 +16,11 @@ from django.db import Error, OperationalError
 from django.db.models.functions import Now
 
 from idempotency import conf
-from idempotency.cells import IN_CELL, in_cell
+from idempotency.cells import in_cell
 from idempotency.database import connection
 from idempotency.exceptions import DoorsClosed
 from idempotency.models import FINISHED, Doors, IdempotencyKey
+from idempotency.support.context import IN_CELL
 from idempotency.transactions import drop_broken_connection
 
 logger = logging.getLogger(__name__)

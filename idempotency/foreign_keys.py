@@ -11,10 +11,10 @@ from django.core.exceptions import ImproperlyConfigured
 from django.db import connections
 
 from idempotency import conf
-from idempotency.cells import IN_CELL
 from idempotency.database import ALIAS
 from idempotency.models import ForeignKeyNamespace
 from idempotency.phases import ForeignPhase
+from idempotency.support.context import IN_CELL
 
 DRAWN = 4
 """The version of a UUID that was drawn, as earlier releases had it; a derived one is version 5."""
@@ -57,10 +57,12 @@ def know_namespace() -> None:
     """Read, once, what the foreign keys of this thread's cell are derived from, where the process
     works in several. To be called before anything is derived.
 
-    Raises: `ImproperlyConfigured` where the cell has no such row, so it is not migrated yet.
+    Raises: `ImproperlyConfigured` where the cell has no such row, so it is not migrated yet; and
+    where the session is not in the cell.
     """
     cell = IN_CELL.get()
     if cell and cell not in _of_cells:
+        _refuse_another_schema(cell)
         kept = kept_namespace()
         if kept is None:
             raise ImproperlyConfigured(f"The cell {cell!r} has no namespace: migrate it first.")
@@ -70,11 +72,31 @@ def know_namespace() -> None:
 _of_cells: dict[str, UUID] = {}
 
 
+def _refuse_another_schema(cell: str) -> None:
+    """A PgBouncer that ignores startup options drops them without a word, and all threads would
+    work in one schema.
+    """
+    with connections[ALIAS].cursor() as cursor:
+        cursor.execute("SELECT current_schema()")
+        [schema] = cursor.fetchone()
+    if schema != cell:
+        raise ImproperlyConfigured(
+            f"A session that was to begin in the cell {cell!r} is in {schema or 'no schema'}: "
+            "there is no such schema, or a pooler has dropped the session's options."
+        )
+
+
 def kept_namespace() -> UUID | None:
     """Return the namespace that the database's keys were derived from since it was made; None where
     none is kept.
     """
     return ForeignKeyNamespace.objects.using(ALIAS).values_list("namespace", flat=True).first()
+
+
+def another_namespace() -> UUID | None:
+    """Return the namespace that the database keeps where it is not the one of the settings."""
+    configured, kept = conf.current().foreign_key_namespace, kept_namespace()
+    return None if configured is None or kept == configured else kept
 
 
 def keep_namespace(*, using: str, **_: Any) -> None:

@@ -54,14 +54,15 @@ def check_schema(*, databases: Sequence[str] | None = None, **_: Any) -> list[Ch
     if not wanted or DEFAULT_DB_ALIAS not in (databases or ()):
         return []
     with connection.cursor() as cursor:
-        cursor.execute("SELECT current_schema(), current_setting('search_path')")
-        schema, path = cursor.fetchone()
-    if schema == wanted:
+        # The whole path: what the cell lacks, such as a new table, must not be found behind it.
+        cursor.execute("SELECT current_schemas(false)::text[], current_setting('search_path')")
+        schemas, path = cursor.fetchone()
+    if schemas == [wanted]:
         return []
     return [
         Error(
-            f"DATABASE_SCHEMA is {wanted}, and a session is in {schema or 'no schema'}: its "
-            f"search_path is {path}.",
+            f"DATABASE_SCHEMA is {wanted}, and a session is in {', '.join(schemas) or 'no schema'}"
+            f": its search_path is {path}.",
             hint="manage.py cell create makes the schema. Behind a PgBouncer, set the search_path "
             "by role or in its connect_query (docs/scaling.md).",
             id="rides.E002",

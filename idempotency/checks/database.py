@@ -16,7 +16,7 @@ from django.db import ProgrammingError, connections
 
 from idempotency import conf
 from idempotency.database import ALIAS, atomic, connection
-from idempotency.foreign_keys import kept_namespace
+from idempotency.foreign_keys import another_namespace
 
 MONTHS = range(1, 13)
 
@@ -113,10 +113,10 @@ def check_namespace(*, databases: Sequence[str] | None = None, **_: Any) -> list
     if ALIAS not in (databases or []) or configured is None:
         return []
     try:
-        kept = kept_namespace()
+        kept = another_namespace()
     except ProgrammingError:  # the table is not there yet
         return []
-    if kept in (None, configured):
+    if kept is None:
         return []
     return [
         Error(

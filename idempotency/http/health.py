@@ -15,6 +15,7 @@ from django.views.decorators.csrf import csrf_exempt
 
 from idempotency import conf, doors, stopping
 from idempotency.database import connection
+from idempotency.foreign_keys import another_namespace
 from idempotency.transactions import drop_broken_connection
 
 
@@ -75,6 +76,24 @@ def migrations_are_applied() -> Sequence[str]:
 
 
 _migrated = threading.Event()
+
+
+def namespace_is_the_databases() -> Sequence[str]:
+    """Compare the namespace with the one that the database keeps, until they agree once: an
+    instance that was led to another's database would charge again what was charged.
+    """
+    if _is_the_databases.is_set():
+        return []
+    try:
+        if another_namespace():
+            return ["FOREIGN_KEY_NAMESPACE is not the database's."]
+        _is_the_databases.set()
+    except DatabaseFailure as error:  # what that means, others of the list say
+        drop_broken_connection(error)
+    return []
+
+
+_is_the_databases = threading.Event()
 
 
 def _unapplied_migrations() -> Sequence[object]:

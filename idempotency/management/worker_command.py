@@ -2,6 +2,7 @@
 
 import logging
 from argparse import ArgumentParser, ArgumentTypeError
+from collections.abc import Mapping
 from datetime import timedelta
 from functools import partial
 from typing import Any
@@ -12,6 +13,7 @@ from idempotency import conf, doors
 from idempotency.cells import in_cell
 from idempotency.foreign_keys import know_namespace
 from idempotency.support.batches import Batch
+from idempotency.support.described import described
 from idempotency.workers.loop import run_worker, run_worker_in_cells
 
 logger = logging.getLogger(__name__)
@@ -57,9 +59,7 @@ class WorkerCommand(BaseCommand):
         name = self.__class__.__module__.rpartition(".")[2]
         own = {cell: self._of_its_own(**options) for cell in cells or [""]}
         if once:
-            for cell, command in own.items():
-                with in_cell(cell):
-                    command.run_once(name, batch_size)
+            _run_each_once(name, own, batch_size)
             return
         batches = {
             cell: partial(command.run_unless_closed, batch_size) for cell, command in own.items()
@@ -98,3 +98,20 @@ class WorkerCommand(BaseCommand):
         own.stdout = self.stdout
         own.begin(**options)
         return own
+
+
+def _run_each_once(name: str, own: Mapping[str, WorkerCommand], batch_size: int) -> None:
+    """Run a batch in each cell: one that is away keeps no other from its own.
+
+    Raises: what the first of them did that failed, after all.
+    """
+    errors = []
+    for cell, command in own.items():
+        try:
+            with in_cell(cell):
+                command.run_once(name, batch_size)
+        except Exception as error:
+            errors.append(error)
+            logger.warning("%s: batch failed: cell=%s error=%s", name, cell, described(error))
+    if errors:
+        raise errors[0]

@@ -1,4 +1,5 @@
-"""What belongs to the request in hand and stands in no row: its id, and what its foreign call met.
+"""What belongs to the request in hand and stands in no row: its id, what its foreign call met, and
+in which cell the thread is that has it in hand.
 
 As bare context variables, which cost the heart no call.
 """
@@ -7,6 +8,9 @@ import time
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any
+
+IN_CELL: ContextVar[str] = ContextVar("in_cell", default="")
+"""The schema that this thread works in; empty where the connection's settings say it."""
 
 REQUEST_ID: ContextVar[str] = ContextVar("request_id", default="")
 """The id of the HTTP request that is being answered; empty outside of any."""

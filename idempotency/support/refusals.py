@@ -16,6 +16,7 @@ from idempotency.exceptions import (
     Indeterminate,
     SendingPaused,
 )
+from idempotency.support.context import IN_CELL
 from idempotency.support.described import described
 
 MOST_IN_A_ROW = 5
@@ -48,13 +49,14 @@ class _Row:
         return time.monotonic() < self.ends_at
 
 
-rows: dict[Named, _Row] = {}
-"""Without a lock: of two threads that count at once, one may count for both."""
+rows: dict[tuple[str, Named], _Row] = {}
+"""Of each cell, or the answers in one would end another's row. Without a lock: of two threads that
+count at once, one may count for both."""
 
 
 def note_answer(phase: Named) -> None:
     """End the phase's row."""
-    rows.pop(phase, None)
+    rows.pop(_here(phase), None)
 
 
 def note_failure(phase: Named, error: Exception) -> None:
@@ -63,9 +65,9 @@ def note_failure(phase: Named, error: Exception) -> None:
         if not isinstance(error, Indeterminate):
             note_answer(phase)
         return
-    row = rows.get(phase)
+    row = rows.get(_here(phase))
     if row is None or row.grounds != error.grounds:
-        row = rows[phase] = _Row(error.grounds, described(error))
+        row = rows[_here(phase)] = _Row(error.grounds, described(error))
     row.count += 1
     if not row.is_long or row.pauses:
         return
@@ -78,7 +80,7 @@ def note_failure(phase: Named, error: Exception) -> None:
 
 def refuse_to_send(phase: Named) -> None:
     """Raises: `SendingPaused` while the phase pauses."""
-    row = rows.get(phase)
+    row = rows.get(_here(phase))
     if row is not None and row.pauses:
         raise SendingPaused(
             f"{phase.name} was refused {row.count} times in a row ({row.grounds}): {row.said}"
@@ -89,6 +91,10 @@ def refusal_warnings() -> Sequence[str]:
     """Return in words which phases are refused again and again, for `READINESS_WARNINGS`."""
     return [
         f"{phase.name} was refused {row.count} times in a row ({row.grounds})."
-        for phase, row in list(rows.items())
+        for (_, phase), row in list(rows.items())
         if row.is_long
     ]
+
+
+def _here(phase: Named) -> tuple[str, Named]:
+    return IN_CELL.get(), phase

@@ -36,8 +36,9 @@ from idempotency.tests import ledger
 ORDERED = "ordered"
 PAID = "paid"
 WINDOW = timedelta(hours=20)
-NAMESPACE = UUID("0b8a4c5e-93d1-4f0e-8f43-2a6d1c7be950")
-"""What the bookshop's foreign keys are derived from, in its processes too."""
+NAMESPACE = UUID("6f1d2f0e-52c4-4a7e-9b1c-7d3a90e4c815")
+"""What the bookshop's foreign keys are derived from, in its processes too; as in the settings of the
+service, whose test database keeps it."""
 
 
 class Mishap(Exception):

@@ -17,7 +17,7 @@ IDEMPOTENCY = {
     "PULSE": None,
     "AUTHENTICATE": "idempotency.tests.bookshop.customer_of",
     "FOREIGN_KEY_USER_FIELD": "public_id",
-    "FOREIGN_KEY_NAMESPACE": UUID("0b8a4c5e-93d1-4f0e-8f43-2a6d1c7be950"),
+    "FOREIGN_KEY_NAMESPACE": UUID("6f1d2f0e-52c4-4a7e-9b1c-7d3a90e4c815"),
     **{
         name.upper(): timedelta(seconds=value)
         for name, value in json.loads(os.environ["IDEMPOTENCY_SECONDS"]).items()

@@ -3,7 +3,7 @@
 The two versions are two classes of one name; a deploy is a change of what there is of that name.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
 
@@ -17,11 +17,9 @@ from django.urls import path
 from idempotency import FINISHED, STARTED, RecoveryPoint, Response, atomic_phase, operations
 from idempotency.checks.deploys import check_first_release, check_keys_in_flight, check_migrations
 from idempotency.exceptions import Parked
-from idempotency.foreign_keys import kept_namespace
-from idempotency.models import ForeignKeyNamespace, IdempotencyKey, StagedJob
+from idempotency.models import IdempotencyKey, StagedJob
 from idempotency.testing.clock import let_time_pass
 from idempotency.tests.bookshop import (
-    NAMESPACE,
     ORDERED,
     PAID,
     Death,
@@ -231,16 +229,6 @@ def test_a_retired_phase_can_go_once_nothing_stands_at_its_point(
     ]
 
 
-@pytest.fixture
-def made_by_these_settings(db) -> Iterator[None]:
-    """The test database was made by the service's, which have another namespace."""
-    services = kept_namespace()
-    ForeignKeyNamespace.objects.update(namespace=NAMESPACE)
-    yield
-    ForeignKeyNamespace.objects.update(namespace=services)
-
-
-@pytest.mark.usefixtures("made_by_these_settings")
 def test_manage_py_check_fails_before_the_deploy(deploy, customer, key, stored, ledger):
     customer.send(key, fails_in="pay")
     with started_command("check", "--database", "default") as fine:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from threading import Lock
 from typing import Any, NamedTuple
 
-from idempotency.cells import IN_CELL
+from idempotency.support.context import IN_CELL
 from idempotency.watched import LIMITS
 
 LIKE_A_STATUS = re.compile(r"[A-Za-z0-9_.-]{1,40}")

@@ -9,8 +9,7 @@ import hashlib
 import logging
 from typing import Any
 
-from idempotency.cells import IN_CELL
-from idempotency.support.context import IN_HAND, REQUEST_ID
+from idempotency.support.context import IN_CELL, IN_HAND, REQUEST_ID
 
 logger = logging.getLogger("idempotency.requests")
 

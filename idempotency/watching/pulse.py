@@ -16,8 +16,9 @@ from typing import Any
 from django.db import Error
 
 from idempotency import conf
-from idempotency.cells import IN_CELL, in_cell
+from idempotency.cells import in_cell
 from idempotency.database import connection
+from idempotency.support.context import IN_CELL
 from idempotency.support.described import described
 from idempotency.transactions import drop_broken_connection
 from idempotency.watching import counts

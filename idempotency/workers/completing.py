@@ -16,7 +16,7 @@ from django.db import connections
 
 from idempotency import conf, failures
 from idempotency.attempts import Attempt
-from idempotency.cells import IN_CELL, in_cell
+from idempotency.cells import in_cell
 from idempotency.claims import Claim, take_over_next_due_key
 from idempotency.database import connection, reading_where_it_writes
 from idempotency.exceptions import LEAVING, IdempotencyError, NeedsReview
@@ -25,7 +25,7 @@ from idempotency.operations import Operation, operation_for
 from idempotency.phases import Pending
 from idempotency.signals import answered
 from idempotency.support.batches import Batch
-from idempotency.support.context import IN_HAND
+from idempotency.support.context import IN_CELL, IN_HAND
 from idempotency.support.positions import Position
 from idempotency.transactions import drop_failed_connections_elsewhere
 from idempotency.workers.due import find_due_keys

@@ -17,6 +17,10 @@ BACK_WITHIN_SECONDS = 30.0
 AHEAD = "+20"  # seconds
 FAKETIME = sorted(Path("/usr/lib").glob("*/faketime/libfaketime.so.1"))
 
+OVER_SEVERAL_NODES = """
+SELECT query_execution_multi_shard FROM citus_stat_counters WHERE name = current_database()
+"""
+
 Nemesis = Callable[[World, Load], Iterator[str]]
 """Does what it is called, and yields what should not have happened."""
 
@@ -48,6 +52,7 @@ def a_node_is_killed(world: World, load: Load) -> Iterator[str]:
     """Its cells are away for as long as it is, and no other is."""
     node = world.cluster.nodes[0]
     its = [cell for cell in world.cluster.cells if world.cluster.node_of(cell) == node]
+    yield from several_nodes_touched_by(node)  # it forgets what it has counted
     killed_at = time.monotonic()
     node.kill()
     time.sleep(AWAY_SECONDS)
@@ -82,6 +87,7 @@ def a_standby_is_promoted(world: World, load: Load) -> Iterator[str]:
     standby = world.standby_of(node)
     its = [cell for cell in world.cluster.cells if world.cluster.node_of(cell) == node]
     time.sleep(BETWEEN_SECONDS)
+    yield from several_nodes_touched_by(node)
     killed_at = time.monotonic()
     node.kill()
     world.promote(standby, node)
@@ -129,6 +135,12 @@ ALL: Sequence[Nemesis] = (
     a_node_is_added,
     a_standby_is_promoted,
 )
+
+
+def several_nodes_touched_by(node: Node) -> Iterator[str]:
+    """Yield it, where statements that came by way of a node touched more than one."""
+    if several := node.ask(OVER_SEVERAL_NODES):
+        yield f"{several} statements by way of {node.name} touched several nodes"
 
 
 def _are_booking(load: Load, cells: Sequence[Cell], since: float) -> bool:

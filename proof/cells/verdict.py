@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Iterator
 
 from proof.cells.load import ANSWERS, Load
+from proof.cells.nemeses import several_nodes_touched_by
 from proof.cells.world import World
 from rocketrides.environment import BASE_DIR
 from sandbox import supervisor
@@ -31,9 +32,6 @@ SELECT key.idempotency_key, key.response_code, ride.stripe_charge_id
 UNDER_REVIEW = """
 SELECT count(*) FROM {schema}.idempotency_idempotencykey WHERE needs_review_at IS NOT NULL
 """
-OVER_SEVERAL_NODES = """
-SELECT query_execution_multi_shard FROM citus_stat_counters WHERE name = current_database()
-"""
 
 
 def violations_of(world: World, load: Load) -> Iterator[str]:
@@ -51,8 +49,7 @@ def violations_of(world: World, load: Load) -> Iterator[str]:
         yield from _of_cell(world, cell, booked[cell])
     yield from _double_charges(world)
     for node in (world.cluster.coordinator, *world.cluster.nodes):
-        if several := node.ask(OVER_SEVERAL_NODES):
-            yield f"{several} statements through {node.name} touched several nodes"
+        yield from several_nodes_touched_by(node)
 
 
 def at_work(world: World) -> list[str]:

@@ -14,16 +14,22 @@ from django.db import connection, connections
 from django.db.utils import ProgrammingError
 
 from idempotency import doors
-from idempotency.cells import IN_CELL, in_cell
+from idempotency.cells import in_cell
 from idempotency.checks.database import check_namespace, check_session_limits
+from idempotency.exceptions import ForeignRefusal, SendingPaused
 from idempotency.foreign_keys import installation_mark, kept_namespace, know_namespace
+from idempotency.http import health
+from idempotency.jobs import run_job
 from idempotency.models import FINISHED, Doors, Heartbeat, IdempotencyKey
+from idempotency.support import refusals
+from idempotency.support.context import IN_CELL
 from idempotency.testing.clock import let_time_pass, until_anybody_may_take_over
 from idempotency.watching.counts import Counts, Series
 from idempotency.watching.pulse import Pulse
 from idempotency.workers.completing import complete_due_keys
 from rides.checks import check_schema
 from rides.models import AuditRecord, Ride
+from rides.operations import CreateRide
 from rides.tests.booking import ask, run, the_key
 from rides.tests.cells import CELLS, NAMESPACES, empty_cells, made_cells, seed_cells
 from rides.tests.processes import running_command
@@ -192,6 +198,20 @@ def test_a_pulse_beats_in_the_cell_that_it_began_in(settings):
     assert not Heartbeat.objects.filter(worker="completer").exists()
 
 
+def test_what_a_cell_is_refused_pauses_the_completer_in_it_and_in_no_other():
+    refusal = ForeignRefusal("No such customer.", grounds="resource_missing")
+    phase = CreateRide.charge_rider
+    for _ in range(refusals.MOST_IN_A_ROW):
+        with in_cell("cell_a"):
+            refusals.note_failure(phase, refusal)
+        with in_cell("cell_b"):
+            refusals.note_answer(phase)
+    with in_cell("cell_b"):
+        refusals.refuse_to_send(phase)
+    with in_cell("cell_a"), pytest.raises(SendingPaused):
+        refusals.refuse_to_send(phase)
+
+
 # What is outside.
 
 
@@ -211,6 +231,14 @@ def test_without_a_namespace_nothing_is_done(monkeypatch):
         know_namespace()
 
 
+def test_where_a_pooler_has_dropped_a_sessions_options_nothing_is_done(monkeypatch):
+    monkeypatch.setattr("idempotency.foreign_keys._of_cells", {})
+    with in_cell("cell_a"):
+        connection.settings_dict["OPTIONS"].pop("options")  # as ignore_startup_parameters does
+        with pytest.raises(ImproperlyConfigured, match="'cell_a' is in public"):
+            know_namespace()
+
+
 def test_another_namespace_than_the_databases_is_refused(settings):
     assert check_namespace(databases=["default"]) == []
     settings.IDEMPOTENCY = {**settings.IDEMPOTENCY, "FOREIGN_KEY_NAMESPACE": uuid4()}
@@ -220,6 +248,19 @@ def test_another_namespace_than_the_databases_is_refused(settings):
     assert refused.id == "idempotency.E057"
     assert str(kept_namespace()) in refused.hint
     assert check_namespace(databases=[]) == []
+
+
+def test_an_instance_that_was_led_to_anothers_database_is_not_ready(settings, client, monkeypatch):
+    monkeypatch.setattr(health, "_is_the_databases", threading.Event())
+    right = settings.IDEMPOTENCY
+    settings.IDEMPOTENCY = {**right, "FOREIGN_KEY_NAMESPACE": uuid4()}
+
+    answer = client.get("/readyz")
+    assert answer.status_code == 503
+    assert answer.json()["complaints"] == ["FOREIGN_KEY_NAMESPACE is not the database's."]
+
+    settings.IDEMPOTENCY = right
+    assert client.get("/readyz").status_code == 200
 
 
 def test_a_second_migration_keeps_the_first_namespace(settings):
@@ -326,6 +367,18 @@ def test_once_is_once_in_each_cell():
     assert run("reaper", "--once", "--cells", "cell_a, cell_b") == "reaped=0\nreaped=0"
 
 
+def test_a_cell_that_is_away_keeps_no_other_from_its_once(capsys):
+    with pytest.raises(ImproperlyConfigured, match="'nowhere' is in no schema"):
+        call_command("reaper", "--once", "--cells", "nowhere,cell_b")
+    assert capsys.readouterr().out == "reaped=0\n"
+
+
+def test_an_enqueuer_of_several_cells_hands_nothing_to_one_broker():
+    celery = pytest.importorskip("idempotency.jobs.backends").CeleryBackend("default", {})
+    with in_cell("cell_a"), pytest.raises(ImproperlyConfigured, match="one enqueuer for each cell"):
+        celery.enqueue(run_job, [], {})
+
+
 # The check of the schema, and of the limits.
 
 
@@ -337,6 +390,15 @@ def test_a_session_in_another_schema_is_refused(settings):
         assert check_schema(databases=["default"]) == []
     settings.DATABASE_SCHEMA = ""
     assert check_schema(databases=["default"]) == []
+
+
+def test_a_session_that_would_find_behind_its_cell_what_that_lacks_is_refused(settings):
+    settings.DATABASE_SCHEMA = "cell_a"
+    with in_cell("cell_a"):
+        with connection.cursor() as cursor:
+            cursor.execute("SET search_path = cell_a, public")
+        [refused] = check_schema(databases=["default"])
+    assert "in cell_a, public" in refused.msg
 
 
 def test_the_limits_that_count_are_those_where_the_keys_are():
@@ -352,6 +414,7 @@ def test_the_limits_that_count_are_those_where_the_keys_are():
 
 def test_a_cell_is_made_by_a_command_and_again_without_harm(settings):
     settings.DATABASE_SCHEMA = "cell_c"
+    settings.IDEMPOTENCY = {**settings.IDEMPOTENCY, "FOREIGN_KEY_NAMESPACE": uuid4()}
     try:
         with in_cell("cell_c"):
             first, again = run("cell", "create"), run("cell", "create")
@@ -361,6 +424,17 @@ def test_a_cell_is_made_by_a_command_and_again_without_harm(settings):
     finally:
         with connection.cursor() as cursor:
             cursor.execute("DROP SCHEMA cell_c CASCADE")
+
+
+def test_a_cell_with_the_namespace_of_another_is_not_made(settings):
+    settings.DATABASE_SCHEMA = "cell_c"
+    its = UUID(NAMESPACES["cell_b"])
+    settings.IDEMPOTENCY = {**settings.IDEMPOTENCY, "FOREIGN_KEY_NAMESPACE": its}
+    with pytest.raises(CommandError, match="that of the schema cell_b"):
+        call_command("cell", "create")
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT FROM pg_namespace WHERE nspname = 'cell_c'")
+        assert cursor.rowcount == 0
 
 
 def test_who_has_one_cell_has_none_to_make():

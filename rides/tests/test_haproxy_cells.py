@@ -14,7 +14,7 @@ import pytest
 import requests
 
 from rides.tests.balancing import CELLS, PROGRAM, balancer
-from sandbox.supervisor import wait_until
+from sandbox.supervisor import free_port, wait_until
 
 pytestmark = pytest.mark.skipif(not PROGRAM, reason="NOT TESTED: there is no haproxy")
 
@@ -98,6 +98,7 @@ def test_an_api_key_says_its_cell(url, number, mode, scheme):
 def test_a_browser_and_stripes_events_come_by_the_cells_name(url, number):
     assert asked(url, f"cell-{number}.rides.example.com") == str(number)
     assert asked(url, f"cell-{number}.rides.example.com:8443") == str(number)
+    assert asked(url, f"Cell-{number}.Rides.Example.com") == str(number)
 
 
 def test_a_key_goes_to_its_own_cell_whatever_host_it_is_sent_to(url):
@@ -167,3 +168,27 @@ def test_without_cells_the_number_in_a_key_says_nothing(tmp_path):
             wait_until(lambda: asked(url) == "1")
             assert asked(url, "cell-2.example.com", f"Bearer rr_test_2_{SECRET}") == "1"
         one.shutdown()
+
+
+def test_the_health_of_a_cell_is_asked_by_its_name_and_is_no_others(tmp_path):
+    with Cell(2) as two:
+        threading.Thread(target=two.serve_forever, daemon=True).start()
+        gone = free_port()
+        where = dict.fromkeys(("RIDES_CELL_3", "RIDES_CELL_4"), f"127.0.0.1:{gone}")
+        where |= {"RIDES_CELLS": "1", "RIDES_CELL_2": f"127.0.0.1:{two.server_address[1]}"}
+        with balancer(tmp_path, (gone, gone), also=CELLS, **where) as url:
+            for host in ("rides", "cell-1", "cell-3", "cell-99"):
+                wait_until(partial(has_health, url, f"{host}.example.com", 503))
+            wait_until(partial(has_health, url, "cell-2.example.com", 200))
+            assert has_health(url, "cell-1.example.com", 503)
+        two.shutdown()
+
+
+def test_the_first_cell_has_its_health_by_its_name_too(url):
+    for host in ("rides", "cell-1", "cell-4"):
+        assert has_health(url, f"{host}.example.com", 200)
+
+
+def has_health(url: str, host: str, status: int) -> bool:
+    answer = requests.get(f"{url}/readyz", headers={"Host": host}, timeout=10)
+    return answer.status_code == status

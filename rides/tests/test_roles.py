@@ -131,3 +131,14 @@ def test_the_check_says_who_has_more_rights_than_a_service_needs(database, stand
     }
     assert "rides.W004" not in told["service"]
     assert f"{database.names['owner']} may alter and drop the tables" in told["owner"]
+
+
+def test_the_service_has_its_rights_in_the_schema_of_a_further_cell(database, stand_in):
+    cell = {"DATABASE_SCHEMA": "cell_2", "CELL": "2", "FOREIGN_KEY_NAMESPACE": str(uuid.uuid4())}
+    manage("cell", "create", url=database.owner_url, stand_in=stand_in, **cell)
+
+    def as_service(*arguments: str) -> str:
+        return manage(*arguments, url=database.service_url, stand_in=stand_in, **cell)
+
+    as_service("check", "--database", "default")
+    assert "reaped=0" in as_service("reaper", "--once")

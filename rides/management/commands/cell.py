@@ -1,5 +1,6 @@
 from argparse import ArgumentParser
 from typing import Any
+from uuid import UUID
 
 from django.conf import settings
 from django.core.management import call_command
@@ -36,6 +37,11 @@ END
 $$
 """
 
+TABLES_OF_OTHERS = """
+SELECT schemaname, format('%%I.%%I', schemaname, tablename) FROM pg_tables
+ WHERE tablename = 'idempotency_foreignkeynamespace' AND schemaname <> %s
+"""
+
 NODE_OF_CELL = """
 SELECT nodename || ':' || nodeport FROM citus_shards
  WHERE table_name = 'idempotency_idempotencykey'::regclass
@@ -61,10 +67,12 @@ class Command(BaseCommand):
         schema = settings.DATABASE_SCHEMA
         if not schema:
             raise CommandError("DATABASE_SCHEMA names no schema: this cell is the database itself.")
+        namespace = settings.IDEMPOTENCY["FOREIGN_KEY_NAMESPACE"]
         with connection.cursor() as cursor:
             cursor.execute(HAS_CITUS)
             [has_citus] = cursor.fetchone()
             if action == "create":
+                self._refuse_namespace_of_another(cursor, schema, namespace)
                 if has_citus:
                     cursor.execute(SHARD_BY_SCHEMA)
                 cursor.execute(f"CREATE SCHEMA IF NOT EXISTS {schema}")  # settings know the name
@@ -77,8 +85,17 @@ class Command(BaseCommand):
             if has_citus:
                 cursor.execute(NODE_OF_CELL)
                 [where] = cursor.fetchone()
-        namespace = settings.IDEMPOTENCY["FOREIGN_KEY_NAMESPACE"]
         self.stdout.write(f"cell={settings.CELL} schema={schema} node={where} {namespace=!s}")
+
+    def _refuse_namespace_of_another(self, cursor: Any, schema: str, namespace: UUID) -> None:
+        """Of two cells with one mark at Stripe, each would take the other's charges for strays."""
+        cursor.execute(TABLES_OF_OTHERS, [schema])
+        for other, table in cursor.fetchall():
+            cursor.execute(f"SELECT FROM {table} WHERE namespace = %s", [namespace])
+            if cursor.rowcount:
+                raise CommandError(
+                    f"FOREIGN_KEY_NAMESPACE is that of the schema {other}: draw another one."
+                )
 
     def _refuse_failure(self, succeeded: bool, said: str) -> None:
         if not succeeded:
