@@ -37,8 +37,9 @@ ORDERED = "ordered"
 PAID = "paid"
 WINDOW = timedelta(hours=20)
 NAMESPACE = UUID("6f1d2f0e-52c4-4a7e-9b1c-7d3a90e4c815")
-"""What the bookshop's foreign keys are derived from, in its processes too; as in the settings of the
-service, whose test database keeps it."""
+"""What the bookshop's foreign keys are derived from, in its processes too; as in the settings of
+the service, whose test database keeps it.
+"""
 
 
 class Mishap(Exception):
