@@ -116,6 +116,7 @@ class Attempt:
         self._claim = claim
         self.operation.key, self.lease = untouched(claim.key), claim.lease
         IN_HAND.set(self)
+        CALL.set(None)  # of an earlier request of this thread, which left from within its call
 
     # The loop.
 

@@ -34,7 +34,7 @@ def in_cell(cell: str) -> Iterator[None]:
     Raises: `ImproperlyConfigured` for a name that is none, and where a pool hands connections to
     all threads alike.
     """
-    if cell == IN_CELL.get():
+    if cell in ("", IN_CELL.get()):
         yield
         return
     own, before = _connection_to(cell), connections[ALIAS]

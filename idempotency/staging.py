@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, Self
 from zoneinfo import ZoneInfo
 
@@ -17,6 +17,10 @@ from django.utils.module_loading import import_string
 from idempotency.database import connection, reads_where_it_writes
 from idempotency.exceptions import JobUnknown, JobUnstorable, StagedOutsideTransaction
 from idempotency.support.compat import InvalidTask, Task, normalize_json
+
+LONGEST_ATTEMPT = timedelta(minutes=2)
+"""A job is written with the last commit of an attempt, which began no longer before that: so far
+back is its request looked for."""
 
 _staged_job_ids: ContextVar[list[str] | None] = ContextVar("staged_job_ids", default=None)
 _user_in_hand: ContextVar[Any] = ContextVar("user_in_hand", default=None)

@@ -5,13 +5,13 @@ returns the numbers of the keys that they belong to.
 """
 
 from collections.abc import Callable, Sequence
-from datetime import timedelta
 from uuid import UUID
 
 from django.db.models import Q, QuerySet
 
 from idempotency.admin.filters import UNDER_REVIEW, UNFINISHED
 from idempotency.models import FINISHED, IdempotencyKey, Job, JobDelivery, StagedJob
+from idempotency.staging import LONGEST_ATTEMPT
 
 Way = Callable[[str], Sequence[int]]
 """From what was typed to the numbers of keys."""
@@ -22,9 +22,6 @@ MOST_JOBS = 5
 SHORTEST_NAME = 3
 SHORTEST_PREFIX = 6
 """Of what begins with fewer digits there is too much."""
-
-BEFORE_A_JOB = timedelta(minutes=2)
-"""A job is written with the last commit of an attempt, which began no longer before that."""
 
 
 def uuids_from(term: str) -> tuple[UUID, UUID] | None:
@@ -50,7 +47,7 @@ def keys_that_staged(job: Job) -> QuerySet[IdempotencyKey]:
     """Select the key in whose journal the job stands, by the indexes of the finished keys, of the
     unfinished, and of those under review.
     """
-    around = (job.created_at - BEFORE_A_JOB, job.created_at)
+    around = (job.created_at - LONGEST_ATTEMPT, job.created_at)
     finished = Q(recovery_point=FINISHED, last_run_at__range=around)
     return IdempotencyKey.objects.filter(
         finished | UNFINISHED | UNDER_REVIEW, journal__contains=[{"jobs": [str(job.job_id)]}]

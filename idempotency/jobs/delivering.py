@@ -10,7 +10,6 @@ import json
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import timedelta
 from typing import Any, Self
 
 from django.apps import apps
@@ -24,7 +23,7 @@ from idempotency.jobs import run_job
 from idempotency.jobs.tasks import refuse_wrong_arguments
 from idempotency.jobs.working import keep_error
 from idempotency.models import FINISHED
-from idempotency.staging import QueueOptions, task_named
+from idempotency.staging import LONGEST_ATTEMPT, QueueOptions, task_named
 from idempotency.support.compat import DatabaseBackend, Task
 from idempotency.support.described import described
 from idempotency.support.storable import TEXT_LIMIT, storable_text
@@ -149,9 +148,6 @@ WITH back AS (
 )
 SELECT job_id FROM back
 """  # noqa: S608
-
-LONGEST_ATTEMPT = timedelta(minutes=2)
-"""How long before a job is written its attempt may have begun."""
 
 
 @dataclass(frozen=True, slots=True)

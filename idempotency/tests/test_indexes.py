@@ -12,6 +12,7 @@ from idempotency.admin.searching import keys_that_staged
 from idempotency.jobs import delivering, enqueuing
 from idempotency.leases import growth_of_journal
 from idempotency.models import StagedJob
+from idempotency.staging import LONGEST_ATTEMPT
 from idempotency.support.positions import beginning
 from idempotency.tests.conftest import Customer
 from idempotency.workers import overdue, reaping
@@ -272,7 +273,7 @@ def test_a_job_is_put_back_and_recorded_by_indexes(plan, flood):
         job_ids=[job_id],
         **{"who": "Ada", "reason": "there is paper", "longest": 100},
         redelivery_after=timedelta(minutes=1),
-        longest_attempt=delivering.LONGEST_ATTEMPT,
+        longest_attempt=LONGEST_ATTEMPT,
     )
 
     assert "idempotency_key_finished" in index_of(back)

@@ -128,14 +128,17 @@ def test_another_thread_is_where_it_was():
     assert seen == [""]
 
 
-@pytest.mark.parametrize("name", ["", "Cell", "a b", "a,public", "a;DROP", "-c", "ä", "a" * 64])
+@pytest.mark.parametrize("name", ["Cell", "a b", "a,public", "a;DROP", "-c", "ä", "a" * 64])
 def test_what_is_no_name_of_a_schema_is_refused(name):
-    if not name:
-        with in_cell(name):
-            assert IN_CELL.get() == ""
-        return
     with pytest.raises(ImproperlyConfigured, match="no name of a schema"), in_cell(name):
         pass
+
+
+def test_no_cell_changes_nothing_wherever_the_thread_is():
+    with in_cell(""):
+        assert IN_CELL.get() == ""
+    with in_cell("cell_a"), in_cell(""):
+        assert schema() == "cell_a"
 
 
 @pytest.mark.parametrize("pooled", [{"OPTIONS": {"pool": {"max_size": 2}}}, {"POOL_OPTIONS": {}}])

@@ -12,6 +12,7 @@ import pytest
 from django.test import Client
 
 from idempotency.console.picture import picture_of
+from idempotency.support.context import CALL, CallInHand
 from idempotency.testing.clock import let_time_pass
 from idempotency.watching.logs import AddContext, hash_of_key
 from rides import operations
@@ -146,6 +147,20 @@ def test_a_failure_of_a_later_phase_is_not_told_as_stripes(monkeypatch):
         raise ValueError
 
     monkeypatch.setattr(operations.CreateRide.send_receipt, "method", fail)
+    assert ask().status_code == 500
+
+    [entry] = events("internal_error")
+    assert not {"calls", "phase"} & set(entry)
+
+
+def test_a_call_that_an_earlier_request_left_from_is_not_told_as_a_later_ones(monkeypatch):
+    """The server's threads serve one request after the other."""
+
+    def fail(*_: object) -> None:
+        raise ValueError
+
+    monkeypatch.setattr(operations.CreateRide.create_ride, "method", fail)
+    CALL.set(CallInHand(operations.CreateRide.charge_rider))
     assert ask().status_code == 500
 
     [entry] = events("internal_error")
